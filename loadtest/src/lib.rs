@@ -1,0 +1,1 @@
+//! Load on real gateways: what a delivery and a connection cost.

@@ -1,0 +1,1 @@
+//! Runs workflows as real processes and publishes what happens.

@@ -1,0 +1,1 @@
+//! Holds client connections and delivers the events of the rooms they follow.

@@ -1,0 +1,162 @@
+//! Carries events, execution heads, presence and commands between processes. The only crate that names a broker.
+//!
+//! One semantics over five modes ([`Mode`]): in-process memory, NATS JetStream, NATS core, Redis Streams, Redis
+//! pub/sub. A followed room's live events are pushed into the process's one [`Inlet`]; the stored history is read
+//! in pages. **The stored log is the truth, the live path a hint**: every live path loses events without saying
+//! so, which is why each stored event carries the previous event's `seq` and why tails are checked again.
+//!
+//! Reading order: [`types`] (what crosses the boundary), [`config`], the [`Bus`] below, [`heads`] (keeping the
+//! durable record of an execution, the same on every broker), then one driver a file or folder: [`memory`],
+//! `nats`, `redis`.
+
+pub mod config;
+pub mod heads;
+mod memory;
+pub mod types;
+
+pub use config::{BusConfig, ConfigError, Mode, Retention};
+pub use types::*;
+
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+use weft_event::{Epoch, Head, Position, Room};
+
+/// A connection to the bus; cheap to clone, shared by the whole process.
+#[derive(Clone)]
+pub struct Bus(Arc<Driver>);
+
+enum Driver {
+    Memory(memory::MemoryBus),
+}
+
+/// Runs one expression against whichever driver there is.
+macro_rules! with_driver {
+    ($bus:expr, $driver:ident => $body:expr) => {
+        match &*$bus.0 {
+            Driver::Memory($driver) => $body,
+        }
+    };
+}
+
+impl Bus {
+    /// Connects, creates or checks what the broker needs (streams, scripts), and reports clearly what is missing.
+    pub async fn connect(config: BusConfig) -> Result<Self, ConnectError> {
+        let driver = match config.mode() {
+            Mode::Memory => Driver::Memory(memory::MemoryBus::new(&config)),
+            _ => return Err(ConnectError::new("this build has no such driver")),
+        };
+        Ok(Self(Arc::new(driver)))
+    }
+
+    /// What this bus can do.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        with_driver!(self, driver => driver.mode())
+    }
+
+    /// Whether events are stored: offsets, history, heads. False for NATS core and Redis pub/sub.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.mode().is_durable()
+    }
+
+    /// Where live events and signals go from now on. One inlet a process; the last one attached wins.
+    pub fn attach(&self, inlet: Arc<dyn Inlet>) {
+        with_driver!(self, driver => driver.attach(inlet));
+    }
+
+    /// Follows rooms: when this returns `Ok`, the broker has confirmed that every later event will be pushed.
+    pub async fn follow(&self, rooms: &[Room]) -> Result<(), BusError> {
+        with_driver!(self, driver => driver.follow(rooms).await)
+    }
+
+    /// Stops following; events may still arrive for a moment.
+    pub fn unfollow(&self, room: &Room) {
+        with_driver!(self, driver => driver.unfollow(room));
+    }
+
+    /// Reads stored events in order, verifying that the event at `from` is still the one the caller knows.
+    pub async fn read(&self, room: &Room, from: ReadFrom, limit: PageLimit) -> Result<Page, BusError> {
+        with_driver!(self, driver => driver.read(room, from, limit).await)
+    }
+
+    /// Where rooms end, in the order asked. Read from the primary or leader, never from a stale replica.
+    pub async fn tails(&self, rooms: &[Room]) -> Result<Vec<Tail>, BusError> {
+        with_driver!(self, driver => driver.tails(rooms).await)
+    }
+
+    /// Declares that a room's history was lost or rewound: replaces epoch `old` by a new one, unless somebody else
+    /// already has. Answers the epoch in force.
+    pub async fn renew_epoch(&self, room: &Room, old: Epoch) -> Result<Epoch, BusError> {
+        with_driver!(self, driver => driver.renew_epoch(room, old).await)
+    }
+
+    /// Publishes to one room. `Ok` means stored (durable modes) or sent (the others).
+    pub async fn publish(&self, publication: Publication) -> Result<Ack, PublishError> {
+        with_driver!(self, driver => driver.publish(publication).await)
+    }
+
+    /// Publishes many, keeping the order within each room; one result for each, in order.
+    ///
+    /// After a failure in a room the rest of that room's publications fail too, so that a retry keeps the order.
+    pub async fn publish_batch(&self, publications: Vec<Publication>) -> Vec<Result<Ack, PublishError>> {
+        with_driver!(self, driver => driver.publish_batch(publications).await)
+    }
+
+    /// Loads the head of the execution of `room` (an `execution:` room).
+    pub async fn load_head(&self, room: &Room) -> Result<Option<(Head, Revision)>, BusError> {
+        with_driver!(self, driver => driver.load_head(room).await)
+    }
+
+    /// Stores a head if nobody changed it since `expect`.
+    pub async fn store_head(&self, head: &Head, expect: Expect) -> Result<Revision, StoreError> {
+        with_driver!(self, driver => driver.store_head(head, expect).await)
+    }
+
+    /// Lists heads, newest first.
+    pub async fn list_heads(&self, query: &HeadQuery) -> Result<Vec<Head>, BusError> {
+        with_driver!(self, driver => driver.list_heads(query).await)
+    }
+
+    /// Announces a process of this kind for [`PRESENCE_LIFETIME`]; renew at a third of that.
+    pub async fn announce(&self, kind: Presence, id: &str, value: bytes::Bytes) -> Result<(), BusError> {
+        with_driver!(self, driver => driver.announce(kind, id, value).await)
+    }
+
+    /// Takes an announcement back.
+    pub async fn withdraw(&self, kind: Presence, id: &str) -> Result<(), BusError> {
+        with_driver!(self, driver => driver.withdraw(kind, id).await)
+    }
+
+    /// All live announcements of a kind, as (id, value).
+    pub async fn present(&self, kind: Presence) -> Result<Vec<(String, bytes::Bytes)>, BusError> {
+        with_driver!(self, driver => driver.present(kind).await)
+    }
+
+    /// Takes commands for `address` until the answer is dropped. Commands go into `inbox`; when it is full the
+    /// sender is told [`RequestError::Busy`].
+    pub async fn serve(&self, address: &Address, inbox: mpsc::Sender<Incoming>) -> Result<Serving, BusError> {
+        with_driver!(self, driver => driver.serve(address, inbox).await)
+    }
+
+    /// Sends a command to whoever serves `address` and waits for its one reply.
+    pub async fn request(&self, address: &Address, command: Command, timeout: Duration) -> Result<Reply, RequestError> {
+        with_driver!(self, driver => driver.request(address, command, timeout).await)
+    }
+
+    /// The state of the connection, with changes.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        with_driver!(self, driver => driver.health())
+    }
+
+    /// The time of a round trip through the broker.
+    pub async fn probe(&self) -> Result<Duration, BusError> {
+        with_driver!(self, driver => driver.probe().await)
+    }
+
+    /// Flushes what is under way and disconnects.
+    pub async fn close(&self) {
+        with_driver!(self, driver => driver.close().await);
+    }
+}

@@ -1,0 +1,329 @@
+//! The bus inside one process: the same semantics as the durable brokers, for one gateway and its executor.
+
+use crate::*;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+use weft_event::fingerprint;
+
+pub(crate) struct MemoryBus {
+    state: Arc<Mutex<State>>,
+    retention: Retention,
+    dedup_window: Duration,
+    health: watch::Sender<Health>,
+}
+
+#[derive(Default)]
+struct State {
+    rooms: FxHashMap<Room, History>,
+    followed: HashSet<Room>,
+    inlet: Option<Arc<dyn Inlet>>,
+    heads: FxHashMap<Room, (Head, u64)>,
+    revision: u64,
+    present: BTreeMap<(&'static str, String), (bytes::Bytes, Instant)>,
+    served: FxHashMap<String, (u64, mpsc::Sender<Incoming>)>,
+    swept: Option<Instant>,
+}
+
+/// One room: its retained events, and the ids seen within the deduplication window.
+struct History {
+    epoch: Epoch,
+    seq: u64,
+    last: Position,
+    bytes: u64,
+    events: VecDeque<(Delivery, Instant)>,
+    ids: FxHashMap<String, Position>,
+    ids_by_age: VecDeque<(Instant, String)>,
+}
+
+impl History {
+    fn new() -> Self {
+        let epoch = Epoch(rand::random());
+        Self {
+            epoch,
+            seq: 0,
+            last: Position::start(epoch),
+            bytes: 0,
+            events: VecDeque::new(),
+            ids: FxHashMap::default(),
+            ids_by_age: VecDeque::new(),
+        }
+    }
+
+    fn expire(&mut self, now: Instant, retention: &Retention, dedup_window: Duration) {
+        while let Some((oldest, at)) = self.events.front() {
+            let over_bytes = retention.bytes > 0 && self.bytes > retention.bytes && self.events.len() > 1;
+            if self.events.len() <= retention.events && !over_bytes && now.duration_since(*at) <= retention.age {
+                break;
+            }
+            self.bytes -= oldest.payload.len() as u64;
+            self.events.pop_front();
+        }
+        while self.ids_by_age.front().is_some_and(|(at, _)| now.duration_since(*at) > dedup_window) {
+            if let Some((_, id)) = self.ids_by_age.pop_front() {
+                self.ids.remove(&id);
+            }
+        }
+    }
+
+    fn first_seq(&self) -> Option<u64> {
+        self.events.front().and_then(|(oldest, _)| oldest.position()).map(|at| at.seq)
+    }
+
+    /// Index of the first event after `from`, and what became of the anchor.
+    fn locate(&self, from: ReadFrom) -> (usize, Anchor) {
+        let at = match from {
+            ReadFrom::Start => return (0, Anchor::Held),
+            ReadFrom::After(at) => at,
+        };
+        if at.epoch != self.epoch || at.seq > self.seq {
+            return (self.events.len(), Anchor::Changed);
+        }
+        // Sequences are contiguous here, so an anchor right before the oldest event held proves itself.
+        let oldest = self.first_seq().unwrap_or(self.seq + 1);
+        if at.seq + 1 < oldest {
+            return (0, Anchor::Trimmed);
+        }
+        let index = (at.seq + 1 - oldest) as usize;
+        let known = if index == 0 {
+            (at == self.last).then_some(at.check)
+        } else {
+            self.events[index - 1].0.position().map(|held| held.check)
+        };
+        match known {
+            Some(check) if check != at.check => (self.events.len(), Anchor::Changed),
+            _ => (index, Anchor::Held),
+        }
+    }
+}
+
+impl MemoryBus {
+    pub(crate) fn new(config: &BusConfig) -> Self {
+        Self {
+            state: Arc::default(),
+            retention: config.retention,
+            dedup_window: config.dedup_window,
+            health: watch::channel(Health::Up).0,
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        Mode::Memory
+    }
+
+    pub(crate) fn attach(&self, inlet: Arc<dyn Inlet>) {
+        self.state.lock().inlet = Some(inlet);
+    }
+
+    pub(crate) async fn follow(&self, rooms: &[Room]) -> Result<(), BusError> {
+        self.state.lock().followed.extend(rooms.iter().cloned());
+        Ok(())
+    }
+
+    pub(crate) fn unfollow(&self, room: &Room) {
+        self.state.lock().followed.remove(room);
+    }
+
+    pub(crate) async fn read(&self, room: &Room, from: ReadFrom, limit: PageLimit) -> Result<Page, BusError> {
+        let mut state = self.state.lock();
+        let history = state.rooms.entry(room.clone()).or_insert_with(History::new);
+        history.expire(Instant::now(), &self.retention, self.dedup_window);
+        let (start, anchor) = history.locate(from);
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for (delivery, _) in history.events.range(start..) {
+            if !events.is_empty() && (events.len() >= limit.events || bytes + delivery.payload.len() > limit.bytes) {
+                break;
+            }
+            bytes += delivery.payload.len();
+            events.push(delivery.clone());
+        }
+        let more = start + events.len() < history.events.len();
+        Ok(Page { epoch: history.epoch, anchor, events, more })
+    }
+
+    pub(crate) async fn tails(&self, rooms: &[Room]) -> Result<Vec<Tail>, BusError> {
+        let mut state = self.state.lock();
+        Ok(rooms
+            .iter()
+            .map(|room| {
+                let history = state.rooms.entry(room.clone()).or_insert_with(History::new);
+                Tail { at: history.last, first_seq: history.first_seq() }
+            })
+            .collect())
+    }
+
+    pub(crate) async fn renew_epoch(&self, room: &Room, old: Epoch) -> Result<Epoch, BusError> {
+        let mut state = self.state.lock();
+        let history = state.rooms.entry(room.clone()).or_insert_with(History::new);
+        if history.epoch == old {
+            *history = History::new();
+        }
+        Ok(history.epoch)
+    }
+
+    pub(crate) async fn publish(&self, publication: Publication) -> Result<Ack, PublishError> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        sweep(&mut state, now, &self.retention, self.dedup_window);
+        let history = state.rooms.entry(publication.room.clone()).or_insert_with(History::new);
+        history.expire(now, &self.retention, self.dedup_window);
+        if let Some(at) = publication.id.as_ref().and_then(|id| history.ids.get(id)) {
+            return Ok(Ack { position: Some(*at), duplicate: true });
+        }
+        let prev = history.seq;
+        history.seq += 1;
+        let at = Position { epoch: history.epoch, seq: history.seq, check: fingerprint(&publication.payload) };
+        if let Some(id) = publication.id {
+            history.ids.insert(id.clone(), at);
+            history.ids_by_age.push_back((now, id));
+        }
+        let delivery = Delivery {
+            room: publication.room.clone(),
+            stamp: Stamp::Stored { at, prev },
+            payload: publication.payload,
+            first: publication.first,
+            stored_ms: Some(now_ms()),
+            traceparent: publication.traceparent,
+        };
+        history.last = at;
+        history.bytes += delivery.payload.len() as u64;
+        history.events.push_back((delivery.clone(), now));
+        history.expire(now, &self.retention, self.dedup_window);
+        // Handed over under the lock: that is what keeps a room's live events in the order they were stored.
+        if state.followed.contains(&publication.room)
+            && let Some(inlet) = &state.inlet
+        {
+            inlet.event(delivery);
+        }
+        Ok(Ack { position: Some(at), duplicate: false })
+    }
+
+    pub(crate) async fn publish_batch(&self, publications: Vec<Publication>) -> Vec<Result<Ack, PublishError>> {
+        let mut acks = Vec::with_capacity(publications.len());
+        for publication in publications {
+            acks.push(self.publish(publication).await);
+        }
+        acks
+    }
+
+    pub(crate) async fn load_head(&self, room: &Room) -> Result<Option<(Head, Revision)>, BusError> {
+        Ok(self.state.lock().heads.get(room).map(|(head, revision)| (head.clone(), Revision(*revision))))
+    }
+
+    pub(crate) async fn store_head(&self, head: &Head, expect: Expect) -> Result<Revision, StoreError> {
+        let room = Room::execution(&head.execution_id)
+            .and_then(|room| room.in_tenant(head.tenant.as_deref()))
+            .map_err(|invalid| BusError::Refused(invalid.to_string()))?;
+        let mut state = self.state.lock();
+        let current = state.heads.get(&room).map(|(_, revision)| Revision(*revision));
+        let matches = match expect {
+            Expect::Absent => current.is_none(),
+            Expect::At(revision) => current == Some(revision),
+        };
+        if !matches {
+            return Err(StoreError::Conflict);
+        }
+        state.revision += 1;
+        let revision = state.revision;
+        state.heads.insert(room, (head.clone(), revision));
+        Ok(Revision(revision))
+    }
+
+    pub(crate) async fn list_heads(&self, query: &HeadQuery) -> Result<Vec<Head>, BusError> {
+        let state = self.state.lock();
+        let mut found: Vec<&Head> = state
+            .heads
+            .values()
+            .map(|(head, _)| head)
+            .filter(|head| head.tenant == query.tenant && (query.owner.is_none() || head.owner == query.owner))
+            .filter(|head| {
+                query.after.as_ref().is_none_or(|(created, id)| (head.created_ms, &head.execution_id) < (*created, id))
+            })
+            .collect();
+        found.sort_by(|a, b| (b.created_ms, &b.execution_id).cmp(&(a.created_ms, &a.execution_id)));
+        Ok(found.into_iter().take(query.limit).cloned().collect())
+    }
+
+    pub(crate) async fn announce(&self, kind: Presence, id: &str, value: bytes::Bytes) -> Result<(), BusError> {
+        self.state.lock().present.insert((kind.word(), id.to_owned()), (value, Instant::now()));
+        Ok(())
+    }
+
+    pub(crate) async fn withdraw(&self, kind: Presence, id: &str) -> Result<(), BusError> {
+        self.state.lock().present.remove(&(kind.word(), id.to_owned()));
+        Ok(())
+    }
+
+    pub(crate) async fn present(&self, kind: Presence) -> Result<Vec<(String, bytes::Bytes)>, BusError> {
+        let mut state = self.state.lock();
+        state.present.retain(|_, (_, at)| at.elapsed() < PRESENCE_LIFETIME);
+        Ok(state
+            .present
+            .iter()
+            .filter(|((word, _), _)| *word == kind.word())
+            .map(|((_, id), (value, _))| (id.clone(), value.clone()))
+            .collect())
+    }
+
+    pub(crate) async fn serve(&self, address: &Address, inbox: mpsc::Sender<Incoming>) -> Result<Serving, BusError> {
+        let name = address.name();
+        let mut state = self.state.lock();
+        state.revision += 1;
+        let ticket = state.revision;
+        state.served.insert(name.clone(), (ticket, inbox));
+        let shared = self.state.clone();
+        let undo = move || {
+            let mut state = shared.lock();
+            if state.served.get(&name).is_some_and(|(current, _)| *current == ticket) {
+                state.served.remove(&name);
+            }
+        };
+        Ok(Serving { undo: Some(Box::new(undo)) })
+    }
+
+    pub(crate) async fn request(&self, address: &Address, command: Command, timeout: Duration) -> Result<Reply, RequestError> {
+        let inbox = self.state.lock().served.get(&address.name()).map(|(_, inbox)| inbox.clone());
+        let inbox = inbox.ok_or(RequestError::NoExecutor)?;
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        inbox.try_send(Incoming { command, address: address.clone(), reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RequestError::Busy,
+            mpsc::error::TrySendError::Closed(_) => RequestError::NoExecutor,
+        })?;
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) | Err(_) => Err(RequestError::Timeout),
+        }
+    }
+
+    pub(crate) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    pub(crate) async fn probe(&self) -> Result<Duration, BusError> {
+        Ok(Duration::ZERO)
+    }
+
+    pub(crate) async fn close(&self) {}
+}
+
+/// Every minute, forgets rooms and heads that have outlived their retention.
+fn sweep(state: &mut State, now: Instant, retention: &Retention, dedup_window: Duration) {
+    if state.swept.is_some_and(|swept| now.duration_since(swept) < Duration::from_secs(60)) {
+        return;
+    }
+    state.swept = Some(now);
+    for history in state.rooms.values_mut() {
+        history.expire(now, retention, dedup_window);
+    }
+    let followed = &state.followed;
+    state.rooms.retain(|room, history| !history.events.is_empty() || !history.ids.is_empty() || followed.contains(room));
+    let oldest_ms = now_ms().saturating_sub(retention.head_age.as_millis() as u64);
+    state.heads.retain(|_, (head, _)| head.updated_ms >= oldest_ms);
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,1 @@
+//! How clients speak: bytes to commands, events to frames. Pure.

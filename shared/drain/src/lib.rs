@@ -1,0 +1,1 @@
+//! How a process leaves: signals, phases, deadlines.

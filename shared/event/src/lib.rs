@@ -1,0 +1,23 @@
+//! What happened: events, the rooms they reach, where they stand, and the state they fold into.
+//!
+//! No I/O, no async, no clock. An event's published bytes travel through the fabric untouched; this crate
+//! looks at them ([`Envelope`]), names the [`Room`]s they reach, gives them a [`Position`] and folds them into
+//! a [`Snapshot`] that an execution's durable [`Head`] keeps.
+//!
+//! Reading order: [`id`] (the grammar of ids), [`room`], [`kind`] (types and classes), [`envelope`],
+//! [`offset`], [`snapshot`], [`head`].
+
+pub mod envelope;
+pub mod head;
+pub mod id;
+pub mod kind;
+pub mod offset;
+pub mod room;
+pub mod snapshot;
+
+pub use envelope::{Envelope, EventBytes, Invalid, Limits, Prepared, prepare};
+pub use head::Head;
+pub use kind::{Class, Family, Kind};
+pub use offset::{Epoch, Offset, Position, Resume, fingerprint};
+pub use room::{Room, RoomKind};
+pub use snapshot::{Snapshot, Status};

@@ -1,0 +1,459 @@
+//! The state that an execution's events fold into (wire contract, section 3).
+//!
+//! The fold is deterministic: the same events in the same order give the same snapshot, byte for byte, whether
+//! they are folded in one go or from any earlier snapshot on. Its size is bounded: a value over
+//! [`VALUE_BYTES_MAX`], or one that would take the values past [`VALUES_BYTES_MAX`] in all, is kept as
+//! `{"truncated":true,"bytes":n}`, and nodes past [`NODES_MAX`] are only counted.
+
+use crate::{Envelope, Family};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Largest single value (an output, a result, an error) kept in a snapshot, in bytes.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Largest sum of the values kept in a snapshot, in bytes.
+pub const VALUES_BYTES_MAX: usize = 384 * 1024;
+/// Most nodes kept in a snapshot.
+pub const NODES_MAX: usize = 1000;
+/// Most prompts kept as pending; an execution that opens more has its oldest forgotten.
+pub const PENDING_INPUT_MAX: usize = 64;
+
+type Raw = Box<RawValue>;
+
+/// State of an execution or a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Status {
+    #[default]
+    Pending,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    /// Whether the execution has ended.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// The folded state of one execution, without the offset it stands at: whoever keeps it knows that.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)] // the wire contract, section 3, lists the fields
+pub struct Snapshot {
+    pub execution_id: String,
+    pub workflow_id: Option<String>,
+    pub user_id: Option<String>,
+    pub status: Status,
+    pub progress: Option<Raw>,
+    pub current_node: Option<Raw>,
+    pub error: Option<Raw>,
+    pub result: Option<Raw>,
+    pub started_at: Option<String>,
+    pub ended_at: Option<String>,
+    pub nodes: IndexMap<String, NodeState>,
+    pub pending_input: Vec<Raw>,
+    /// Nodes seen past [`NODES_MAX`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nodes_omitted: u64,
+    /// Bytes of values kept so far, see [`VALUES_BYTES_MAX`].
+    #[serde(default)]
+    pub value_bytes: usize,
+}
+
+/// The folded state of one node, or of one agent step.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct NodeState {
+    pub status: Status,
+    pub progress: Option<Raw>,
+    pub output: Option<Raw>,
+    pub error: Option<Raw>,
+    pub started_at: Option<String>,
+    pub completed_at: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature serde asks for
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The keys of `data` that are folded. Everything stays raw: a value is kept as it was published.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    started_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    completed_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    progress: Option<&'a RawValue>,
+    #[serde(borrow)]
+    current_node: Option<&'a RawValue>,
+    #[serde(borrow)]
+    current_agent: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    outputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    request_id: Option<&'a RawValue>,
+}
+
+/// Whether events of this type change a snapshot at all; the others need no parsing.
+#[must_use]
+pub fn is_folded(kind: &str) -> bool {
+    match kind.split_once(':') {
+        Some(("execution" | "node" | "user_input", _)) => true,
+        Some(("agent", name)) => matches!(name, "started" | "progress" | "completed" | "failed"),
+        _ => false,
+    }
+}
+
+impl Snapshot {
+    /// The state before the first event.
+    #[must_use]
+    pub fn new(execution_id: &str) -> Self {
+        Self { execution_id: execution_id.to_owned(), ..Self::default() }
+    }
+
+    /// Folds one event in. `stored_at` (RFC 3339) stands in for a missing `timestamp`.
+    ///
+    /// Once the status is terminal it never changes again, and neither do progress and current node.
+    pub fn apply(&mut self, event: &Envelope<'_>, stored_at: Option<&str>) {
+        self.workflow_id = self.workflow_id.take().or_else(|| event.workflow_id.as_deref().map(str::to_owned));
+        self.user_id = self.user_id.take().or_else(|| event.user_id.as_deref().map(str::to_owned));
+        if !is_folded(&event.kind) {
+            return;
+        }
+        // A `data` that repeats a key is legal JSON but says two things; it is folded as if it said nothing.
+        let data: Data<'_> = serde_json::from_str(event.data_text()).unwrap_or_default();
+        let at = event.timestamp.as_deref().or(stored_at);
+        let (_, name) = event.kind.split_once(':').unwrap_or_default();
+        let family = crate::Kind::parse(&event.kind).map_or(Family::Other, crate::Kind::family);
+        match family {
+            Family::Execution => self.apply_execution(name, &data, at),
+            Family::Node | Family::Agent => self.apply_node(event, name, &data, at),
+            Family::UserInput => self.apply_input(event, name, &data),
+            Family::Kb | Family::Log | Family::Other => {}
+        }
+    }
+
+    fn apply_execution(&mut self, name: &str, data: &Data<'_>, at: Option<&str>) {
+        match name {
+            "started" => {
+                self.started_at = self.started_at.take().or_else(|| text(data.started_at)).or_else(|| at.map(str::to_owned));
+                self.move_to(status_of(data.status).unwrap_or(Status::Running));
+            }
+            "updated" | "progress" if !self.status.is_terminal() => {
+                self.progress = present(data.progress).or(self.progress.take());
+                self.current_node =
+                    present(data.current_node).or_else(|| present(data.current_agent)).or(self.current_node.take());
+                let status = if name == "updated" { status_of(data.status) } else { None };
+                self.move_to(status.unwrap_or(if self.status == Status::Pending { Status::Running } else { self.status }));
+            }
+            "completed" | "failed" | "cancelled" if self.ended_at.is_none() => self.end(name, data, at),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, name: &str, data: &Data<'_>, at: Option<&str>) {
+        match name {
+            "completed" => {
+                self.move_to(Status::Completed);
+                self.result = present(data.result).or_else(|| present(data.outputs)).map(|value| self.bounded(value));
+            }
+            "failed" => {
+                self.move_to(Status::Failed);
+                self.error = present(data.error).map(|value| self.bounded(value));
+            }
+            _ => {
+                self.move_to(Status::Cancelled);
+                self.error = present(data.reason).map(|value| self.bounded(value));
+            }
+        }
+        // Without any clock the end is still marked, so that a second terminal event changes nothing.
+        self.ended_at = Some(at.unwrap_or_default().to_owned());
+        self.current_node = None;
+        self.pending_input.clear();
+    }
+
+    fn move_to(&mut self, status: Status) {
+        if !self.status.is_terminal() {
+            self.status = status;
+        }
+    }
+
+    fn apply_node(&mut self, event: &Envelope<'_>, name: &str, data: &Data<'_>, at: Option<&str>) {
+        let Some(id) = node_id(event) else { return };
+        if !self.nodes.contains_key(id.as_str()) && self.nodes.len() >= NODES_MAX {
+            self.nodes_omitted += u64::from(name == "started");
+            return;
+        }
+        let output = present(data.output).or_else(|| present(data.outputs)).or_else(|| present(data.result));
+        let output = if name == "completed" { output.map(|value| self.bounded(value)) } else { None };
+        let error = if name == "failed" { present(data.error).map(|value| self.bounded(value)) } else { None };
+        let node = self.nodes.entry(id).or_default();
+        let now = || at.map(str::to_owned);
+        match name {
+            "started" => {
+                // A retry begins again.
+                *node =
+                    NodeState { status: Status::Running, started_at: text(data.started_at).or_else(now), ..NodeState::default() };
+            }
+            "progress" => {
+                node.progress = present(data.progress).or(node.progress.take());
+                if node.status == Status::Pending {
+                    node.status = Status::Running;
+                }
+            }
+            "completed" | "failed" => {
+                node.status = if name == "completed" { Status::Completed } else { Status::Failed };
+                node.started_at = node.started_at.take().or_else(|| text(data.started_at));
+                node.completed_at = text(data.completed_at).or_else(now);
+                (node.output, node.error) = (output, error);
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_input(&mut self, event: &Envelope<'_>, name: &str, data: &Data<'_>) {
+        let Some(request) = text(data.request_id) else { return };
+        self.pending_input.retain(|pending| request_id(pending).as_deref() != Some(&request));
+        if name == "required"
+            && !self.status.is_terminal()
+            && let Some(prompt) = present(event.data)
+        {
+            let prompt = self.bounded(prompt);
+            self.pending_input.push(prompt);
+            if self.pending_input.len() > PENDING_INPUT_MAX {
+                self.pending_input.remove(0);
+            }
+        }
+    }
+
+    fn bounded(&mut self, value: Raw) -> Raw {
+        let bytes = value.get().len();
+        if bytes <= VALUE_BYTES_MAX && self.value_bytes + bytes <= VALUES_BYTES_MAX {
+            self.value_bytes += bytes;
+            return value;
+        }
+        RawValue::from_string(format!("{{\"truncated\":true,\"bytes\":{bytes}}}")).unwrap_or(value)
+    }
+
+    /// The snapshot as clients get it, with the offset it stands at.
+    #[must_use]
+    pub fn to_json(&self, offset: Option<&str>) -> String {
+        #[derive(Serialize)]
+        struct Told<'a> {
+            #[serde(flatten)]
+            snapshot: Shown<'a>,
+            offset: Option<&'a str>,
+        }
+        let told = Told { snapshot: Shown::from(self), offset };
+        serde_json::to_string(&told).expect("a snapshot of strings and valid JSON serializes")
+    }
+}
+
+/// The fields that clients see, in the contract's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    execution_id: &'a str,
+    workflow_id: Option<&'a str>,
+    user_id: Option<&'a str>,
+    status: Status,
+    progress: &'a Option<Raw>,
+    current_node: &'a Option<Raw>,
+    error: &'a Option<Raw>,
+    result: &'a Option<Raw>,
+    started_at: Option<&'a str>,
+    ended_at: Option<&'a str>,
+    nodes: &'a IndexMap<String, NodeState>,
+    pending_input: &'a [Raw],
+    #[serde(skip_serializing_if = "is_zero")]
+    nodes_omitted: u64,
+}
+
+impl<'a> From<&'a Snapshot> for Shown<'a> {
+    fn from(of: &'a Snapshot) -> Self {
+        Self {
+            execution_id: &of.execution_id,
+            workflow_id: of.workflow_id.as_deref(),
+            user_id: of.user_id.as_deref(),
+            status: of.status,
+            progress: &of.progress,
+            current_node: &of.current_node,
+            error: &of.error,
+            result: &of.result,
+            started_at: of.started_at.as_deref(),
+            ended_at: of.ended_at.as_deref(),
+            nodes: &of.nodes,
+            pending_input: &of.pending_input,
+            nodes_omitted: of.nodes_omitted,
+        }
+    }
+}
+
+fn present(value: Option<&RawValue>) -> Option<Raw> {
+    value.filter(|value| value.get() != "null").map(ToOwned::to_owned)
+}
+
+fn text(value: Option<&RawValue>) -> Option<String> {
+    value.and_then(|value| serde_json::from_str(value.get()).ok())
+}
+
+fn status_of(value: Option<&RawValue>) -> Option<Status> {
+    value.and_then(|value| serde_json::from_str(value.get()).ok())
+}
+
+fn node_id(event: &Envelope<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Ids {
+        node_id: Option<String>,
+        agent_id: Option<String>,
+    }
+    let is_agent = event.kind.starts_with("agent:");
+    let own = if is_agent { &event.agent_id } else { &event.node_id };
+    own.as_deref().map(str::to_owned).or_else(|| {
+        let ids: Ids = serde_json::from_str(event.data_text()).ok()?;
+        if is_agent { ids.agent_id } else { ids.node_id }
+    })
+}
+
+fn request_id(prompt: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Id {
+        request_id: Option<String>,
+    }
+    serde_json::from_str::<Id>(prompt.get()).ok().and_then(|id| id.request_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fold(snapshot: &mut Snapshot, event: &str) {
+        snapshot.apply(&Envelope::parse(event.as_bytes()).expect(event), Some("2026-01-01T00:00:00.000Z"));
+    }
+
+    fn folded(events: &[&str]) -> serde_json::Value {
+        let mut snapshot = Snapshot::new("e");
+        for event in events {
+            fold(&mut snapshot, event);
+        }
+        serde_json::from_str(&snapshot.to_json(Some("o"))).expect("json")
+    }
+
+    #[test]
+    fn a_run_folds_into_its_state() {
+        let state = folded(&[
+            r#"{"type":"execution:started","executionId":"e","workflowId":"w","userId":"u","timestamp":"2026-01-01T00:00:01.000Z"}"#,
+            r#"{"type":"node:started","executionId":"e","nodeId":"n1"}"#,
+            r#"{"type":"execution:progress","executionId":"e","data":{"progress":40,"currentNode":"n1"}}"#,
+            r#"{"type":"user_input:required","executionId":"e","data":{"requestId":"r","prompt":"?"}}"#,
+            r#"{"type":"node:completed","executionId":"e","nodeId":"n1","data":{"output":{"n":1.0}}}"#,
+        ]);
+        assert_eq!(state["status"], "running");
+        assert_eq!(state["nodes"]["n1"]["status"], "completed");
+        assert_eq!(state["nodes"]["n1"]["output"]["n"].to_string(), "1.0");
+        assert_eq!(state["pendingInput"][0]["prompt"], "?");
+        assert_eq!((&state["progress"], &state["userId"], &state["offset"]), (&40.into(), &"u".into(), &"o".into()));
+    }
+
+    #[test]
+    fn a_terminal_state_never_goes_back() {
+        for end in ["completed", "failed", "cancelled"] {
+            let terminal = format!(r#"{{"type":"execution:{end}","executionId":"e","data":{{"result":1,"error":"x"}}}}"#);
+            let state = folded(&[
+                r#"{"type":"execution:started","executionId":"e"}"#,
+                &terminal,
+                r#"{"type":"execution:updated","executionId":"e","data":{"status":"running","progress":1}}"#,
+                r#"{"type":"execution:started","executionId":"e"}"#,
+                r#"{"type":"execution:completed","executionId":"e","data":{"result":2}}"#,
+                r#"{"type":"user_input:required","executionId":"e","data":{"requestId":"r"}}"#,
+            ]);
+            assert_eq!(state["status"], end);
+            assert_ne!(state["result"], 2);
+            assert_eq!(state["progress"], serde_json::Value::Null);
+            assert_eq!(state["pendingInput"].as_array().map(Vec::len), Some(0));
+        }
+    }
+
+    #[test]
+    fn its_size_is_bounded() {
+        let mut snapshot = Snapshot::new("e");
+        for node in 0..NODES_MAX + 10 {
+            fold(&mut snapshot, &format!(r#"{{"type":"node:started","executionId":"e","nodeId":"n{node}"}}"#));
+            let output = "x".repeat(1000);
+            fold(
+                &mut snapshot,
+                &format!(r#"{{"type":"node:completed","executionId":"e","nodeId":"n{node}","data":{{"output":"{output}"}}}}"#),
+            );
+        }
+        assert_eq!(snapshot.nodes_omitted, 10);
+        assert!(snapshot.to_json(None).len() < 700_000, "{}", snapshot.to_json(None).len());
+        assert!(snapshot.to_json(None).contains(r#"{"truncated":true,"bytes":1002}"#));
+    }
+
+    fn any_event() -> impl Strategy<Value = String> {
+        let kind = prop::sample::select(vec![
+            "execution:started",
+            "execution:updated",
+            "execution:progress",
+            "execution:completed",
+            "execution:failed",
+            "execution:cancelled",
+            "node:started",
+            "node:progress",
+            "node:completed",
+            "node:failed",
+            "agent:started",
+            "agent:token",
+            "agent:completed",
+            "log",
+            "user_input:required",
+            "user_input:provided",
+            "user_input:timeout",
+        ]);
+        (kind, 0..3u8, 0..100u8, prop::sample::select(vec!["running", "failed", "pending"])).prop_map(|(kind, who, progress, status)| {
+            format!(
+                r#"{{"type":"{kind}","executionId":"e","nodeId":"n{who}","agentId":"a{who}","data":{{"requestId":"r{who}","progress":{progress},"status":"{status}","output":{{"x":{progress}}},"error":"e{who}"}}}}"#
+            )
+        })
+    }
+
+    proptest! {
+        /// A late joiner's snapshot and tail give what an early follower has folded.
+        #[test]
+        fn snapshot_and_tail_equal_the_whole(events in prop::collection::vec(any_event(), 0..60), cut in 0..60usize) {
+            let mut early = Snapshot::new("e");
+            let mut kept = Snapshot::new("e");
+            let cut = cut.min(events.len());
+            events.iter().for_each(|event| fold(&mut early, event));
+            events[..cut].iter().for_each(|event| fold(&mut kept, event));
+            let stored = serde_json::to_string(&kept).expect("serializes");
+            let mut late: Snapshot = serde_json::from_str(&stored).expect("reads back");
+            events[cut..].iter().for_each(|event| fold(&mut late, event));
+            prop_assert_eq!(early.to_json(None), late.to_json(None));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Test support: real brokers on free ports, clients that stall, lag and vanish, a history checker.
