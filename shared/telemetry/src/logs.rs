@@ -1,0 +1,78 @@
+//! Log lines on standard error, as JSON or text.
+
+use clap::{Args, ValueEnum};
+use std::io::IsTerminal;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for collectors.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+/// The settings of the log.
+#[derive(Args, Clone, Debug)]
+pub struct LogOptions {
+    /// How log lines look
+    #[arg(long, env = "WEFT_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or a filter such as `info,weft_bus=debug`
+    #[arg(long, env = "WEFT_LOG", value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error("WEFT_LOG: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// This process logs already.
+    #[error("a log is set up already: {0}")]
+    Installed(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Sets up the log of this process; once.
+///
+/// # Errors
+/// The filter cannot be read, or a log is set up already.
+pub fn init_logs(options: &LogOptions) -> Result<(), LogError> {
+    let filter = EnvFilter::try_new(&options.log_level)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
+        // Colour codes are noise in a file.
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        log: LogOptions,
+    }
+
+    #[test]
+    fn options_have_defaults_and_flags() {
+        let cli = Cli::parse_from(["test", "--log-format", "json", "--log-level", "warn"]);
+        assert_eq!((cli.log.log_format, cli.log.log_level.as_str()), (LogFormat::Json, "warn"));
+        assert!(Cli::try_parse_from(["test", "--log-format", "xml"]).is_err());
+    }
+
+    #[test]
+    fn a_bad_filter_is_refused_before_anything_is_installed() {
+        let options = LogOptions { log_format: LogFormat::Text, log_level: "weft=loud".into() };
+        let error = init_logs(&options).expect_err("no such level");
+        assert!(error.to_string().starts_with("WEFT_LOG: "), "{error}");
+    }
+}

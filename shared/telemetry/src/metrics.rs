@@ -1,0 +1,117 @@
+//! The recorder behind the macros of the crate `metrics`, and its Prometheus text.
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use std::{sync::OnceLock, time::Duration};
+
+/// Upper bounds for `*_seconds`: from 100 µs, a delivery inside one machine, to a minute, a client that came back late.
+const SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Upper bounds for `*_bytes`: from a ping to 16 MiB, by fours.
+const BYTES: &[f64] = &[64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
+
+/// Upper bounds for every other histogram, which count things.
+const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0];
+
+/// The exporter keeps raw samples of histograms until this is done, so it bounds their memory.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Why metrics could not be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The exporter refused its settings.
+    #[error("metrics exporter: {0}")]
+    Build(#[from] BuildError),
+    /// Other code installed a recorder in this process.
+    #[error("another metrics recorder is installed already")]
+    Installed,
+}
+
+/// What this process has measured.
+#[derive(Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// Installs the recorder of this process and a task that keeps its memory bounded. Must be called in a runtime.
+    ///
+    /// A process has one recorder: a later call returns the same one, so that a test can start several servers.
+    ///
+    /// # Errors
+    /// Something else installed a recorder first.
+    pub fn install() -> Result<Self, MetricsError> {
+        static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
+        let handle = match INSTALLED.get() {
+            Some(handle) => handle.clone(),
+            None => {
+                let recorder = builder()?.build_recorder();
+                let handle = recorder.handle();
+                match metrics::set_global_recorder(recorder) {
+                    Ok(()) => INSTALLED.get_or_init(|| handle).clone(),
+                    // Lost a race against another call, or against other code.
+                    Err(_) => INSTALLED.get().ok_or(MetricsError::Installed)?.clone(),
+                }
+            }
+        };
+        let upkeep = handle.clone();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(UPKEEP_EVERY);
+            loop {
+                tick.tick().await;
+                upkeep.run_upkeep();
+            }
+        });
+        Ok(Self { handle })
+    }
+
+    /// Everything in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+}
+
+/// Every histogram gets explicit buckets: the exporter's default is a summary, whose quantiles of several processes
+/// cannot be put together.
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets(COUNTS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_histogram_has_buckets() {
+        let recorder = builder().expect("builder").build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("test_wait_seconds").record(0.0002);
+            metrics::histogram!("test_frame_bytes").record(100.0);
+            metrics::histogram!("test_rooms").record(3.0);
+        });
+        let text = handle.render();
+        for line in [
+            "test_wait_seconds_bucket{le=\"0.00025\"} 1",
+            "test_wait_seconds_bucket{le=\"60\"} 1",
+            "test_frame_bytes_bucket{le=\"256\"} 1",
+            "test_rooms_bucket{le=\"5\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+        assert!(!text.contains("quantile"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn installing_again_gives_the_same_recorder() {
+        let first = Metrics::install().expect("first");
+        let second = Metrics::install().expect("second");
+        metrics::counter!("test_installed_total").increment(1);
+        assert!(first.render().contains("test_installed_total 1"));
+        assert!(second.render().contains("test_installed_total 1"));
+    }
+}
