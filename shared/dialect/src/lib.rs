@@ -1,1 +1,13 @@
-//! How clients speak: bytes to commands, events to frames. Pure.
+//! How clients speak: bytes to commands, events to frames. Pure: no I/O, no async, no clock.
+//!
+//! A transport hands a client's bytes to [`native::decode`] and gets one [`native::ClientMessage`] or one
+//! [`native::Refused`] that names the field and the rule. What goes to a client comes from the encoders in
+//! [`native`]: control frames one by one, event frames by splicing a few fields into the published bytes, so
+//! that one body is encoded once and shared by every session. [`msgpack`] turns finished JSON into MessagePack
+//! and a client's MessagePack into JSON, so that both encodings of a dialect have one meaning.
+//!
+//! Reading order: [`told`] (everything a client can be told), [`native`], [`msgpack`].
+
+pub mod msgpack;
+pub mod native;
+pub mod told;

@@ -1,0 +1,127 @@
+//! How an event becomes a frame: its published bytes with a few fields added before the closing brace.
+//!
+//! `offset` always stands last, so that the body is encoded once and shared by sessions whose offsets differ.
+
+use crate::msgpack::{self, Unreadable};
+use weft_event::{Offset, Prepared, Room};
+
+/// The event's frame up to its tail, without the closing brace.
+///
+/// `room` is set where the event came by a room other than its execution's. `implied_id` and `implied_timestamp`
+/// stand in where the body has none (an `id` of its own or a `timestamp` wins). `skipped` tells how many events
+/// this one stands for besides itself. An `executionId` that the room supplied is written as well.
+#[must_use]
+pub fn event_body(
+    prepared: &Prepared,
+    room: Option<&Room>,
+    implied_id: Option<&str>,
+    implied_timestamp: Option<&str>,
+    skipped: Option<u64>,
+) -> Vec<u8> {
+    let published = &prepared.body[..];
+    let open = published.strip_suffix(b"}").unwrap_or(published);
+    // Room for the usual fields and the tail: most frames are written into the first allocation.
+    let mut body = Vec::with_capacity(published.len() + 192);
+    body.extend_from_slice(open);
+    if let Some(execution) = prepared.execution_id.as_deref().filter(|_| prepared.execution_id_implied) {
+        add_text(&mut body, "executionId", execution);
+    }
+    if let Some(id) = implied_id.filter(|_| prepared.id.is_none()) {
+        add_text(&mut body, "id", id);
+    }
+    if let Some(timestamp) = implied_timestamp.filter(|_| !prepared.has_timestamp) {
+        add_text(&mut body, "timestamp", timestamp);
+    }
+    if let Some(room) = room {
+        add_text(&mut body, "room", room.name());
+    }
+    if let Some(skipped) = skipped {
+        body.extend_from_slice(format!(",\"skipped\":{skipped}").as_bytes());
+    }
+    body
+}
+
+/// Ids, times and room names hold nothing that JSON would escape; should a caller pass something else, it is
+/// escaped all the same.
+fn add_text(body: &mut Vec<u8>, field: &str, text: &str) {
+    body.extend_from_slice(format!(",\"{field}\":").as_bytes());
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        body.push(b'"');
+        body.extend_from_slice(text.as_bytes());
+        body.push(b'"');
+    } else {
+        body.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    }
+}
+
+/// What closes an event's frame: the offset where there is one, and the brace.
+#[must_use]
+pub fn event_tail(offset: Option<&Offset>) -> String {
+    offset.map_or_else(|| "}".to_owned(), |offset| format!(",\"offset\":\"{offset}\"}}"))
+}
+
+/// Body and tail in one.
+#[must_use]
+pub fn event_frame(
+    prepared: &Prepared,
+    room: Option<&Room>,
+    implied_id: Option<&str>,
+    implied_timestamp: Option<&str>,
+    skipped: Option<u64>,
+    offset: Option<&Offset>,
+) -> Vec<u8> {
+    let mut frame = event_body(prepared, room, implied_id, implied_timestamp, skipped);
+    frame.extend_from_slice(event_tail(offset).as_bytes());
+    frame
+}
+
+/// A finished event frame as MessagePack.
+///
+/// Fails for nothing that [`weft_event::prepare`] has accepted.
+pub fn event_frame_msgpack(json: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    msgpack::from_json(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weft_event::{Epoch, Limits, Position, prepare};
+
+    fn prepared(text: &'static str, room: Option<&Room>) -> Prepared {
+        prepare(text.as_bytes().into(), room, &Limits::default()).expect(text)
+    }
+
+    fn offset() -> Offset {
+        Position { epoch: Epoch(10), seq: 7, check: 11 }.into()
+    }
+
+    #[test]
+    fn fields_are_added_and_the_published_bytes_stay() {
+        let room = Room::execution("e").expect("room");
+        let user = Room::user("u").expect("room");
+        let own =
+            prepared(r#"{"type":"log","executionId":"e","data":{"n":1.00}, "id":"i","timestamp":"2026-01-01T00:00:00Z" }"#, None);
+        let raw = prepared(r#"{"type":"log"}"#, Some(&room));
+        for (frame, expected) in [
+            (
+                event_frame(&own, None, Some("x"), Some("y"), None, Some(&offset())),
+                r#"{"type":"log","executionId":"e","data":{"n":1.00}, "id":"i","timestamp":"2026-01-01T00:00:00Z" ,"offset":"a.7.0000000b"}"#,
+            ),
+            (event_frame(&raw, None, None, None, None, None), r#"{"type":"log","executionId":"e"}"#),
+            (
+                event_frame(
+                    &raw,
+                    Some(&user),
+                    Some("a.7.0000000b"),
+                    Some("t"),
+                    Some(3),
+                    Some(&Offset { since: Some(2), ..offset() }),
+                ),
+                r#"{"type":"log","executionId":"e","id":"a.7.0000000b","timestamp":"t","room":"user:u","skipped":3,"offset":"a.7.0000000b.2"}"#,
+            ),
+        ] {
+            assert_eq!(std::str::from_utf8(&frame), Ok(expected));
+            event_frame_msgpack(&frame).expect("packs");
+        }
+    }
+}
