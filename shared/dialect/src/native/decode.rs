@@ -1,6 +1,6 @@
 //! A client's bytes to one [`ClientMessage`], or a refusal that names the field and the rule.
 
-use super::{Cancel, ClientMessage, Encoding, ProvideInput, Refused, RoomRequest, Subscribe, TypeFilter};
+use super::{ClientMessage, Encoding, Refused, RoomRequest, Subscribe, TypeFilter};
 use crate::{msgpack, told};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -126,12 +126,12 @@ fn message(fields: &Fields<'_>, reference: Option<String>, limits: &Limits) -> R
             let request_id = required_text("requestId", fields.request_id, NAME_BYTES_MAX)?;
             let value = fields.value.ok_or_else(|| Invalid::new("value", "is required"))?;
             let value = one_line(value, limits.depth_max)?;
-            Ok(ClientMessage::ProvideInput(ProvideInput { execution_id, request_id, value, reference }))
+            Ok(ClientMessage::ProvideInput { execution_id, request_id, value, reference })
         }
         "cancel" => {
             let execution_id = execution_id(fields)?;
             let reason = optional_text("reason", fields.reason, REASON_BYTES_MAX)?;
-            Ok(ClientMessage::Cancel(Cancel { execution_id, reason, reference }))
+            Ok(ClientMessage::Cancel { execution_id, reason, reference })
         }
         _ => Err(Refused::foreign(
             told::UNKNOWN_TYPE,
@@ -363,12 +363,12 @@ mod tests {
         assert!(matches!(json(r#"{"type":"auth","token":"t"}"#), Ok(ClientMessage::Auth { token, .. }) if token == "t"));
         assert!(matches!(
             json(r#"{"type":"cancel","executionId":"e","reason":"enough"}"#),
-            Ok(ClientMessage::Cancel(Cancel { execution_id, reason: Some(_), reference: None })) if execution_id == "e"
+            Ok(ClientMessage::Cancel { execution_id, reason: Some(_), reference: None }) if execution_id == "e"
         ));
-        for (value, kept) in [("{\"a\":\n 1.00}", "{\"a\":  1.00}"), ("null", "null"), ("\"a\\nb\"", "\"a\\nb\"")] {
-            let text = format!(r#"{{"type":"user_input:provide","executionId":"e","requestId":"r","value":{value},"ref":"x"}}"#);
-            let Ok(ClientMessage::ProvideInput(input)) = json(&text) else { panic!("{text}") };
-            assert_eq!((input.value.get(), input.request_id.as_str()), (kept, "r"));
+        for (sent, kept) in [("{\"a\":\n 1.00}", "{\"a\":  1.00}"), ("null", "null"), ("\"a\\nb\"", "\"a\\nb\"")] {
+            let text = format!(r#"{{"type":"user_input:provide","executionId":"e","requestId":"r","value":{sent},"ref":"x"}}"#);
+            let Ok(ClientMessage::ProvideInput { request_id, value, .. }) = json(&text) else { panic!("{text}") };
+            assert_eq!((value.get(), request_id.as_str()), (kept, "r"));
         }
     }
 

@@ -32,33 +32,25 @@ pub enum ClientMessage {
         reference: Option<String>,
     },
     /// Answer a prompt of an execution.
-    ProvideInput(ProvideInput),
+    ProvideInput {
+        /// Whose prompt.
+        execution_id: String,
+        /// Which prompt.
+        request_id: String,
+        /// The answer, as the client wrote it but on one line.
+        value: Box<RawValue>,
+        /// Echoed in the one ack.
+        reference: Option<String>,
+    },
     /// Ask for an execution to end.
-    Cancel(Cancel),
-}
-
-/// An answer to a prompt.
-#[derive(Clone, Debug)]
-pub struct ProvideInput {
-    /// Whose prompt.
-    pub execution_id: String,
-    /// Which prompt.
-    pub request_id: String,
-    /// The answer, as the client wrote it but on one line.
-    pub value: Box<RawValue>,
-    /// Echoed in the one ack.
-    pub reference: Option<String>,
-}
-
-/// A wish that an execution end.
-#[derive(Clone, Debug)]
-pub struct Cancel {
-    /// Which.
-    pub execution_id: String,
-    /// Why, for people.
-    pub reason: Option<String>,
-    /// Echoed in the one ack.
-    pub reference: Option<String>,
+    Cancel {
+        /// Which.
+        execution_id: String,
+        /// Why, for people.
+        reason: Option<String>,
+        /// Echoed in the one ack.
+        reference: Option<String>,
+    },
 }
 
 /// Follow these rooms, each on the same terms.

@@ -15,7 +15,7 @@ pub use frame::{
     ErrorFrame, Outcome, Subscribed, Unsubscribed, ack, connected, degraded, error, gap, pong, reconnect, snapshot, subscribed,
     unsubscribed,
 };
-pub use message::{Cancel, ClientMessage, ProvideInput, Refused, RoomRequest, Subscribe, TypeFilter};
+pub use message::{ClientMessage, Refused, RoomRequest, Subscribe, TypeFilter};
 
 /// How the objects of the native protocol are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
