@@ -1,1 +1,22 @@
-//! Test support: real brokers on free ports, clients that stall, lag and vanish, a history checker.
+//! Test support: real brokers and our own processes, clients that stall, lag and vanish, and a checker of what
+//! they saw.
+//!
+//! A test starts [`servers`] (Redis, NATS) and [`process`]es (gateways, an executor) on free ports, puts a
+//! [`proxy`] between them where the network shall misbehave, publishes by HTTP or with [`raw`] clients that know
+//! nothing of us, follows rooms with recording [`client`]s, and hands what was acknowledged and what was seen to the
+//! [`history`] checker. All randomness comes from one printed [`seed`].
+//!
+//! Everything that is started ends with the value that started it, and also when the test itself is killed.
+
+mod fault;
+mod leash;
+mod running;
+mod scratch;
+
+pub mod http;
+pub mod process;
+pub mod raw;
+pub mod seed;
+pub mod servers;
+
+pub use fault::{Fault, Result};
