@@ -10,11 +10,15 @@
 //! `nats`, `redis`.
 
 pub mod config;
+mod endpoint;
 pub mod heads;
 mod memory;
+mod meters;
+mod redis;
+mod tls;
 pub mod types;
 
-pub use config::{BusConfig, ConfigError, Mode, Retention};
+pub use config::{BusConfig, ConfigError, Mode, RedisTopology, Retention};
 pub use types::*;
 
 use std::{sync::Arc, time::Duration};
@@ -27,6 +31,7 @@ pub struct Bus(Arc<Driver>);
 
 enum Driver {
     Memory(memory::MemoryBus),
+    Redis(redis::RedisBus),
 }
 
 /// Runs one expression against whichever driver there is.
@@ -34,6 +39,7 @@ macro_rules! with_driver {
     ($bus:expr, $driver:ident => $body:expr) => {
         match &*$bus.0 {
             Driver::Memory($driver) => $body,
+            Driver::Redis($driver) => $body,
         }
     };
 }
@@ -43,7 +49,8 @@ impl Bus {
     pub async fn connect(config: BusConfig) -> Result<Self, ConnectError> {
         let driver = match config.mode() {
             Mode::Memory => Driver::Memory(memory::MemoryBus::new(&config)),
-            _ => return Err(ConnectError::new("this build has no such driver")),
+            Mode::RedisStreams | Mode::RedisPubSub => Driver::Redis(redis::RedisBus::connect(&config).await?),
+            Mode::JetStream | Mode::NatsCore => return Err(ConnectError::new("this build has no such driver")),
         };
         Ok(Self(Arc::new(driver)))
     }

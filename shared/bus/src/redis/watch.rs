@@ -1,0 +1,235 @@
+//! Watching the connections: pings, the canary, and restoring the live path after a loss.
+
+use super::{connection::bus_error, live::Live};
+use crate::{BusError, Health, Signal, meters};
+use fred::{
+    clients::Client,
+    error::Error,
+    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    types::{ClusterStateChange, Message, config::Server},
+};
+use parking_lot::Mutex;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{broadcast, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+/// Between two pings on each connection. Without them a stopped server is not noticed on an idle subscription.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A canary flies every so many pings.
+const CANARY_PINGS: u64 = 2;
+
+/// Registrations of served addresses are renewed every so many pings.
+const RENEWAL_PINGS: u64 = 5;
+
+/// A canary that is not back after this long is lost.
+const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Failures in a row before the connection is thrown away.
+const FAILURES_MAX: u32 = 2;
+
+/// What the subscriber connection reports.
+pub(super) struct Events {
+    messages: Option<broadcast::Receiver<Message>>,
+    reconnects: broadcast::Receiver<Server>,
+    errors: broadcast::Receiver<(Error, Option<Server>)>,
+    changes: broadcast::Receiver<Vec<ClusterStateChange>>,
+}
+
+impl Events {
+    pub(super) fn of(subscriber: &Client) -> Self {
+        Self {
+            messages: Some(subscriber.message_rx()),
+            reconnects: subscriber.reconnect_rx(),
+            errors: subscriber.error_rx(),
+            changes: subscriber.cluster_change_rx(),
+        }
+    }
+
+    /// The messages, for the reader task.
+    pub(super) fn take_messages(&mut self) -> broadcast::Receiver<Message> {
+        self.messages.take().unwrap_or_else(|| broadcast::channel(1).1)
+    }
+
+    /// Forgets what has been reported so far.
+    pub(super) fn forget(&mut self) {
+        self.reconnects = self.reconnects.resubscribe();
+        self.errors = self.errors.resubscribe();
+        self.changes = self.changes.resubscribe();
+    }
+}
+
+/// A number published to a private channel and expected back on the subscription.
+pub(super) struct Canary {
+    sent: Mutex<(u64, Instant)>,
+    heard: watch::Sender<u64>,
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self { sent: Mutex::new((0, Instant::now())), heard: watch::channel(0).0 }
+    }
+}
+
+impl Canary {
+    /// One came back.
+    pub(super) fn heard(&self, bytes: &[u8]) {
+        let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let (last, at) = *self.sent.lock();
+        if number == last {
+            meters::probed(at.elapsed());
+        }
+        self.heard.send_if_modified(|heard| {
+            let newer = number > *heard;
+            *heard = (*heard).max(number);
+            newer
+        });
+    }
+
+    fn is_home(&self) -> bool {
+        *self.heard.borrow() >= self.sent.lock().0
+    }
+
+    async fn release(&self, live: &Live) -> Result<u64, BusError> {
+        let number = {
+            let mut sent = self.sent.lock();
+            *sent = (sent.0 + 1, Instant::now());
+            sent.0
+        };
+        let channel = live.link.names.canary(&live.link.process);
+        let published: Result<i64, Error> = live.link.data.publish(channel, number.to_string()).await;
+        published.map(|_| number).map_err(|error| bus_error(&error))
+    }
+
+    async fn round_trip(&self, live: &Live) -> Result<(), BusError> {
+        let mut heard = self.heard.subscribe();
+        let number = self.release(live).await?;
+        match timeout(CANARY_TIMEOUT, heard.wait_for(|last| *last >= number)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(BusError::Unavailable("the canary did not come back".into())),
+        }
+    }
+}
+
+/// Subscribes to everything, and proves that it works.
+pub(super) async fn restore(live: &Live) -> Result<(), BusError> {
+    live.subscribe_all().await?;
+    live.canary.round_trip(live).await?;
+    live.commands.renew(&live.link).await;
+    Ok(())
+}
+
+/// Runs for the life of the bus.
+pub(super) async fn supervise(live: Arc<Live>, mut events: Events) {
+    let mut watch = Watch { live, failures: 0, canaries_lost: 0 };
+    let mut ticks = interval(PING_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pings = 0;
+    let cancel = watch.live.link.cancel.clone();
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            reconnect = events.reconnects.recv() => match reconnect {
+                Err(broadcast::error::RecvError::Closed) => return,
+                _ => watch.lost("reconnected"),
+            },
+            change = events.changes.recv() => match change {
+                Err(broadcast::error::RecvError::Closed) => return,
+                // A slot that moved takes its sharded subscriptions with it, and the crate does not say so.
+                _ => watch.lost("the cluster has changed"),
+            },
+            error = events.errors.recv() => match error {
+                Err(broadcast::error::RecvError::Closed) => return,
+                Ok((error, _)) => tracing::debug!(%error, "the subscriber connection reports an error"),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+            },
+            _ = ticks.tick() => {
+                pings += 1;
+                if pings % CANARY_PINGS == 0 {
+                    watch.fly_canary().await;
+                }
+                if pings % RENEWAL_PINGS == 0 && watch.live.is_up() {
+                    watch.live.commands.renew(&watch.live.link).await;
+                }
+            }
+        }
+        watch.check().await;
+    }
+}
+
+struct Watch {
+    live: Arc<Live>,
+    failures: u32,
+    canaries_lost: u32,
+}
+
+impl Watch {
+    fn lost(&self, reason: &str) {
+        if self.live.is_up() {
+            tracing::warn!(reason, "Redis is away");
+            self.live.health.send_replace(Health::Down);
+            meters::up(false);
+            self.live.signal(Signal::Lost);
+        }
+    }
+
+    /// Pings both connections; restores the live path if it was lost and both answer.
+    async fn check(&mut self) {
+        let data: Result<(), _> = self.live.link.data.ping(None).await;
+        let result = match data.map_err(|error| bus_error(&error)) {
+            Ok(()) => self.live.barrier().await,
+            Err(error) => Err(error),
+        };
+        let result = match result {
+            Ok(()) if self.live.is_up() => Ok(()),
+            Ok(()) => restore(&self.live).await.map(|()| self.restored()),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(()) => self.failures = 0,
+            Err(error) => {
+                self.lost(&error.to_string());
+                self.failures += 1;
+                // The crate reconnects by itself where it sees a connection end; this is for where it does not.
+                if self.failures % 10 == 0 {
+                    self.reconnect().await;
+                }
+            }
+        }
+    }
+
+    fn restored(&mut self) {
+        self.canaries_lost = 0;
+        tracing::info!("Redis is back");
+        meters::reconnected();
+        meters::up(true);
+        self.live.health.send_replace(Health::Up);
+        self.live.signal(Signal::Restored);
+    }
+
+    async fn fly_canary(&mut self) {
+        if !self.live.is_up() {
+            return;
+        }
+        self.canaries_lost = if self.live.canary.is_home() { 0 } else { self.canaries_lost + 1 };
+        if self.canaries_lost >= FAILURES_MAX {
+            meters::dropped("canary", 1);
+            self.lost("canaries do not come back");
+            self.reconnect().await;
+        } else if let Err(error) = self.live.canary.release(&self.live).await {
+            tracing::debug!(%error, "no canary");
+        }
+    }
+
+    async fn reconnect(&self) {
+        let forced: Result<(), _> = self.live.subscriber.force_reconnection().await;
+        if let Err(error) = forced {
+            tracing::debug!(%error, "could not force a reconnect");
+        }
+    }
+}
