@@ -269,7 +269,7 @@ function heard(line) {
 
 function subscribed(message) {
   if (message.room !== followed?.room) return;
-  $('outcome').textContent = message.outcome;
+  $('outcome').textContent = `last subscribe: ${message.outcome}`;
   // The room's tail is where a reconnect goes on, unless events or a state that stands before it are still to come.
   if (message.outcome === 'live' || message.outcome === 'gap') moveTo(message.offset);
   note({
@@ -418,7 +418,7 @@ function drawEvents() {
   queued = [];
   while (list.childElementCount > EVENT_LINES_MAX) list.firstElementChild.remove();
   if (atEnd) list.scrollTop = list.scrollHeight;
-  $('count').textContent = received > 0 ? `${received} received, the last ${EVENT_LINES_MAX} lines kept` : '';
+  $('count').textContent = received > 0 ? `${received} received` : '';
 }
 
 function noteLine(text, level) {
