@@ -7,10 +7,7 @@ use crate::{
 use bytes::Bytes;
 use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 use weft_bus::Ack;
 
 /// Without an answer for so long, a request is repeated.
@@ -20,15 +17,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15);
 /// Most of an answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Batches sent event by event after a refusal that did not say which event was meant.
-const SINGLES_AFTER_REFUSAL: u32 = 2;
 
 pub(crate) struct HttpSink {
     client: Client,
     url: Url,
     token: Option<String>,
-    /// While above zero, batches go event by event.
-    singles: AtomicU32,
 }
 
 impl HttpSink {
@@ -49,19 +42,23 @@ impl HttpSink {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| HttpTargetError(format!("HTTP client: {error}")))?;
-        Ok(Self { client, url, token, singles: AtomicU32::new(0) })
+        Ok(Self { client, url, token })
     }
 
-    /// Posts a batch and answers for each event, in order.
+    /// Posts a batch and answers for each event, in order. A batch that is refused as a whole is halved until it is
+    /// known which event is at fault.
     pub(crate) async fn send(&self, batch: &[Entry]) -> Vec<Fate> {
-        let careful = self.singles.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-        if !careful || batch.len() == 1 {
-            return self.post(batch).await;
-        }
         let mut fates = Vec::with_capacity(batch.len());
-        for entry in batch {
-            fates.extend(self.post(std::slice::from_ref(entry)).await);
-            if matches!(fates.last(), Some(Fate::Again { .. })) {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            let Some(answered) = self.post(part).await else {
+                let (before, after) = part.split_at(part.len() / 2);
+                parts.extend([after, before]);
+                continue;
+            };
+            let all_done = answered.iter().all(|fate| matches!(fate, Fate::Stored(_) | Fate::Refused(_)));
+            fates.extend(answered);
+            if !all_done {
                 break;
             }
         }
@@ -69,23 +66,24 @@ impl HttpSink {
         fates
     }
 
-    async fn post(&self, batch: &[Entry]) -> Vec<Fate> {
+    /// `None` where the batch is refused as a whole, and only a smaller one would tell more.
+    async fn post(&self, batch: &[Entry]) -> Option<Vec<Fate>> {
         let mut request = self.client.post(self.url.clone()).header(header::CONTENT_TYPE, "application/x-ndjson");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         let answer = match request.body(ndjson(batch)).send().await {
             Ok(answer) => answer,
-            Err(error) => return held(batch.len(), sentence(&error), None),
+            Err(error) => return Some(held(batch.len(), sentence(&error), None)),
         };
         let (status, after) = (answer.status(), retry_after(&answer));
         let text = read(answer).await;
-        match status {
-            StatusCode::ACCEPTED | StatusCode::OK => self.accepted(batch.len(), &text),
+        Some(match status {
+            StatusCode::ACCEPTED | StatusCode::OK => accepted(batch.len(), &text),
             StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
-                self.refused_one(batch.len(), status, &text)
+                return refused_one(batch.len(), status, &text);
             }
-            StatusCode::PAYLOAD_TOO_LARGE if batch.len() > 1 => self.in_singles(batch.len(), "the batch is too large"),
+            StatusCode::PAYLOAD_TOO_LARGE if batch.len() > 1 => return None,
             StatusCode::PAYLOAD_TOO_LARGE => vec![Fate::Refused(PublishError::TooLarge(told(&text, status)))],
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
                 held(batch.len(), told(&text, status), after)
@@ -93,41 +91,35 @@ impl HttpSink {
             _ if status.is_server_error() => held(batch.len(), told(&text, status), after),
             // The address or the token is wrong; that is the same for every event.
             _ => batch.iter().map(|_| Fate::Refused(PublishError::Refused(told(&text, status)))).collect(),
-        }
+        })
     }
+}
 
-    /// An acceptance of fewer events than were sent is none: the ids make sending all again harmless.
-    fn accepted(&self, sent: usize, text: &[u8]) -> Vec<Fate> {
-        #[derive(Deserialize)]
-        struct Accepted {
-            accepted: usize,
+/// An acceptance of fewer events than were sent is none: the ids make sending all again harmless.
+fn accepted(sent: usize, text: &[u8]) -> Vec<Fate> {
+    #[derive(Deserialize)]
+    struct Accepted {
+        accepted: usize,
+    }
+    match serde_json::from_slice::<Accepted>(text) {
+        Ok(answer) if answer.accepted == sent => {
+            (0..sent).map(|_| Fate::Stored(Ack { position: None, duplicate: false })).collect()
         }
-        match serde_json::from_slice::<Accepted>(text) {
-            Ok(answer) if answer.accepted == sent => {
-                (0..sent).map(|_| Fate::Stored(Ack { position: None, duplicate: false })).collect()
-            }
-            Ok(answer) => held(sent, format!("{} of {sent} events accepted", answer.accepted), None),
-            Err(_) => held(sent, "accepted without saying how many".into(), None),
-        }
+        Ok(answer) => held(sent, format!("{} of {sent} events accepted", answer.accepted), None),
+        Err(_) => held(sent, "accepted without saying how many".into(), None),
     }
+}
 
-    /// One event of the batch is at fault. Whether those before it are stored is unknown; they are sent again.
-    fn refused_one(&self, sent: usize, status: StatusCode, text: &[u8]) -> Vec<Fate> {
-        let refusal = Refusal::read(text);
-        let Some(at) = refusal.as_ref().and_then(Refusal::item).or((sent == 1).then_some(0)).filter(|at| *at < sent) else {
-            return self.in_singles(sent, "one of the batch was refused, not said which");
-        };
-        let mismatch = refusal.as_ref().and_then(Refusal::code).is_some_and(|code| code == "owner_mismatch");
-        let failure = if mismatch { PublishError::OwnerMismatch } else { PublishError::Refused(told(text, status)) };
-        let mut fates: Vec<Fate> = (0..sent).map(|_| Fate::HeldBack).collect();
-        fates[at] = Fate::Refused(failure);
-        fates
-    }
-
-    fn in_singles(&self, sent: usize, reason: &str) -> Vec<Fate> {
-        self.singles.store(SINGLES_AFTER_REFUSAL, Ordering::Relaxed);
-        held(sent, reason.into(), Some(Duration::ZERO))
-    }
+/// One event of the batch is at fault. Whether those before it are stored is unknown; they are sent again.
+fn refused_one(sent: usize, status: StatusCode, text: &[u8]) -> Option<Vec<Fate>> {
+    let refusal = Refusal::read(text);
+    let named = refusal.as_ref().and_then(Refusal::item).filter(|at| *at < sent);
+    let at = named.or((sent == 1).then_some(0))?;
+    let mismatch = refusal.as_ref().and_then(Refusal::code).is_some_and(|code| code == "owner_mismatch");
+    let failure = if mismatch { PublishError::OwnerMismatch } else { PublishError::Refused(told(text, status)) };
+    let mut fates: Vec<Fate> = (0..sent).map(|_| Fate::HeldBack).collect();
+    fates[at] = Fate::Refused(failure);
+    Some(fates)
 }
 
 fn ndjson(batch: &[Entry]) -> Bytes {
