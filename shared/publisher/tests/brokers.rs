@@ -1,0 +1,65 @@
+//! Publishing to a real broker that is killed and comes back: everything is stored, once and in order.
+
+use std::time::Duration;
+use weft_bus::{Bus, BusConfig, PageLimit, ReadFrom};
+use weft_event::{Room, Status};
+use weft_publisher::{EventDraft, Publisher, PublisherConfig, data};
+use weft_testkit::servers::RedisServer;
+
+/// Long enough for the slowest machine; reaching it is a failure.
+const PATIENCE: Duration = Duration::from_secs(120);
+const EVENTS: usize = 600;
+
+async fn ids(bus: &Bus, room: &str) -> Vec<usize> {
+    let room = Room::parse(room).expect(room);
+    let (mut from, mut ids) = (ReadFrom::Start, Vec::new());
+    loop {
+        let page = bus.read(&room, from, PageLimit { events: 500, bytes: 1 << 20 }).await.expect("readable");
+        for delivery in &page.events {
+            let event: serde_json::Value = serde_json::from_slice(&delivery.payload).expect("json");
+            ids.extend(event["id"].as_str().and_then(|id| id.parse::<usize>().ok()));
+        }
+        match page.last() {
+            Some(last) if page.more => from = ReadFrom::After(last),
+            _ => return ids,
+        }
+    }
+}
+
+fn event(id: usize) -> EventDraft {
+    EventDraft::new("log").execution(format!("e{}", id % 3)).user("u").id(id.to_string()).data(data::Log::info("x"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_killed_and_comes_back() {
+    let mut redis = RedisServer::start().await.expect("redis-server");
+    let bus = Bus::connect(BusConfig::parse(&redis.url()).expect("a URL")).await.expect("connects");
+    let publisher = Publisher::over_bus(bus.clone(), PublisherConfig::default());
+    let mut pending = Vec::new();
+    for id in 0..EVENTS {
+        if id == EVENTS / 3 {
+            // What was acknowledged may be lost in the second before the append-only file is synced; that is the
+            // broker's promise, not ours, so the kill comes after it.
+            publisher.flush(PATIENCE).await.expect("stored");
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            redis.kill();
+        }
+        pending.push(publisher.enqueue(event(id)).expect("room in the buffer"));
+    }
+    assert!(publisher.flush(Duration::from_millis(300)).await.is_err(), "nothing is stored without a broker");
+    redis.restart().await.expect("comes back");
+    for (id, pending) in pending.into_iter().enumerate() {
+        let stored = tokio::time::timeout(PATIENCE, pending).await.expect("in time").expect("stored");
+        assert!(stored.positions.len() == 2 && stored.positions.iter().all(|(_, at)| at.is_some()), "{id}: {stored:?}");
+    }
+    publisher.run("e0").execution_completed(data::ExecutionCompleted::default()).expect("room");
+    publisher.close().await.expect("all stored, heads moved");
+    for room in 0..3 {
+        let expected: Vec<usize> = (0..EVENTS).filter(|id| id % 3 == room).collect();
+        assert_eq!(ids(&bus, &format!("execution:e{room}")).await, expected, "each once, in order");
+    }
+    assert_eq!(ids(&bus, "user:u").await, (0..EVENTS).collect::<Vec<_>>(), "copies too");
+    let (head, _) = bus.load_head(&Room::parse("execution:e0").expect("a room")).await.expect("heads").expect("a head");
+    assert_eq!((head.status(), head.owner.as_deref(), head.incomplete), (Status::Completed, Some("u"), false));
+    assert_eq!(publisher.losses().borrow().total(), 0);
+}
