@@ -13,9 +13,11 @@ mod leash;
 mod running;
 mod scratch;
 
+pub mod history;
 pub mod http;
 pub mod process;
 pub mod raw;
+pub mod record;
 pub mod seed;
 pub mod servers;
 
