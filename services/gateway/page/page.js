@@ -270,8 +270,9 @@ function heard(line) {
 function subscribed(message) {
   if (message.room !== followed?.room) return;
   $('outcome').textContent = `last subscribe: ${message.outcome}`;
-  // The room's tail is where a reconnect goes on, unless events or a state that stands before it are still to come.
-  if (message.outcome === 'live' || message.outcome === 'gap') moveTo(message.offset);
+  // A reconnect goes on from here. Of the other outcomes the first event or the state tells where that is: until
+  // one of them has arrived the old place is the right one to ask from again.
+  if (message.outcome === 'live') moveTo(message.offset);
   note({
     live: 'Following: events appear as they happen.',
     resumed: followed.seen.size > 0 ? 'Resumed: nothing was missed.' : 'Replaying from the start.',
@@ -297,6 +298,7 @@ function gap(message) {
   if (message.room !== followed?.room) return;
   // What was seen before a gap may belong to another history.
   followed.seen.clear();
+  moveTo(message.missedTo);
   const span = message.missedFrom ? ` after ${message.missedFrom}` : '';
   note(`Gap: events${span} are gone (${message.reason ?? 'reason unknown'}).`, 'warning');
 }
@@ -569,10 +571,9 @@ function promptForm(prompt) {
 }
 
 function choicesOf(prompt) {
-  const { validation } = prompt;
-  const choices = prompt.options ?? prompt.choices ?? validation?.options ?? validation?.enum;
+  const choices = prompt.validation?.choices ?? prompt.validation?.enum;
   if (Array.isArray(choices)) return choices.slice(0, 100).map(shown);
-  return ['boolean', 'confirm'].includes(prompt.inputType) ? ['true', 'false'] : null;
+  return prompt.inputType === 'boolean' ? ['true', 'false'] : null;
 }
 
 function answerInput(prompt) {
@@ -592,7 +593,7 @@ function answerInput(prompt) {
 
 function answerValue(prompt, text) {
   if (prompt.inputType === 'number' && text !== '') return Number(text);
-  if (['boolean', 'confirm'].includes(prompt.inputType)) return text === 'true';
+  if (prompt.inputType === 'boolean') return text === 'true';
   return text;
 }
 
@@ -603,7 +604,7 @@ async function loadWorkflows() {
   try {
     const answer = await fetch('/api/workflows', { headers: { accept: 'application/json' } });
     const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(body.message ?? `the gateway answered ${answer.status}`);
+    if (!answer.ok) throw new Error(body.error?.message ?? `the gateway answered ${answer.status}`);
     const workflows = Array.isArray(body.workflows) ? body.workflows : [];
     list.replaceChildren(...workflows.map(workflowItem));
     if (workflows.length === 0) list.append(element('li', 'quiet', 'No executor offers a workflow at the moment.'));
@@ -634,7 +635,7 @@ async function startWorkflow(name, button, answer) {
       body: JSON.stringify({ inputs: {} }),
     });
     const body = await reply.json().catch(() => ({}));
-    if (!reply.ok || typeof body.executionId !== 'string') throw new Error(body.message ?? `the gateway answered ${reply.status}`);
+    if (!reply.ok || typeof body.executionId !== 'string') throw new Error(body.error?.message ?? `the gateway answered ${reply.status}`);
     // It has begun already; from the start, so that its first events are seen too.
     follow(body.executionId, true);
   } catch (error) {
