@@ -15,7 +15,7 @@ mod verdict;
 
 pub use verdict::{StoreTally, Tally, Verdict};
 
-use crate::record::{Begin, Record, Seen, SeenEvent};
+use crate::record::{Begin, Follow, Record, Seen, SeenEvent};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -182,6 +182,8 @@ struct View {
     gaps: FxHashMap<Arc<str>, Vec<(usize, Instant)>>,
     /// When each room's first subscribe was answered.
     live_at: FxHashMap<Arc<str>, Instant>,
+    /// Rooms that it follows no more, by which nothing is owed.
+    left: FxHashSet<Arc<str>>,
 }
 
 impl View {
@@ -190,12 +192,16 @@ impl View {
         for (place, entry) in record.entries.iter().enumerate() {
             match &entry.seen {
                 Seen::Subscribed { room, outcome, .. } => {
+                    view.left.remove(room);
                     view.live_at.entry(Arc::clone(room)).or_insert(entry.at);
                     if &**outcome == "gap" {
                         view.gaps.entry(Arc::clone(room)).or_default().push((place, entry.at));
                     }
                 }
                 Seen::Gap { room, .. } => view.gaps.entry(Arc::clone(room)).or_default().push((place, entry.at)),
+                Seen::Unsubscribed { room } => {
+                    view.left.insert(Arc::clone(room));
+                }
                 Seen::Event(event) => view.event(place, event, truth),
                 _ => {}
             }
@@ -295,7 +301,7 @@ impl Check<'_> {
 
     fn missing(&self, tally: &mut Tally, verdict: &mut Verdict) {
         let mut due: FxHashSet<&str> = FxHashSet::default();
-        for follow in &self.record.follows {
+        for follow in self.kept() {
             // One silent gap is a run of missing numbers in one lane.
             let mut last_missing: FxHashMap<Lane, u64> = FxHashMap::default();
             for event in self.truth.by_room.get(&*follow.room).into_iter().flatten() {
@@ -321,6 +327,11 @@ impl Check<'_> {
         }
     }
 
+    /// The rooms that it still followed at the end.
+    fn kept(&self) -> impl Iterator<Item = &Follow> {
+        self.record.follows.iter().filter(|follow| !self.view.left.contains(&follow.room))
+    }
+
     /// Whether the client must have got it by this room.
     fn owed(&self, event: &Published, room: &Arc<str>, begin: Begin) -> bool {
         if begin == Begin::Start {
@@ -333,7 +344,7 @@ impl Check<'_> {
 
     /// The room by which it must come: its own, if that is followed, because copies in others are dropped then.
     fn first_followed<'e>(&self, event: &'e Published) -> &'e Arc<str> {
-        let followed = |room: &&Arc<str>| self.record.follows.iter().any(|follow| follow.room == **room);
+        let followed = |room: &&Arc<str>| self.kept().any(|follow| follow.room == **room);
         event.rooms.iter().find(followed).unwrap_or(&event.rooms[0])
     }
 

@@ -13,6 +13,7 @@ mod leash;
 mod running;
 mod scratch;
 
+pub mod client;
 pub mod history;
 pub mod http;
 pub mod process;

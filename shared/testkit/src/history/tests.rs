@@ -266,3 +266,20 @@ fn events_known_from_the_store_only_are_owed_too() {
     let Tally { lost, duplicated, misordered, unexpected, .. } = check(&[1, 2, 4, 3, 5, 6, 6, 7, 8, 11]).clients;
     assert_eq!((lost, duplicated, misordered, unexpected), (2, 1, 1, 1));
 }
+
+#[test]
+fn a_room_left_owes_nothing_but_the_other_still_does() {
+    let now = Instant::now();
+    let check = |by_user: &[u64]| {
+        let mut entries: Vec<Entry> = [1, 2, 3].iter().map(|&number| seen(now, ROOM, number)).collect();
+        entries.push(Entry { at: now, seen: Seen::Unsubscribed { room: ROOM.into() } });
+        entries.extend(by_user.iter().map(|&number| seen(now, USER, number)));
+        let mut history = History::new();
+        history.published(published(now));
+        history.record(record("c", &[Follow::start(ROOM), Follow::start(USER)], entries));
+        history.check()
+    };
+    assert!(check(&[4, 5, 6, 7, 8, 9, 10]).is_whole());
+    assert_eq!(check(&[5, 6, 7, 8, 9, 10]).clients.lost, 1);
+    assert_eq!(check(&[3, 4, 5, 6, 7, 8, 9, 10]).clients.duplicated, 1);
+}

@@ -1,0 +1,140 @@
+//! The recording client against a gateway of a few lines: it resumes where it stopped reading, and a gateway that
+//! loses or repeats is found out.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio_tungstenite::tungstenite::Message;
+use weft_testkit::{
+    client::{Client, ClientPlan},
+    history::{History, Published, Verdict},
+    record::{Follow, Seen},
+};
+
+const ROOM: &str = "execution:e";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Delivers events `1..=head` of the one room; the offset of an event is its number. `skip` is never delivered.
+async fn gateway(head: watch::Receiver<u64>, skip: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let head = head.clone();
+            tokio::spawn(async move {
+                let socket = tokio_tungstenite::accept_async(stream).await.expect("a WebSocket");
+                deliver(socket, head, skip).await;
+            });
+        }
+    });
+    address
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+
+async fn deliver(mut socket: Socket, mut head: watch::Receiver<u64>, skip: u64) {
+    let Some(Ok(Message::Text(asked))) = socket.next().await else { return };
+    let asked: Value = serde_json::from_str(&asked).expect("json");
+    let mut at: u64 = asked["rooms"][0]["offset"].as_str().expect("an offset").parse().expect("a number");
+    let outcome = json!({"type":"subscribed","room":ROOM,"outcome":"resumed","offset":head.borrow().to_string()});
+    if socket.send(Message::text(outcome.to_string())).await.is_err() {
+        return;
+    }
+    loop {
+        while at < *head.borrow_and_update() {
+            at += 1;
+            let event = json!({"type":"log","executionId":"e","id":format!("id-{at}"),"offset":at.to_string(),
+                "data":{"n":at,"source":"p","message":"x".repeat(200)}});
+            if at != skip && socket.send(Message::text(event.to_string())).await.is_err() {
+                return;
+            }
+        }
+        if head.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn verdict(client: weft_testkit::record::Record, events: u64) -> Verdict {
+    let rooms: Arc<[Arc<str>]> = [ROOM.into()].into();
+    let event = |counter: u64| Published {
+        id: format!("id-{counter}").into(),
+        rooms: Arc::clone(&rooms),
+        source: "p".into(),
+        counter,
+        began: Instant::now(),
+        acked: true,
+    };
+    let mut history = History::new();
+    history.published((1..=events).map(event));
+    history.record(client);
+    history.check()
+}
+
+#[tokio::test]
+async fn a_client_that_is_cut_off_again_and_again_sees_everything_once() {
+    let (head, follow) = watch::channel(0);
+    let gateways = [gateway(follow.clone(), 0).await, gateway(follow, 0).await];
+    let plan =
+        ClientPlan { reconnect_within: Duration::from_millis(5), ..ClientPlan::new("c", &gateways, vec![Follow::start(ROOM)]) };
+    let client = Client::started(plan, PATIENCE).await.expect("started");
+    for round in 1..=5_u64 {
+        head.send_replace(round * 400);
+        client.wait_for_events(round * 400 - 390, PATIENCE).await.expect("some events");
+        client.cut();
+        client.wait_for("a resume", PATIENCE, |record| u64::from(record.resumes) >= round).await.expect("resumed");
+    }
+    client.wait_for_events(2000, PATIENCE).await.expect("all events");
+    let record = client.finish().await;
+    let used: Vec<usize> = record
+        .entries
+        .iter()
+        .filter_map(|entry| if let Seen::Connected { gateway } = entry.seen { Some(gateway) } else { None })
+        .collect();
+    assert_eq!(used, [0, 1, 0, 1, 0, 1]);
+    let verdict = verdict(record, 2000);
+    assert!(verdict.is_whole() && verdict.resumes_min == 5, "{verdict}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_skips_one_is_found_out() {
+    let (head, follow) = watch::channel(100);
+    let client = Client::start(ClientPlan::new("c", &[gateway(follow, 42).await], vec![Follow::start(ROOM)]));
+    client.wait_for_events(99, PATIENCE).await.expect("all but one");
+    let verdict = verdict(client.finish().await, 100);
+    assert_eq!((verdict.clients.lost, verdict.clients.duplicated), (1, 0), "{verdict}");
+    drop(head);
+}
+
+#[tokio::test]
+async fn a_stalled_client_reads_nothing_until_it_reads_again() {
+    let (head, follow) = watch::channel(0);
+    let plan =
+        ClientPlan { receive_buffer: 32_768, ..ClientPlan::new("c", &[gateway(follow, 0).await], vec![Follow::start(ROOM)]) };
+    let client = Client::started(plan, PATIENCE).await.expect("started");
+    client.stall();
+    // The order is taken before the next frame is read, because orders come first.
+    head.send_replace(4_000);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(client.record().events <= 1, "it read {} events while stalled", client.record().events);
+    client.read();
+    client.wait_for_events(4_000, PATIENCE).await.expect("all events");
+    let verdict = verdict(client.finish().await, 4_000);
+    assert!(verdict.is_whole(), "{verdict}");
+}
+
+#[tokio::test]
+async fn a_client_can_go_away_and_come_back() {
+    let (head, follow) = watch::channel(10);
+    let client = Client::started(ClientPlan::new("c", &[gateway(follow, 0).await], vec![Follow::start(ROOM)]), PATIENCE)
+        .await
+        .expect("started");
+    client.wait_for_events(10, PATIENCE).await.expect("the first ten");
+    client.go_away(Duration::from_millis(300));
+    client.wait_for("the disconnect", PATIENCE, |record| record.disconnects == 1).await.expect("away");
+    head.send_replace(20);
+    client.wait_for_events(20, PATIENCE).await.expect("the rest");
+    let verdict = verdict(client.finish().await, 20);
+    assert!(verdict.is_whole(), "{verdict}");
+}
