@@ -9,11 +9,14 @@
 //! durable record of an execution, the same on every broker), then one driver a file or folder: [`memory`],
 //! `nats`, `redis`.
 
+mod canary;
 pub mod config;
 mod endpoint;
 pub mod heads;
 mod memory;
 mod meters;
+mod nats;
+mod outcome;
 mod redis;
 mod tls;
 pub mod types;
@@ -31,6 +34,7 @@ pub struct Bus(Arc<Driver>);
 
 enum Driver {
     Memory(memory::MemoryBus),
+    Nats(nats::NatsBus),
     Redis(redis::RedisBus),
 }
 
@@ -39,6 +43,7 @@ macro_rules! with_driver {
     ($bus:expr, $driver:ident => $body:expr) => {
         match &*$bus.0 {
             Driver::Memory($driver) => $body,
+            Driver::Nats($driver) => $body,
             Driver::Redis($driver) => $body,
         }
     };
@@ -50,7 +55,7 @@ impl Bus {
         let driver = match config.mode() {
             Mode::Memory => Driver::Memory(memory::MemoryBus::new(&config)),
             Mode::RedisStreams | Mode::RedisPubSub => Driver::Redis(redis::RedisBus::connect(&config).await?),
-            Mode::JetStream | Mode::NatsCore => return Err(ConnectError::new("this build has no such driver")),
+            Mode::JetStream | Mode::NatsCore => Driver::Nats(nats::NatsBus::connect(&config).await?),
         };
         Ok(Self(Arc::new(driver)))
     }

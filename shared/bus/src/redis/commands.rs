@@ -4,7 +4,7 @@
 //! receivers, and which of several processes answers: only the one that the command is addressed to.
 
 use super::{Link, connection::bus_error, live::Live, scripts};
-use crate::{Address, BusError, Command, Incoming, Reply, RequestError, Serving};
+use crate::{Address, BusError, Command, Incoming, Reply, RequestError, Serving, outcome::Outcome};
 use fred::{
     interfaces::{KeysInterface, PubsubInterface},
     types::Value,
@@ -64,14 +64,6 @@ struct Replied {
     outcome: Outcome,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Outcome {
-    Reply(Reply),
-    Busy,
-    Gone,
-}
-
 impl Live {
     pub(super) async fn serve(self: &Arc<Self>, address: &Address, inbox: mpsc::Sender<Incoming>) -> Result<Serving, BusError> {
         let name = address.name();
@@ -113,9 +105,7 @@ impl Live {
             return Err(RequestError::NoExecutor);
         }
         match tokio::time::timeout(timeout, outcome).await {
-            Ok(Ok(Outcome::Reply(reply))) => Ok(reply),
-            Ok(Ok(Outcome::Busy)) => Err(RequestError::Busy),
-            Ok(Ok(Outcome::Gone)) => Err(RequestError::NoExecutor),
+            Ok(Ok(outcome)) => outcome.into_result(),
             Ok(Err(_)) | Err(_) => Err(RequestError::Timeout),
         }
     }
@@ -198,15 +188,7 @@ pub(super) fn arrived(link: &Arc<Link>, exchange: &Exchange, bytes: &[u8]) {
     };
     let (link, id, reply_to) = (link.clone(), sent.id, sent.reply_to);
     tokio::spawn(async move {
-        let outcome = match handed_over {
-            Ok(()) => match answer.await {
-                Ok(reply) => Outcome::Reply(reply),
-                // Dropped unanswered: the sender's timeout tells.
-                Err(_) => return,
-            },
-            Err(mpsc::error::TrySendError::Full(_)) => Outcome::Busy,
-            Err(mpsc::error::TrySendError::Closed(_)) => Outcome::Gone,
-        };
+        let Some(outcome) = Outcome::of(handed_over, answer).await else { return };
         let sent = match serde_json::to_string(&Replied { id, outcome }) {
             Ok(body) => link.data.publish::<i64, _, _>(reply_to, body).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

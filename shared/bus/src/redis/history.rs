@@ -36,7 +36,8 @@ pub(super) async fn read(link: &Link, room: &Room, from: ReadFrom, limit: PageLi
 
 pub(super) async fn tails(link: &Link, rooms: &[Room]) -> Result<Vec<Tail>, BusError> {
     link.durable()?;
-    stream::iter(rooms.iter().map(|room| tail(link, room))).buffered(TAILS_AT_ONCE).try_collect().await
+    // Owned rooms: a closure over a borrowed one makes a future that the compiler will not let move between threads.
+    stream::iter(rooms.to_vec()).map(|room| async move { tail(link, &room).await }).buffered(TAILS_AT_ONCE).try_collect().await
 }
 
 async fn tail(link: &Link, room: &Room) -> Result<Tail, BusError> {

@@ -10,7 +10,7 @@ use super::{
     history::bytes_of,
     watch::{self, Events},
 };
-use crate::{BusError, ConnectError, Health, Inlet, Signal, meters};
+use crate::{BusError, ConnectError, Health, Inlet, Signal, canary::Canary, meters};
 use fred::{
     clients::{Client, WithOptions},
     interfaces::{ClientLike, ClusterInterface, PubsubInterface},
@@ -35,7 +35,7 @@ pub(super) struct Live {
     /// Runs SUBSCRIBE, UNSUBSCRIBE and PING only, and fails at once while it is away.
     pub(super) subscriber: WithOptions<Client>,
     pub(super) commands: commands::Exchange,
-    pub(super) canary: watch::Canary,
+    pub(super) canary: Canary,
     pub(super) health: tokio::sync::watch::Sender<Health>,
     inlet: RwLock<Option<Arc<dyn Inlet>>>,
     channels: Mutex<FxHashMap<String, Purpose>>,
@@ -71,7 +71,7 @@ impl Live {
                 ..Options::default()
             }),
             commands: commands::Exchange::default(),
-            canary: watch::Canary::default(),
+            canary: Canary::default(),
             health: tokio::sync::watch::channel(Health::Down).0,
             inlet: RwLock::default(),
             channels: Mutex::new(system.into_iter().collect()),

@@ -8,14 +8,10 @@ use fred::{
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::{ClusterStateChange, Message, config::Server},
 };
-use parking_lot::Mutex;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{broadcast, watch},
-    time::{MissedTickBehavior, interval, timeout},
+    sync::broadcast,
+    time::{MissedTickBehavior, interval},
 };
 
 /// Between two pings on each connection. Without them a stopped server is not noticed on an idle subscription.
@@ -26,9 +22,6 @@ const CANARY_PINGS: u64 = 2;
 
 /// Registrations of served addresses are renewed every so many pings.
 const RENEWAL_PINGS: u64 = 5;
-
-/// A canary that is not back after this long is lost.
-const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Failures in a row before the connection is thrown away.
 const FAILURES_MAX: u32 = 2;
@@ -64,62 +57,20 @@ impl Events {
     }
 }
 
-/// A number published to a private channel and expected back on the subscription.
-pub(super) struct Canary {
-    sent: Mutex<(u64, Instant)>,
-    heard: watch::Sender<u64>,
-}
-
-impl Default for Canary {
-    fn default() -> Self {
-        Self { sent: Mutex::new((0, Instant::now())), heard: watch::channel(0).0 }
-    }
-}
-
-impl Canary {
-    /// One came back.
-    pub(super) fn heard(&self, bytes: &[u8]) {
-        let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-        let (last, at) = *self.sent.lock();
-        if number == last {
-            meters::probed(at.elapsed());
-        }
-        self.heard.send_if_modified(|heard| {
-            let newer = number > *heard;
-            *heard = (*heard).max(number);
-            newer
-        });
-    }
-
-    fn is_home(&self) -> bool {
-        *self.heard.borrow() >= self.sent.lock().0
-    }
-
-    async fn release(&self, live: &Live) -> Result<u64, BusError> {
-        let number = {
-            let mut sent = self.sent.lock();
-            *sent = (sent.0 + 1, Instant::now());
-            sent.0
-        };
-        let channel = live.link.names.canary(&live.link.process);
-        let published: Result<i64, Error> = live.link.data.publish(channel, number.to_string()).await;
-        published.map(|_| number).map_err(|error| bus_error(&error))
-    }
-
-    async fn round_trip(&self, live: &Live) -> Result<(), BusError> {
-        let mut heard = self.heard.subscribe();
-        let number = self.release(live).await?;
-        match timeout(CANARY_TIMEOUT, heard.wait_for(|last| *last >= number)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(BusError::Unavailable("the canary did not come back".into())),
-        }
-    }
+async fn release_canary(live: &Live) -> Result<u64, BusError> {
+    let number = live.canary.release();
+    let channel = live.link.names.canary(&live.link.process);
+    let published: Result<i64, Error> = live.link.data.publish(channel, number.to_string()).await;
+    published.map(|_| number).map_err(|error| bus_error(&error))
 }
 
 /// Subscribes to everything, and proves that it works.
 pub(super) async fn restore(live: &Live) -> Result<(), BusError> {
     live.subscribe_all().await?;
-    live.canary.round_trip(live).await?;
+    let number = release_canary(live).await?;
+    if !live.canary.returns(number).await {
+        return Err(BusError::Unavailable("the canary did not come back".into()));
+    }
     live.commands.renew(&live.link).await;
     Ok(())
 }
@@ -221,7 +172,7 @@ impl Watch {
             meters::dropped("canary", 1);
             self.lost("canaries do not come back");
             self.reconnect().await;
-        } else if let Err(error) = self.live.canary.release(&self.live).await {
+        } else if let Err(error) = release_canary(&self.live).await {
             tracing::debug!(%error, "no canary");
         }
     }

@@ -1,0 +1,86 @@
+//! How NATS is reached: one connection for requests and publications, one for followed rooms.
+
+use crate::{BusConfig, ConnectError, endpoint::Endpoint, tls};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Events of the connections that may wait for the watch; a lost one costs a second, the time of its next round.
+const EVENTS_MAX: usize = 64;
+
+/// Live events of one room between the socket and its reader. Beyond it they are dropped and counted, and every room
+/// is reconciled.
+const ROOM_CAPACITY: usize = 512;
+
+/// Replies under way on the data connection; a page is one request with many replies.
+const REPLIES_CAPACITY: usize = 65_536;
+
+/// What a connection reports, and which it was.
+pub(super) struct Report {
+    pub(super) is_live: bool,
+    pub(super) event: Event,
+}
+
+pub(super) struct Clients {
+    pub(super) data: Client,
+    pub(super) live: Client,
+    pub(super) reports: mpsc::Receiver<Report>,
+}
+
+pub(super) async fn clients(config: &BusConfig) -> Result<Clients, ConnectError> {
+    tls::install_provider();
+    let endpoint = Endpoint::parse(&config.url, 4222)?;
+    endpoint.allow_parameters(&[])?;
+    if endpoint.path.is_some() {
+        return Err(ConnectError::new("the bus URL has a path, which NATS does not know"));
+    }
+    let (sender, reports) = mpsc::channel(EVENTS_MAX);
+    let data = one(config, &endpoint, false, sender.clone()).await?;
+    let live = one(config, &endpoint, true, sender).await?;
+    Ok(Clients { data, live, reports })
+}
+
+async fn one(
+    config: &BusConfig,
+    endpoint: &Endpoint,
+    is_live: bool,
+    reports: mpsc::Sender<Report>,
+) -> Result<Client, ConnectError> {
+    let is_tls = endpoint.scheme.contains("tls");
+    let scheme = if is_tls { "tls" } else { "nats" };
+    let servers = endpoint.hosts.iter().map(|(host, port)| {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        format!("{scheme}://{host}:{port}").parse::<ServerAddr>()
+    });
+    let servers: Vec<ServerAddr> =
+        servers.collect::<Result<_, _>>().map_err(|error| ConnectError::new(format!("the bus URL: {error}")))?;
+    let role = if is_live { "live" } else { "data" };
+    let mut options = ConnectOptions::new()
+        .name(format!("{}-{role}", config.client_name))
+        .ping_interval(Duration::from_secs(5))
+        .connection_timeout(Duration::from_secs(3))
+        .request_timeout(Some(Duration::from_secs(2)))
+        .subscription_capacity(if is_live { ROOM_CAPACITY } else { REPLIES_CAPACITY })
+        .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64).min(Duration::from_secs(2)))
+        .max_reconnects(None)
+        .event_callback(move |event| {
+            // Full: the watch is behind, and finds the state out by itself in its next round.
+            let _ = reports.try_send(Report { is_live, event });
+            std::future::ready(())
+        });
+    options = match (&endpoint.user, &endpoint.password) {
+        (Some(user), Some(password)) => options.user_and_password(user.clone(), password.clone()),
+        (Some(token), None) => options.token(token.clone()),
+        (None, _) => options,
+    };
+    if let Some(path) = &config.credentials_file {
+        options = options
+            .credentials_file(path)
+            .await
+            .map_err(|error| ConnectError::new(format!("{}: {error}", path.display())))?;
+    }
+    if is_tls || config.tls_ca_file.is_some() || config.tls_client.is_some() {
+        options = options.require_tls(true).tls_client_config(tls::client_config(config)?);
+    }
+    options.connect(servers).await.map_err(|error| ConnectError::new(format!("{}: {error}", config.url_shown())))
+}
