@@ -17,6 +17,7 @@ pub mod client;
 pub mod history;
 pub mod http;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod record;
 pub mod seed;

@@ -1,7 +1,7 @@
 //! The recording client against a gateway of a few lines: it resumes where it stopped reading, and a gateway that
 //! loses or repeats is found out.
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream::FusedStream};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, time::Instant};
@@ -41,7 +41,7 @@ async fn deliver(mut socket: Socket, mut head: watch::Receiver<u64>, skip: u64) 
     if socket.send(Message::text(outcome.to_string())).await.is_err() {
         return;
     }
-    loop {
+    while !socket.is_terminated() {
         while at < *head.borrow_and_update() {
             at += 1;
             let event = json!({"type":"log","executionId":"e","id":format!("id-{at}"),"offset":at.to_string(),
@@ -50,8 +50,10 @@ async fn deliver(mut socket: Socket, mut head: watch::Receiver<u64>, skip: u64) 
                 return;
             }
         }
-        if head.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = head.changed() => if changed.is_err() { return },
+            // A close, which the library answers.
+            _ = socket.next() => {}
         }
     }
 }
