@@ -95,7 +95,7 @@ errors! {
     GONE "gone" 410 No "The history at this offset is gone; read the snapshot and begin again.";
     NO_EXECUTOR "no_executor" 503 Later "Nobody runs this execution or workflow at the moment.";
     REJECTED "rejected" 409 No "The executor refused; `message` says why.";
-    TIMEOUT "timeout" 504 Later "The executor gave no answer in time; whether it acted is unknown. Repeat with the same `ref`.";
+    TIMEOUT "timeout" 504 Later "The executor gave no answer in time; whether it acted is unknown. It may be asked again: a prompt takes one answer, an execution ends once.";
     BUSY "busy" 503 Later "The executor takes no more commands at the moment.";
     UNAVAILABLE "unavailable" 503 Later "The bus is away; nothing was done.";
     DRAINING "draining" 503 Yes "This gateway is leaving; connect again after the hint.";

@@ -87,8 +87,6 @@ fn shown(outcome: &Result<ClientMessage, weft_dialect::native::Refused>) -> Stri
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
-
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), text in any::<String>()) {
         let limits = Limits::default();

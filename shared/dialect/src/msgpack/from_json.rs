@@ -5,8 +5,8 @@ use rmp::encode::{write_array_len, write_bool, write_f64, write_map_len, write_n
 
 /// Turns one JSON value into MessagePack.
 ///
-/// Integers that fit `i64` or `u64` become integers; numbers that an `f64` gives back digit for digit become
-/// floats; any other number becomes a string of its digits. Strings are unescaped; half of a surrogate pair,
+/// Integers that fit `i64` or `u64` become integers; numbers that an `f64` gives back, printed to as many digits,
+/// become floats; any other number becomes a string of its digits. Strings are unescaped; half of a surrogate pair,
 /// which UTF-8 cannot express, becomes U+FFFD.
 pub fn from_json(json: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let text = std::str::from_utf8(json).map_err(|error| Unreadable { why: "not UTF-8", at: error.valid_up_to() })?;
@@ -284,7 +284,12 @@ fn gives_back(float: f64, digits: &str, whole: bool) -> bool {
     if whole && digits.parse::<i128>().is_ok_and(|integer| integer == float as i128) {
         return true;
     }
-    Decimal::read(digits) == Decimal::read(&format!("{float:e}"))
+    let Some(written) = Decimal::read(digits) else { return false };
+    // Seventeen digits tell every float from every other, and some printers always write them all. Where two
+    // shortest forms are equally near, as for …881.25, printers differ: to as many digits both are the float's.
+    let precision = written.digits.len().saturating_sub(1);
+    let rounded = (precision < 17).then(|| format!("{float:.precision$e}"));
+    [rounded, Some(format!("{float:e}"))].into_iter().flatten().any(|text| Decimal::read(&text).as_ref() == Some(&written))
 }
 
 /// A number's decimal digits without zeros at either end, and the power of ten that stands before them.
@@ -355,6 +360,11 @@ mod tests {
             ("0e999999999999", float(0.0)),
             ("1e999", string("1e999")),
             ("1e-999", string("1e-999")),
+            ("0.10000000000000001", float(0.1)),
+            ("0.100000000000000001", string("0.100000000000000001")),
+            ("2049402078588881.2", float(16_395_216_628_711_050.0 / 8.0)),
+            ("2049402078588881.3", float(16_395_216_628_711_050.0 / 8.0)),
+            ("9007199254740993.0", string("9007199254740993.0")),
             ("0.12345678901234567890", string("0.12345678901234567890")),
             (r#""""#, vec![0xa0]),
             (r#""a\"\\\/\b\f\n\r\t\u00e9""#, string("a\"\\/\u{8}\u{c}\n\r\té")),
