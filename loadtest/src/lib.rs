@@ -1,1 +1,0 @@
-//! Load on real gateways: what a delivery and a connection cost.
