@@ -4,6 +4,7 @@
 //! ([`to_json`]) and is read by the one decoder there is. Neither direction builds a tree of values.
 
 mod from_json;
+mod number;
 mod to_json;
 
 pub use from_json::from_json;
@@ -29,4 +30,9 @@ pub struct Bounds {
     pub depth_max: usize,
     /// Most bytes of JSON written; a string of control characters grows sixfold.
     pub json_bytes_max: usize,
+}
+
+/// Writing into a `Vec` cannot fail; its error type has no value that could be told apart.
+fn wrote<T, E>(written: Result<T, E>) {
+    debug_assert!(written.is_ok(), "a Vec takes every byte");
 }
