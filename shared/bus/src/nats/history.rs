@@ -191,10 +191,10 @@ pub(super) async fn tails(link: &Link, rooms: &[Room]) -> Result<Vec<Tail>, BusE
         }
         return Ok(tails);
     }
-    futures::iter(rooms)
+    futures::iter(rooms.to_vec())
         .map(|room| async move {
             meters::read("tail");
-            let last = stream::last_stored(link, Stream::Events, &link.names.stored(room)).await?;
+            let last = stream::last_stored(link, Stream::Events, &link.names.stored(&room)).await?;
             let at = last.map(|last| Position { seq: last.seq, check: fingerprint(&last.payload), ..empty });
             Ok(Tail { at: at.unwrap_or(empty), first_seq })
         })

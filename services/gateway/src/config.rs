@@ -1,0 +1,283 @@
+//! Settings: flags and environment variables of the same names. A bad one stops the start with one clear line.
+
+use crate::{
+    http::{Door, HttpLimits},
+    hub::{HubLimits, log::LogLimits},
+    session::SessionLimits,
+};
+use clap::{Args, Parser, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use weft_bus::BusConfig;
+use weft_dialect::native;
+use weft_telemetry::LogOptions;
+
+/// Delivers the events of workflow and agent executions to live clients.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "gateway", version, max_term_width = 110)]
+pub struct Settings {
+    /// Address that clients connect to.
+    #[arg(long, env = "WEFT_LISTEN", default_value = "127.0.0.1:3001")]
+    pub listen: SocketAddr,
+    /// Address of /metrics, /livez and /readyz.
+    #[arg(long, env = "WEFT_ADMIN_LISTEN", default_value = "127.0.0.1:9464")]
+    pub admin_listen: SocketAddr,
+    /// Whether clients authenticate. `off` listens on loopback only.
+    #[arg(long, env = "WEFT_AUTH", value_enum)]
+    pub auth: Option<Auth>,
+    /// Lets `WEFT_AUTH=off` listen on other addresses than loopback.
+    #[arg(long, env = "WEFT_ALLOW_ANONYMOUS_REMOTE", default_value_t = false, action = clap::ArgAction::Set)]
+    pub allow_anonymous_remote: bool,
+    /// Origins that browsers may connect from, comma separated, compared exactly.
+    #[arg(long, env = "WEFT_ORIGINS", value_delimiter = ',')]
+    pub origins: Vec<String>,
+    /// The name of this gateway in the fleet; a random one if not given.
+    #[arg(long, env = "WEFT_INSTANCE")]
+    pub instance: Option<String>,
+    /// The bus.
+    #[command(flatten)]
+    pub bus: BusSettings,
+    /// Bounds.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// Whether clients authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Whoever can connect may follow and do everything.
+    Off,
+}
+
+/// The bus and what it keeps.
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs)] // the help texts are the documentation
+pub struct BusSettings {
+    /// memory:, nats://, nats+core://, redis://, redis+pubsub://, redis-cluster:// or redis-sentinel://.
+    #[arg(long, env = "WEFT_BUS", default_value = "memory:")]
+    pub bus: String,
+    /// First word of subjects, streams and keys.
+    #[arg(long, env = "WEFT_BUS_PREFIX", default_value = "weft")]
+    pub bus_prefix: String,
+    /// Replicas of JetStream streams that this process creates.
+    #[arg(long, env = "WEFT_BUS_REPLICAS", default_value_t = 1)]
+    pub bus_replicas: usize,
+    /// NATS credentials file.
+    #[arg(long, env = "WEFT_BUS_CREDENTIALS_FILE")]
+    pub bus_credentials_file: Option<PathBuf>,
+    /// PEM file with the authority of the broker's certificate.
+    #[arg(long, env = "WEFT_BUS_TLS_CA_FILE")]
+    pub bus_tls_ca_file: Option<PathBuf>,
+    /// PEM file with the client certificate.
+    #[arg(long, env = "WEFT_BUS_TLS_CERT_FILE", requires = "bus_tls_key_file")]
+    pub bus_tls_cert_file: Option<PathBuf>,
+    /// PEM file with the client certificate's key.
+    #[arg(long, env = "WEFT_BUS_TLS_KEY_FILE", requires = "bus_tls_cert_file")]
+    pub bus_tls_key_file: Option<PathBuf>,
+    /// Events kept of each room.
+    #[arg(long, env = "WEFT_RETENTION_EVENTS", default_value_t = 10_000)]
+    pub retention_events: usize,
+    /// Bytes kept: of each room in memory and on Redis, of the whole stream on JetStream; 0 is no bound.
+    #[arg(long, env = "WEFT_RETENTION_BYTES", default_value_t = 0)]
+    pub retention_bytes: u64,
+    /// How long events are kept, in seconds.
+    #[arg(long, env = "WEFT_RETENTION_SECS", default_value_t = 86_400)]
+    pub retention_secs: u64,
+    /// How long an execution's record outlives its last event, in seconds.
+    #[arg(long, env = "WEFT_HEAD_SECS", default_value_t = 86_400)]
+    pub head_secs: u64,
+}
+
+/// Bounds and times.
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs)]
+pub struct LimitSettings {
+    /// Largest event in bytes.
+    #[arg(long, env = "WEFT_EVENT_BYTES_MAX", default_value_t = 960 * 1024)]
+    pub event_bytes_max: usize,
+    /// Largest client message in bytes.
+    #[arg(long, env = "WEFT_MESSAGE_BYTES_MAX", default_value_t = 1024 * 1024)]
+    pub message_bytes_max: usize,
+    /// Largest body of POST /api/events in bytes.
+    #[arg(long, env = "WEFT_INGRESS_BYTES_MAX", default_value_t = 8 * 1024 * 1024)]
+    pub ingress_bytes_max: usize,
+    /// Rooms that one connection may follow.
+    #[arg(long, env = "WEFT_ROOMS_PER_CONNECTION_MAX", default_value_t = 128)]
+    pub rooms_per_connection_max: usize,
+    /// Rooms that this process may follow.
+    #[arg(long, env = "WEFT_ROOMS_MAX", default_value_t = 200_000)]
+    pub rooms_max: usize,
+    /// Events held in memory for one room.
+    #[arg(long, env = "WEFT_LOG_EVENTS_MAX", default_value_t = 1024)]
+    pub log_events_max: usize,
+    /// Bytes of events held in memory for one room.
+    #[arg(long, env = "WEFT_LOG_BYTES_MAX", default_value_t = 1024 * 1024)]
+    pub log_bytes_max: usize,
+    /// Bytes of events held in memory for all rooms together.
+    #[arg(long, env = "WEFT_LOGS_BYTES_MAX", default_value_t = 256 * 1024 * 1024)]
+    pub logs_bytes_max: usize,
+    /// Seconds that a room stays followed after its last follower has left.
+    #[arg(long, env = "WEFT_LINGER_SECS", default_value_t = 30)]
+    pub linger_secs: u64,
+    /// History reads under way on the broker at once.
+    #[arg(long, env = "WEFT_READS_MAX", default_value_t = 64)]
+    pub reads_max: usize,
+    /// Seconds between pings to a client.
+    #[arg(long, env = "WEFT_PING_SECS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
+    pub ping_secs: u64,
+    /// Seconds that a client may take to answer a ping.
+    #[arg(long, env = "WEFT_PONG_SECS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub pong_secs: u64,
+    /// Seconds without a byte written, while there is something to write, until a client is closed with 4409.
+    #[arg(long, env = "WEFT_STALL_SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall_secs: u64,
+    /// Milliseconds that an executor may take to answer a command.
+    #[arg(long, env = "WEFT_COMMAND_TIMEOUT_MS", default_value_t = 5000)]
+    pub command_timeout_ms: u64,
+    /// Seconds over which closes are spread when this process leaves.
+    #[arg(long, env = "WEFT_DRAIN_SECS", default_value_t = 5)]
+    pub drain_secs: u64,
+}
+
+/// Why the gateway does not start: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadSetting(pub String);
+
+impl Settings {
+    /// Checks what clap cannot.
+    pub fn check(&self) -> Result<(), BadSetting> {
+        let remote = !self.listen.ip().is_loopback();
+        if remote && self.auth.is_none() {
+            return Err(BadSetting("WEFT_AUTH: must be set where WEFT_LISTEN is not loopback".into()));
+        }
+        if remote && !self.allow_anonymous_remote {
+            return Err(BadSetting("WEFT_AUTH: off listens on loopback only, unless WEFT_ALLOW_ANONYMOUS_REMOTE=true".into()));
+        }
+        let instance_is_legal = self.instance.as_deref().is_none_or(|instance| weft_event::id::check("WEFT_INSTANCE", instance).is_ok());
+        if !instance_is_legal {
+            return Err(BadSetting("WEFT_INSTANCE: must be 1 to 128 bytes of A-Z a-z 0-9 _ - . : ~ @".into()));
+        }
+        for (name, value) in [
+            ("WEFT_RETENTION_EVENTS", self.bus.retention_events),
+            ("WEFT_LOG_EVENTS_MAX", self.limits.log_events_max),
+            ("WEFT_READS_MAX", self.limits.reads_max),
+            ("WEFT_ROOMS_MAX", self.limits.rooms_max),
+            ("WEFT_ROOMS_PER_CONNECTION_MAX", self.limits.rooms_per_connection_max),
+        ] {
+            if value == 0 {
+                return Err(BadSetting(format!("{name}: must be at least 1")));
+            }
+        }
+        self.bus.config(&self.instance()).map(|_| ())
+    }
+
+    /// The name of this gateway.
+    #[must_use]
+    pub fn instance(&self) -> String {
+        self.instance.clone().unwrap_or_else(|| format!("gateway-{:08x}", rand::random::<u32>()))
+    }
+
+    /// Bounds of the hub.
+    #[must_use]
+    pub fn hub_limits(&self) -> HubLimits {
+        HubLimits {
+            log: LogLimits { slots: self.limits.log_events_max, bytes: self.limits.log_bytes_max },
+            logs_bytes: self.limits.logs_bytes_max,
+            rooms: self.limits.rooms_max,
+            linger: Duration::from_secs(self.limits.linger_secs),
+            reads: self.limits.reads_max,
+            event: self.event_limits(),
+            head_every: (self.bus.retention_events / 4).clamp(1, 1000) as u32,
+        }
+    }
+
+    /// Bounds of an event.
+    #[must_use]
+    pub fn event_limits(&self) -> weft_event::Limits {
+        weft_event::Limits { event_bytes_max: self.limits.event_bytes_max, ..weft_event::Limits::default() }
+    }
+
+    /// Bounds of a session.
+    #[must_use]
+    pub fn session_limits(&self) -> SessionLimits {
+        SessionLimits {
+            message: native::Limits {
+                message_bytes_max: self.limits.message_bytes_max,
+                rooms_max: self.limits.rooms_per_connection_max,
+                ..native::Limits::default()
+            },
+            rooms: self.limits.rooms_per_connection_max,
+            ping_secs: self.limits.ping_secs,
+            pong_secs: self.limits.pong_secs,
+            stall_secs: self.limits.stall_secs,
+            drain_secs: self.limits.drain_secs,
+            command_timeout: Duration::from_millis(self.limits.command_timeout_ms),
+        }
+    }
+
+    /// Bounds of requests.
+    #[must_use]
+    pub fn http_limits(&self) -> HttpLimits {
+        HttpLimits {
+            ingress_bytes: self.limits.ingress_bytes_max,
+            ingress_events: 10_000,
+            event: self.event_limits(),
+            retry_after_secs: 1,
+        }
+    }
+
+    /// Who may come in.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door { origins: self.origins.clone(), loopback_only: self.listen.ip().is_loopback() }
+    }
+}
+
+impl BusSettings {
+    /// The bus, described.
+    pub fn config(&self, client_name: &str) -> Result<BusConfig, BadSetting> {
+        let mut config = BusConfig::parse(&self.bus).map_err(|error| BadSetting(error.to_string()))?;
+        config.prefix.clone_from(&self.bus_prefix);
+        config.replicas = self.bus_replicas;
+        config.credentials_file.clone_from(&self.bus_credentials_file);
+        config.tls_ca_file.clone_from(&self.bus_tls_ca_file);
+        config.tls_client = self.bus_tls_cert_file.clone().zip(self.bus_tls_key_file.clone());
+        config.retention.events = self.retention_events;
+        config.retention.bytes = self.retention_bytes;
+        config.retention.age = Duration::from_secs(self.retention_secs.max(1));
+        config.retention.head_age = Duration::from_secs(self.head_secs.max(1));
+        config.client_name = client_name.to_owned();
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(arguments: &[&str]) -> Result<(), String> {
+        let arguments = ["gateway"].iter().chain(arguments).copied();
+        let settings = Settings::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        settings.check().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bad_settings_name_themselves() {
+        assert_eq!(checked(&[]), Ok(()));
+        for (arguments, named) in [
+            (&["--listen", "0.0.0.0:1"][..], "WEFT_AUTH"),
+            (&["--listen", "0.0.0.0:1", "--auth", "off"], "WEFT_ALLOW_ANONYMOUS_REMOTE"),
+            (&["--bus", "kafka://x"], "WEFT_BUS"),
+            (&["--retention-events", "0"], "WEFT_RETENTION_EVENTS"),
+            (&["--ping-secs", "0"], "--ping-secs"),
+            (&["--auth", "jwt"], "--auth"),
+            (&["--listen", "nowhere"], "--listen"),
+        ] {
+            let refused = checked(arguments).expect_err(named);
+            assert!(refused.contains(named), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Executors without a broker: they take commands by HTTP, and this gateway serves their addresses on the bus.
+
+use super::{App, answer::Refusal};
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::sse::{Event, KeepAlive, Sse},
+};
+use futures_util::{Stream, stream};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use weft_bus::{Address, Bus, Incoming, PRESENCE_LIFETIME, Presence, Reply, Serving};
+use weft_dialect::told;
+use weft_event::{Room, id};
+
+/// Commands waiting for one executor; past this the sender is told that it is busy.
+const INBOX: usize = 64;
+/// Executors at once.
+const EXECUTORS_MAX: usize = 1000;
+/// Executions that one executor may run.
+const EXECUTIONS_MAX: usize = 10_000;
+/// Commands waiting for a reply; past this the oldest is forgotten, and its sender told a timeout.
+const PENDING_MAX: usize = 4096;
+
+/// Executors connected to this gateway.
+pub struct Executors {
+    bus: Bus,
+    executors: Mutex<HashMap<String, Executor>>,
+    replies: Mutex<Replies>,
+    streams: AtomicU64,
+}
+
+struct Executor {
+    inbox: mpsc::Sender<Incoming>,
+    outbox: Arc<tokio::sync::Mutex<mpsc::Receiver<Incoming>>>,
+    /// The number of the newest stream; older ones end.
+    newest: watch::Sender<u64>,
+    serving: HashMap<String, Serving>,
+    renewed: Instant,
+}
+
+/// `None` where the reply was given already.
+#[derive(Default)]
+struct Replies {
+    by_reference: HashMap<String, Option<oneshot::Sender<Reply>>>,
+    by_age: VecDeque<String>,
+}
+
+impl Replies {
+    fn expect(&mut self, reference: &str, reply: oneshot::Sender<Reply>) {
+        if self.by_reference.insert(reference.to_owned(), Some(reply)).is_none() {
+            self.by_age.push_back(reference.to_owned());
+        }
+        while self.by_age.len() > PENDING_MAX {
+            if let Some(oldest) = self.by_age.pop_front() {
+                self.by_reference.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl Executors {
+    /// Nobody yet.
+    pub fn new(bus: Bus) -> Arc<Self> {
+        Arc::new(Self { bus, executors: Mutex::default(), replies: Mutex::default(), streams: AtomicU64::new(0) })
+    }
+
+    /// Forgets executors that have not renewed for the lifetime of an announcement.
+    pub async fn forget_silent(self: Arc<Self>) {
+        let mut every = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            every.tick().await;
+            let silent: Vec<(String, Executor)> =
+                self.executors.lock().extract_if(|_, executor| executor.renewed.elapsed() > PRESENCE_LIFETIME).collect();
+            for (id, _) in silent {
+                tracing::info!(executor = %id, "an executor has gone silent; its executions are served no more");
+                let _ = self.bus.withdraw(Presence::Executor, &id).await;
+            }
+        }
+    }
+
+    fn with<R>(&self, id: &str, run: impl FnOnce(&mut Executor) -> R) -> Result<R, Refusal> {
+        let mut executors = self.executors.lock();
+        if !executors.contains_key(id) && executors.len() >= EXECUTORS_MAX {
+            return Err(Refusal::plain(told::OVERLOADED).retry_after(5));
+        }
+        let executor = executors.entry(id.to_owned()).or_insert_with(|| {
+            let (inbox, outbox) = mpsc::channel(INBOX);
+            Executor {
+                inbox,
+                outbox: Arc::new(tokio::sync::Mutex::new(outbox)),
+                newest: watch::channel(0).0,
+                serving: HashMap::new(),
+                renewed: Instant::now(),
+            }
+        });
+        executor.renewed = Instant::now();
+        Ok(run(executor))
+    }
+
+    /// Serves exactly these addresses for an executor.
+    async fn serve(&self, id: &str, addresses: Vec<Address>) -> Result<(), Refusal> {
+        let wanted: HashMap<String, Address> = addresses.into_iter().map(|address| (address.name(), address)).collect();
+        let (inbox, missing) = self.with(id, |executor| {
+            executor.serving.retain(|name, _| wanted.contains_key(name));
+            let missing: Vec<Address> = wanted.iter().filter(|(name, _)| !executor.serving.contains_key(*name)).map(|(_, address)| address.clone()).collect();
+            (executor.inbox.clone(), missing)
+        })?;
+        for address in missing {
+            let serving = self.bus.serve(&address, inbox.clone()).await?;
+            self.with(id, |executor| executor.serving.insert(address.name(), serving))?;
+        }
+        Ok(())
+    }
+}
+
+/// `?executor=<id>`
+#[derive(Debug, Deserialize)]
+pub struct Which {
+    executor: String,
+}
+
+/// `GET /api/commands?executor=<id>`: commands as they come. The newest stream of an executor is the one that counts.
+pub async fn stream(
+    State(app): State<App>,
+    Query(which): Query<Which>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    id::check("executor", &which.executor)?;
+    let number = app.executors.streams.fetch_add(1, Ordering::Relaxed) + 1;
+    let (outbox, newest) = app.executors.with(&which.executor, |executor| {
+        executor.newest.send_replace(number);
+        (executor.outbox.clone(), executor.newest.subscribe())
+    })?;
+    app.executors.serve_own_address(&which.executor).await?;
+    let executors = app.executors.clone();
+    let commands = stream::unfold((outbox, newest, executors), move |(outbox, mut newest, executors)| async move {
+        let replaced = async {
+            let _ = newest.wait_for(|newest| *newest != number).await;
+        };
+        let next = async { outbox.lock().await.recv().await };
+        let incoming = tokio::select! {
+            incoming = next => incoming?,
+            () = replaced => return None,
+        };
+        let event = told(&executors, incoming);
+        Some((Ok(event), (outbox, newest, executors)))
+    });
+    Ok(Sse::new(commands).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
+}
+
+impl Executors {
+    async fn serve_own_address(&self, id: &str) -> Result<(), Refusal> {
+        let own = Address::Executor(id.to_owned());
+        let (inbox, served) = self.with(id, |executor| (executor.inbox.clone(), executor.serving.contains_key(&own.name())))?;
+        if !served {
+            let serving = self.bus.serve(&own, inbox).await?;
+            self.with(id, |executor| executor.serving.insert(own.name(), serving))?;
+        }
+        Ok(())
+    }
+}
+
+fn told(executors: &Executors, incoming: Incoming) -> Event {
+    let Incoming { command, address, reply } = incoming;
+    executors.replies.lock().expect(&command.reference, reply);
+    let body = json!({
+        "ref": command.reference,
+        "address": address.name(),
+        "kind": command.kind,
+        "subject": command.subject,
+        "body": command.body,
+    });
+    Event::default().event("command").data(body.to_string())
+}
+
+/// What an executor runs.
+#[derive(Debug, Deserialize)]
+pub struct Registered {
+    #[serde(default)]
+    executions: Vec<String>,
+    #[serde(default)]
+    workflows: Vec<Value>,
+}
+
+/// `PUT /api/commands/{executor}`: what this executor runs, in full; renews it for 30 seconds.
+pub async fn register(State(app): State<App>, Path(executor): Path<String>, Json(registered): Json<Registered>) -> Result<StatusCode, Refusal> {
+    id::check("executor", &executor)?;
+    if registered.executions.len() > EXECUTIONS_MAX {
+        return Err(Refusal::new(told::TOO_LARGE, format!("executions: must be at most {EXECUTIONS_MAX}")).field("executions"));
+    }
+    let mut addresses = vec![Address::Executor(executor.clone())];
+    for execution in &registered.executions {
+        addresses.push(Address::Execution(Room::execution(execution)?));
+    }
+    app.executors.serve(&executor, addresses).await?;
+    let announced = json!({ "id": executor, "workflows": registered.workflows });
+    app.shared.hub.bus.announce(Presence::Executor, &executor, announced.to_string().into()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/commands/{ref}/reply`: 404 for a command that is not known here, 409 for one that has its reply.
+pub async fn reply(State(app): State<App>, Path(reference): Path<String>, Json(reply): Json<Reply>) -> Result<StatusCode, Refusal> {
+    let waiting = app.executors.replies.lock().by_reference.get_mut(&reference).map(Option::take);
+    match waiting {
+        None => Err(Refusal::plain(told::NOT_FOUND)),
+        Some(None) => Err(Refusal::new(told::CONFLICT, "the command has its reply already")),
+        Some(Some(sender)) => {
+            // The sender may have given up; the executor has done its part all the same.
+            let _ = sender.send(reply);
+            Ok(StatusCode::NO_CONTENT)
+        }
+    }
+}

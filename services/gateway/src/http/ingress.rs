@@ -1,0 +1,90 @@
+//! `POST /api/events`: one event, an array, or NDJSON. Answered once every room of every event has it stored.
+
+use super::{
+    App,
+    answer::{Refusal, timestamp},
+};
+use axum::{
+    Json,
+    body::{Body, Bytes, to_bytes},
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{json, value::RawValue};
+use weft_dialect::told;
+use weft_event::{Prepared, prepare};
+use weft_publisher::{Stored, StoreEventError, store_all};
+
+/// Takes events in.
+pub async fn publish(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
+    if app.shared.hub.is_draining() {
+        return Err(Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs));
+    }
+    let too_large = format!("a body must be at most {} bytes", app.limits.ingress_bytes);
+    let body = to_bytes(body, app.limits.ingress_bytes).await.map_err(|_| Refusal::new(told::TOO_LARGE, too_large))?;
+    let events = read(&app, &body)?;
+    let stored = store_all(&app.shared.hub.bus, &app.heads, None, events).await;
+    answer(&app, stored)
+}
+
+/// Reads and checks all before anything is stored, so that a refused body has had no effect.
+fn read(app: &App, body: &Bytes) -> Result<Vec<Prepared>, Refusal> {
+    let malformed = |error: serde_json::Error| Refusal::new(told::MALFORMED, format!("the body must be an event, an array of events, or one event a line: {error}"));
+    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let items: Vec<&RawValue> = if is_array {
+        serde_json::from_slice(body).map_err(malformed)?
+    } else {
+        serde_json::Deserializer::from_slice(body).into_iter().collect::<Result<_, _>>().map_err(malformed)?
+    };
+    if items.is_empty() {
+        return Err(Refusal::new(told::MALFORMED, "the body holds no event"));
+    }
+    if items.len() > app.limits.ingress_events {
+        return Err(Refusal::new(told::TOO_LARGE, format!("a body holds at most {} events", app.limits.ingress_events)));
+    }
+    let check = |(index, item): (usize, &RawValue)| {
+        let bytes = body.slice_ref(item.get().as_bytes());
+        prepare(bytes, None, &app.limits.event).map_err(|invalid| Refusal::from(invalid).index(index))
+    };
+    items.into_iter().enumerate().map(check).collect()
+}
+
+fn answer(app: &App, stored: Vec<Result<Stored, StoreEventError>>) -> Result<Response, Refusal> {
+    let failed = stored.iter().enumerate().find_map(|(index, result)| result.as_ref().err().map(|error| (index, error.clone())));
+    let accepted: Vec<&Stored> = stored.iter().filter_map(|result| result.as_ref().ok()).collect();
+    let ids: Vec<&str> = accepted.iter().map(|stored| stored.id.as_str()).collect();
+    let Some((index, error)) = failed else {
+        return Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": ids.len(), "ids": ids }))).into_response());
+    };
+    let (code, retry) = match &error {
+        StoreEventError::OwnerMismatch => (told::OWNER_MISMATCH, None),
+        StoreEventError::Invalid(_) => (told::INVALID, None),
+        error if error.is_retryable() => (told::UNAVAILABLE, Some(app.limits.retry_after_secs)),
+        StoreEventError::Bus(weft_bus::PublishError::TooLarge(_)) => (told::TOO_LARGE, None),
+        _ => (told::INTERNAL, None),
+    };
+    if ids.is_empty() {
+        let refusal = Refusal::new(code, error.to_string()).index(index);
+        return Err(match retry {
+            Some(seconds) => refusal.retry_after(seconds),
+            None => refusal,
+        });
+    }
+    // Some are stored, some are not: say which, so that the sender repeats those and no others.
+    let results: Vec<_> = stored
+        .iter()
+        .map(|result| match result {
+            Ok(stored) => json!({ "id": stored.id }),
+            Err(error) => json!({ "error": error.to_string() }),
+        })
+        .collect();
+    let status = StatusCode::from_u16(code.http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let error = json!({ "code": code.code, "message": error.to_string(), "index": index });
+    let body = json!({ "accepted": ids.len(), "ids": ids, "results": results, "error": error, "timestamp": timestamp() });
+    let mut response = (status, Json(body)).into_response();
+    if let Some(seconds) = retry {
+        response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
+    }
+    Ok(response)
+}

@@ -1,0 +1,96 @@
+//! Everything the gateway answers over HTTP: one noun a file, one state for all.
+
+mod answer;
+mod catch_up;
+mod commands;
+mod door;
+mod executions;
+mod ingress;
+mod page;
+pub mod serve;
+mod upgrade;
+mod workflows;
+
+pub use commands::Executors;
+pub use door::Door;
+
+use crate::session;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    routing::{get, post, put},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use weft_bus::Presence;
+use weft_publisher::HeadKeeper;
+
+/// Bounds of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Largest body of `POST /api/events` in bytes.
+    pub ingress_bytes: usize,
+    /// Most events in one `POST /api/events`.
+    pub ingress_events: usize,
+    /// Bounds of each event.
+    pub event: weft_event::Limits,
+    /// Seconds that a refused client is told to wait.
+    pub retry_after_secs: u64,
+}
+
+/// What every request can reach.
+#[derive(Clone)]
+pub struct App {
+    /// Rooms, sessions, the bus.
+    pub shared: Arc<session::Shared>,
+    /// Heads of the executions published through this process.
+    pub heads: HeadKeeper,
+    /// Executors that are connected by HTTP.
+    pub executors: Arc<Executors>,
+    /// Who may come in.
+    pub door: Arc<Door>,
+    /// Bounds.
+    pub limits: HttpLimits,
+    /// Whether clients authenticate; without, whoever comes in may do everything.
+    pub anonymous: bool,
+}
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page.js", get(page::script))
+        .route("/page.css", get(page::style))
+        .route("/api/ws", get(upgrade::native))
+        .route("/api/ws/health", get(health))
+        .route("/api/events", post(ingress::publish))
+        .route("/api/executions", get(executions::list))
+        .route("/api/executions/{id}", get(executions::read))
+        .route("/api/executions/{id}/events", get(catch_up::of_execution))
+        .route("/api/executions/{id}/cancel", post(workflows::cancel))
+        .route("/api/rooms/{room}/events", get(catch_up::of_room))
+        .route("/api/workflows", get(workflows::list))
+        .route("/api/workflows/{name}/execute", post(workflows::execute))
+        .route("/api/commands", get(commands::stream))
+        .route("/api/commands/{executor}", put(commands::register))
+        .route("/api/commands/{ref}/reply", post(commands::reply))
+        .route("/api/fleet", get(fleet))
+        .fallback(answer::no_such_route)
+        .layer(DefaultBodyLimit::max(1024 * 1024))
+        .layer(middleware::from_fn_with_state(app.door.clone(), door::check))
+        .with_state(app)
+}
+
+/// `GET /api/ws/health`, as system B asks it.
+async fn health(State(app): State<App>) -> axum::Json<Value> {
+    let now = answer::timestamp();
+    axum::Json(json!({ "status": "ok", "connections": app.shared.hub.session_count(), "timestamp": now }))
+}
+
+/// `GET /api/fleet`: the gateways that are alive, from their announcements.
+async fn fleet(State(app): State<App>) -> Result<axum::Json<Value>, answer::Refusal> {
+    let present = app.shared.hub.bus.present(Presence::Gateway).await?;
+    let gateways: Vec<Value> = present.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
+    Ok(axum::Json(json!({ "gateways": gateways })))
+}

@@ -1,0 +1,96 @@
+//! Workflows and what is asked of executors: passed on over the bus, answered with the executor's own words.
+
+use super::{App, answer::Refusal};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json, value::to_raw_value};
+use std::collections::BTreeMap;
+use weft_bus::{Address, Command, Presence, Reply};
+use weft_dialect::told;
+use weft_event::Room;
+
+/// What an executor announces.
+#[derive(Debug, Deserialize)]
+struct Announced {
+    #[serde(default)]
+    workflows: Vec<Value>,
+}
+
+/// `GET /api/workflows`: every workflow that some executor runs.
+pub async fn list(State(app): State<App>) -> Result<Json<Value>, Refusal> {
+    let mut by_name = BTreeMap::new();
+    for (_, announced) in executors(&app).await? {
+        for workflow in announced.workflows {
+            if let Some(name) = workflow["name"].as_str() {
+                by_name.insert(name.to_owned(), workflow);
+            }
+        }
+    }
+    Ok(Json(json!({ "workflows": by_name.into_values().collect::<Vec<_>>() })))
+}
+
+async fn executors(app: &App) -> Result<Vec<(String, Announced)>, Refusal> {
+    let present = app.shared.hub.bus.present(Presence::Executor).await?;
+    Ok(present.into_iter().filter_map(|(id, value)| Some((id, serde_json::from_slice(&value).ok()?))).collect())
+}
+
+/// `{"inputs":{},"executionId"?,"userId"?}`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Execute {
+    #[serde(default)]
+    inputs: serde_json::Map<String, Value>,
+    execution_id: Option<String>,
+    user_id: Option<String>,
+}
+
+/// `POST /api/workflows/{name}/execute`
+pub async fn execute(State(app): State<App>, Path(name): Path<String>, body: axum::body::Bytes) -> Result<Response, Refusal> {
+    let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be {{\"inputs\":{{}},\"executionId\"?}}: {error}"));
+    let execute: Execute = if body.is_empty() { Execute::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
+    let id = execute.execution_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    Room::execution(&id)?;
+    let user = if app.anonymous { execute.user_id } else { None };
+    if let Some(user) = &user {
+        Room::user(user)?;
+    }
+    let runs = |announced: &Announced| announced.workflows.iter().any(|workflow| workflow["name"] == *name);
+    let mut able: Vec<String> = executors(&app).await?.into_iter().filter(|(_, announced)| runs(announced)).map(|(id, _)| id).collect();
+    if able.is_empty() {
+        return Err(Refusal::plain(told::NO_EXECUTOR));
+    }
+    let chosen = able.swap_remove(rand::random_range(0..able.len()));
+    let body = json!({ "workflow": name, "executionId": id, "inputs": execute.inputs, "userId": user });
+    let reply = ask(&app, &Address::Executor(chosen), "execute", &body).await?;
+    Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
+}
+
+/// `POST /api/executions/{id}/cancel`, with `{"reason"}` or without a body.
+pub async fn cancel(State(app): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Result<Response, Refusal> {
+    #[derive(Default, Deserialize)]
+    struct Cancel {
+        reason: Option<String>,
+    }
+    let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be {{\"reason\"}}: {error}"));
+    let cancel: Cancel = if body.is_empty() { Cancel::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
+    let address = Address::Execution(Room::execution(&id)?);
+    ask(&app, &address, "cancel", &json!({ "reason": cancel.reason })).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "executionId": id }))).into_response())
+}
+
+async fn ask(app: &App, address: &Address, kind: &str, body: &Value) -> Result<Option<Value>, Refusal> {
+    let body = to_raw_value(body).map_err(|error| Refusal::new(told::INTERNAL, error.to_string()))?;
+    let command = Command { reference: uuid::Uuid::new_v4().to_string(), kind: kind.to_owned(), subject: None, body };
+    match app.shared.hub.bus.request(address, command, app.shared.limits.command_timeout).await? {
+        Reply::Accepted { body } => Ok(body.and_then(|body| serde_json::from_str(body.get()).ok())),
+        Reply::Rejected { code, message } => {
+            let told = if code == "not_found" { told::NOT_FOUND } else { told::REJECTED };
+            Err(Refusal::new(told, format!("{code}: {message}")))
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The rooms of this process: who follows what, and how much all logs together may hold.
+//!
+//! Data path: the feed appends to a [`Room`]'s [`log`]; the room wakes its followers; each session reads on from
+//! its own cursor. The feed never waits for a reader, and a reader never holds a lock while it writes.
+
+pub mod entry;
+pub mod history;
+pub mod log;
+mod room;
+mod wake;
+pub mod wheel;
+
+pub use room::{Follower, Room, Snapped, Todo, fold_history};
+pub use wake::SessionCell;
+
+use crate::metrics::Metrics;
+use log::LogLimits;
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Semaphore, mpsc};
+use weft_bus::Bus;
+use weft_event::{Limits, Room as RoomName};
+
+/// Bounds of the hub.
+#[derive(Clone, Copy, Debug)]
+pub struct HubLimits {
+    /// Bounds of one room's log.
+    pub log: LogLimits,
+    /// Bytes of all logs together.
+    pub logs_bytes: usize,
+    /// Most rooms followed at once.
+    pub rooms: usize,
+    /// How long a room stays followed after its last follower left.
+    pub linger: Duration,
+    /// Most history reads under way at once.
+    pub reads: usize,
+    /// Bounds of an event.
+    pub event: Limits,
+    /// Events of a room between two moves of its execution's head.
+    pub head_every: u32,
+}
+
+/// A room could not be followed because this process follows as many as it may.
+#[derive(Debug, thiserror::Error)]
+#[error("this gateway follows as many rooms as it may")]
+pub struct TooManyRooms;
+
+/// All rooms and sessions of this process.
+pub struct Hub {
+    /// The bus.
+    pub bus: Bus,
+    /// Bounds.
+    pub limits: HubLimits,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Pings and deadlines of all sessions.
+    pub wheel: wheel::Wheel,
+    /// Permits for history reads.
+    pub reads: Semaphore,
+    rooms: RwLock<FxHashMap<RoomName, Arc<Room>>>,
+    sessions: Mutex<Slab<Arc<SessionCell>>>,
+    log_bytes: AtomicIsize,
+    open: AtomicUsize,
+    degraded: AtomicBool,
+    draining: AtomicBool,
+    /// Rooms to open, to the feed.
+    opening: mpsc::UnboundedSender<Arc<Room>>,
+    /// Executions whose head should move, to the upkeep; when full, a later event asks again.
+    heads_due: mpsc::Sender<Arc<Room>>,
+}
+
+impl Hub {
+    /// An empty hub. The receivers go to the feed, which opens rooms, and to the upkeep of heads.
+    pub fn new(bus: Bus, limits: HubLimits, metrics: Metrics) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Room>>, mpsc::Receiver<Arc<Room>>) {
+        // Unbounded, but each room enters once and `limits.rooms` bounds the rooms.
+        let (opening, to_open) = mpsc::unbounded_channel();
+        let (heads_due, due_heads) = mpsc::channel(4096);
+        let hub = Self {
+            bus,
+            limits,
+            metrics,
+            wheel: wheel::Wheel::default(),
+            reads: Semaphore::new(limits.reads),
+            rooms: RwLock::default(),
+            sessions: Mutex::default(),
+            log_bytes: AtomicIsize::new(0),
+            open: AtomicUsize::new(0),
+            degraded: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            opening,
+            heads_due,
+        };
+        (Arc::new(hub), to_open, due_heads)
+    }
+
+    /// Follows a room for a session: the room is opened on the bus if it is not.
+    pub fn follow(self: &Arc<Self>, name: &RoomName, cell: &Arc<SessionCell>) -> Result<Follower, TooManyRooms> {
+        if let Some(room) = self.rooms.read().get(name) {
+            return Ok(Follower::register(room, cell));
+        }
+        let mut rooms = self.rooms.write();
+        if let Some(room) = rooms.get(name) {
+            return Ok(Follower::register(room, cell));
+        }
+        if rooms.len() >= self.limits.rooms {
+            return Err(TooManyRooms);
+        }
+        let room = Room::new(name.clone(), self.bus.is_durable());
+        rooms.insert(name.clone(), room.clone());
+        self.metrics.rooms.set(rooms.len() as f64);
+        let follower = Follower::register(&room, cell);
+        let _ = self.opening.send(room);
+        Ok(follower)
+    }
+
+    /// The room, if this process follows it.
+    pub fn room(&self, name: &RoomName) -> Option<Arc<Room>> {
+        self.rooms.read().get(name).cloned()
+    }
+
+    /// Every room followed now.
+    pub fn all_rooms(&self) -> Vec<Arc<Room>> {
+        self.rooms.read().values().cloned().collect()
+    }
+
+    /// How many rooms are followed.
+    pub fn room_count(&self) -> usize {
+        self.rooms.read().len()
+    }
+
+    /// Stops following rooms that nobody has followed for the linger time, and keeps all logs within the budget.
+    pub fn sweep(&self) {
+        let idle: Vec<RoomName> = self.rooms.read().values().filter(|room| room.idle_for() > self.limits.linger).map(|room| room.name.clone()).collect();
+        for name in idle {
+            let mut rooms = self.rooms.write();
+            if rooms.get(&name).is_some_and(|room| room.idle_for() > self.limits.linger)
+                && let Some(room) = rooms.remove(&name)
+            {
+                self.add_log_bytes(-(room.log_bytes() as isize));
+                self.bus.unfollow(&name);
+            }
+        }
+        self.metrics.rooms.set(self.room_count() as f64);
+        self.keep_budget();
+    }
+
+    /// Past the budget every log gives up half of what it holds; readers left behind read the bus's history.
+    fn keep_budget(&self) {
+        self.metrics.log_bytes.set(self.log_bytes.load(Ordering::Relaxed) as f64);
+        if self.log_bytes.load(Ordering::Relaxed) <= self.limits.logs_bytes as isize {
+            return;
+        }
+        for room in self.all_rooms() {
+            let freed = room.shrink_to_half();
+            self.add_log_bytes(-(freed as isize));
+        }
+    }
+
+    /// Counts a change of what logs hold.
+    pub(crate) fn add_log_bytes(&self, change: isize) {
+        let now = self.log_bytes.fetch_add(change, Ordering::Relaxed) + change;
+        if now > self.limits.logs_bytes as isize * 5 / 4 {
+            self.metrics.log_over_budget.increment(1);
+        }
+    }
+
+    /// Whether all logs together hold more than they may: new events then push old ones out at once.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.log_bytes.load(Ordering::Relaxed) > self.limits.logs_bytes as isize
+    }
+
+    /// Asks the upkeep to move the head of a room's execution.
+    pub(crate) fn head_is_due(&self, room: &Arc<Room>) -> bool {
+        self.heads_due.try_send(room.clone()).is_ok()
+    }
+
+    /// Registers a session; the guard takes it out again.
+    pub fn join(self: &Arc<Self>, cell: Arc<SessionCell>) -> Joined {
+        let key = self.sessions.lock().insert(cell);
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.metrics.connections.set(open as f64);
+        Joined { hub: self.clone(), key }
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Wakes every session, to tell it of something that concerns all.
+    pub fn wake_all(&self) {
+        for (_, cell) in self.sessions.lock().iter() {
+            cell.wake();
+        }
+    }
+
+    /// Whether the broker is away.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the broker is away; sessions tell their clients.
+    pub fn set_degraded(&self, degraded: bool) {
+        if self.degraded.swap(degraded, Ordering::Relaxed) != degraded {
+            self.metrics.bus_degraded.set(f64::from(u8::from(degraded)));
+            self.wake_all();
+        }
+    }
+
+    /// Whether the process is leaving.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The process is leaving: sessions tell their clients and close over a short window.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.metrics.draining.set(1.0);
+        self.wake_all();
+    }
+}
+
+/// A registered session.
+pub struct Joined {
+    hub: Arc<Hub>,
+    key: usize,
+}
+
+impl Joined {
+    /// A small number that differs between the sessions open at once.
+    pub fn number(&self) -> usize {
+        self.key
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.hub.sessions.lock().try_remove(self.key);
+        let open = self.hub.open.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.hub.metrics.connections.set(open as f64);
+    }
+}

@@ -1,0 +1,86 @@
+//! One coarse timer for all sessions: pings, deadlines, staggered closes. A second is precise enough for them, and
+//! a timer of their own would cost each session hundreds of bytes and nanoseconds.
+
+use super::SessionCell;
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// One turn of the wheel in seconds; longer waits are cut into several.
+const SLOTS: u64 = 64;
+
+/// Wakes sessions when their second has come.
+pub struct Wheel {
+    now: AtomicU64,
+    slots: Vec<Mutex<Vec<Weak<SessionCell>>>>,
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        Self { now: AtomicU64::new(1), slots: (0..SLOTS).map(|_| Mutex::default()).collect() }
+    }
+}
+
+impl Wheel {
+    /// Seconds since the process began, as this wheel counts them.
+    pub fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Wakes `cell` at second `at` or before; it looks itself whether its time has come.
+    pub fn wake_at(&self, at: u64, cell: &Arc<SessionCell>) {
+        let wait = at.saturating_sub(self.now()).clamp(1, SLOTS - 1);
+        let slot = (self.now() + wait) % SLOTS;
+        self.slots[slot as usize].lock().push(Arc::downgrade(cell));
+    }
+
+    /// One second has passed.
+    fn tick(&self) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        let due = std::mem::take(&mut *self.slots[(now % SLOTS) as usize].lock());
+        for cell in due.iter().filter_map(Weak::upgrade) {
+            cell.wake();
+        }
+    }
+
+    /// Turns the wheel for as long as the process lives.
+    pub async fn turn(&self) {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            seconds.tick().await;
+            self.tick();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::{ArcWake, waker};
+    use std::sync::atomic::AtomicUsize;
+
+    struct Count(AtomicUsize);
+    impl ArcWake for Count {
+        fn wake_by_ref(of: &Arc<Self>) {
+            of.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_cell_is_woken_in_its_second_and_not_before() {
+        let (wheel, cell, count) = (Wheel::default(), Arc::new(SessionCell::default()), Arc::new(Count(AtomicUsize::new(0))));
+        cell.register(&waker(count.clone()));
+        wheel.wake_at(wheel.now() + 3, &cell);
+        wheel.tick();
+        wheel.tick();
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        wheel.tick();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+}

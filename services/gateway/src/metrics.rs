@@ -1,0 +1,154 @@
+//! Every metric of the gateway, one line of help each; handles never wait. Labels never hold ids.
+
+use crate::feed::sync::Counts;
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use weft_event::{Invalid, Room};
+
+/// Handles to the metrics that are touched often.
+#[derive(Clone)]
+#[allow(missing_docs)] // each is described in `new`
+pub struct Metrics {
+    pub connections: Gauge,
+    pub rooms: Gauge,
+    pub log_bytes: Gauge,
+    pub log_over_budget: Counter,
+    pub bus_degraded: Gauge,
+    pub draining: Gauge,
+    pub events_received: Counter,
+    pub events_unfollowed: Counter,
+    pub deliveries: Counter,
+    pub delivery_seconds: Histogram,
+    pub published_to_socket_seconds: Histogram,
+    pub history_reads: Counter,
+    pub history_shared: Counter,
+    pub feed_reads: Counter,
+    pub head_failures: Counter,
+}
+
+/// Why a session never got an event that it should have had.
+#[derive(Clone, Copy, Debug)]
+pub enum Failed {
+    /// Retention took it before the session read it; the client was told by a gap.
+    Retention,
+    /// It could not be told in the session's encoding.
+    Encode,
+}
+
+impl Metrics {
+    /// Registers and describes everything, so that each series exists from the start.
+    #[must_use]
+    pub fn new() -> Self {
+        describe();
+        for reason in ["retention", "reset", "unreadable"] {
+            counter!("weft_gateway_room_gaps_total", "reason" => reason).absolute(0);
+        }
+        for reason in ["retention", "encode"] {
+            counter!("weft_gateway_failed_deliveries_total", "reason" => reason).absolute(0);
+        }
+        for outcome in ["live", "resumed", "snapshot", "gap"] {
+            counter!("weft_gateway_subscribes_total", "outcome" => outcome).absolute(0);
+        }
+        for cause in ["link", "tail", "overflow"] {
+            counter!("weft_gateway_repairs_total", "cause" => cause).absolute(0);
+        }
+        counter!("weft_gateway_reconnects_total").absolute(0);
+        counter!("weft_gateway_invalid_events_total").absolute(0);
+        counter!("weft_gateway_repeated_events_total").absolute(0);
+        Self {
+            connections: gauge!("weft_gateway_connections"),
+            rooms: gauge!("weft_gateway_rooms"),
+            log_bytes: gauge!("weft_gateway_log_bytes"),
+            log_over_budget: counter!("weft_gateway_log_over_budget_total"),
+            bus_degraded: gauge!("weft_gateway_bus_degraded"),
+            draining: gauge!("weft_gateway_draining"),
+            events_received: counter!("weft_gateway_events_received_total"),
+            events_unfollowed: counter!("weft_gateway_events_unfollowed_total"),
+            deliveries: counter!("weft_gateway_deliveries_total"),
+            delivery_seconds: histogram!("weft_gateway_delivery_seconds"),
+            published_to_socket_seconds: histogram!("weft_gateway_published_to_socket_seconds"),
+            history_reads: counter!("weft_gateway_history_reads_total"),
+            history_shared: counter!("weft_gateway_history_shared_total"),
+            feed_reads: counter!("weft_gateway_feed_reads_total"),
+            head_failures: counter!("weft_gateway_head_failures_total"),
+        }
+    }
+
+    /// A room lost part of its history.
+    pub fn gap(&self, reason: &'static str) {
+        counter!("weft_gateway_room_gaps_total", "reason" => reason).increment(1);
+    }
+
+    /// An event on the bus was invalid and is skipped.
+    pub fn invalid_event(&self, room: &Room, invalid: &Invalid) {
+        counter!("weft_gateway_invalid_events_total").increment(1);
+        tracing::warn!(%room, field = invalid.field, rule = %invalid.rule, "an invalid event on the bus was skipped");
+    }
+
+    /// A session missed an event.
+    pub fn failed(&self, reason: Failed) {
+        let reason = match reason {
+            Failed::Retention => "retention",
+            Failed::Encode => "encode",
+        };
+        counter!("weft_gateway_failed_deliveries_total", "reason" => reason).increment(1);
+    }
+
+    /// A subscribe was answered.
+    pub fn subscribed(&self, outcome: &'static str) {
+        counter!("weft_gateway_subscribes_total", "outcome" => outcome).increment(1);
+    }
+
+    /// A connection came that resumed something: a client that was here before.
+    pub fn reconnected(&self) {
+        counter!("weft_gateway_reconnects_total").increment(1);
+    }
+
+    /// A session ended, with this close code (0: none was sent or received).
+    pub fn closed(&self, code: u16) {
+        counter!("weft_gateway_closes_total", "code" => code.to_string()).increment(1);
+    }
+
+    /// What a room's state machine did.
+    pub fn room_counts(&self, before: Counts, after: Counts) {
+        if before == after {
+            return;
+        }
+        let repairs = |cause: &'static str, count: u64| counter!("weft_gateway_repairs_total", "cause" => cause).increment(count);
+        repairs("link", after.link_repairs - before.link_repairs);
+        repairs("tail", after.tail_repairs - before.tail_repairs);
+        repairs("overflow", after.overflows - before.overflows);
+        counter!("weft_gateway_repeated_events_total").increment(after.repeated - before.repeated);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn describe() {
+    describe_gauge!("weft_gateway_connections", "Client connections open now");
+    describe_gauge!("weft_gateway_rooms", "Rooms followed on the bus now");
+    describe_gauge!("weft_gateway_log_bytes", "Bytes of events held in all logs");
+    describe_counter!("weft_gateway_log_over_budget_total", "Times the logs held a quarter more than their budget");
+    describe_gauge!("weft_gateway_bus_degraded", "1 while the broker is away");
+    describe_gauge!("weft_gateway_draining", "1 while the process is leaving");
+    describe_counter!("weft_gateway_events_received_total", "Events taken into a log");
+    describe_counter!("weft_gateway_events_unfollowed_total", "Live events of rooms that nobody here follows any more");
+    describe_counter!("weft_gateway_invalid_events_total", "Events on the bus that were invalid and skipped");
+    describe_counter!("weft_gateway_repeated_events_total", "Live events that came again and were dropped");
+    describe_counter!("weft_gateway_deliveries_total", "Event frames handed to a socket");
+    describe_counter!("weft_gateway_failed_deliveries_total", "Events that a session should have had and never got, by reason");
+    describe_histogram!("weft_gateway_delivery_seconds", "From receiving an event to handing the last of a write's frames to the socket");
+    describe_histogram!("weft_gateway_published_to_socket_seconds", "From the broker's store time to the socket; includes clock skew");
+    describe_counter!("weft_gateway_history_reads_total", "History reads on the broker for sessions");
+    describe_counter!("weft_gateway_history_shared_total", "History reads that another session's read answered");
+    describe_counter!("weft_gateway_feed_reads_total", "History reads on the broker to keep logs true");
+    describe_counter!("weft_gateway_repairs_total", "Reads begun because live events were missing, by how that was found");
+    describe_counter!("weft_gateway_room_gaps_total", "Gaps in rooms, by reason");
+    describe_counter!("weft_gateway_subscribes_total", "Subscribes answered, by outcome");
+    describe_counter!("weft_gateway_reconnects_total", "Connections that resumed a room");
+    describe_counter!("weft_gateway_closes_total", "Connections ended, by close code; 0 is an end without one");
+    describe_counter!("weft_gateway_head_failures_total", "Heads of executions that could not be moved");
+}

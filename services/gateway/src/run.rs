@@ -1,0 +1,93 @@
+//! The life of a gateway, from a connected bus to the last goodbye.
+
+use crate::{
+    config::Settings,
+    feed, fleet,
+    http::{self, App, Executors},
+    hub::Hub,
+    metrics::Metrics,
+    session::Shared,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use weft_bus::Bus;
+use weft_drain::Drain;
+use weft_publisher::{HeadConfig, HeadKeeper};
+use weft_telemetry::Readiness;
+
+/// How long sessions may take to end after the last close was due.
+const LAST_GOODBYES: Duration = Duration::from_secs(5);
+
+/// Serves until the process is told to leave, then leaves politely.
+pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &Drain, readiness: &Readiness) {
+    let (hub, to_open, due_heads) = Hub::new(bus.clone(), settings.hub_limits(), Metrics::new());
+    let feed = feed::start(&hub, to_open);
+    let executors = Executors::new(bus.clone());
+    let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
+    let stopped = CancellationToken::new();
+    let _tasks = [
+        spawn(feed::heads::keep(hub.clone(), due_heads)),
+        spawn(executors.clone().forget_silent()),
+        spawn(turn(hub.clone())),
+        spawn(sweep(hub.clone())),
+    ];
+    let announced = tokio::spawn(fleet::announce(hub.clone(), settings.instance(), address.clone(), stopped.clone()));
+    let heads = HeadKeeper::new(bus.clone(), HeadConfig::for_retention(&bus_retention(settings)));
+    let app = App {
+        shared: Arc::new(Shared { hub: hub.clone(), feed, limits: settings.session_limits() }),
+        heads: heads.clone(),
+        executors,
+        door: Arc::new(settings.door()),
+        limits: settings.http_limits(),
+        anonymous: true,
+    };
+    let serving = tokio::spawn(http::serve::serve(listener, http::router(app), stopped.clone()));
+    readiness.set("bus", true);
+    readiness.set("listening", true);
+    tracing::info!(%address, bus = bus.mode().word(), "serving");
+
+    drain.started().await;
+    readiness.draining();
+    tracing::info!(sessions = hub.session_count(), "leaving: telling clients to come back elsewhere");
+    hub.begin_draining();
+    wait_for_sessions(&hub, drain, Duration::from_secs(settings.limits.drain_secs)).await;
+    stopped.cancel();
+    let _ = heads.settle(Duration::from_secs(2)).await;
+    let _ = tokio::join!(serving, announced);
+    bus.close().await;
+    tracing::info!(sessions_left = hub.session_count(), "left");
+}
+
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+fn bus_retention(settings: &Settings) -> weft_bus::Retention {
+    settings.bus.config("").map(|config| config.retention).unwrap_or_default()
+}
+
+async fn turn(hub: Arc<Hub>) {
+    hub.wheel.turn().await;
+}
+
+async fn sweep(hub: Arc<Hub>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        hub.sweep();
+    }
+}
+
+/// Until every session has said goodbye, the window has passed, or a second signal cuts it short.
+async fn wait_for_sessions(hub: &Hub, drain: &Drain, window: Duration) {
+    let deadline = Instant::now() + window + LAST_GOODBYES;
+    let mut closing = std::pin::pin!(drain.closing());
+    while hub.session_count() > 0 && Instant::now() < deadline {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            () = &mut closing => return,
+        }
+    }
+}

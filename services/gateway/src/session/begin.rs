@@ -1,0 +1,199 @@
+//! How a subscription begins, and how it goes on after a page: the one place that decides between live, resumed,
+//! snapshot and gap.
+
+use super::subscription::Place;
+use crate::hub::{
+    Hub, Room, Snapped,
+    history::{HistoryPage, position},
+    log::{Found, Gap},
+};
+use std::{sync::Arc, time::Duration};
+use weft_bus::{Anchor, BusError, ReadFrom};
+use weft_dialect::native::Outcome;
+use weft_event::{Epoch, Position, Resume, RoomKind};
+
+/// Pause before a failed read is tried again; the client waits, its connection stays.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What the client asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Where to begin.
+    pub resume: Option<Resume>,
+    /// With the folded state.
+    pub snapshot: bool,
+    /// With the retained logs.
+    pub history_logs: bool,
+}
+
+/// How a subscription begins.
+pub struct Begun {
+    /// The outcome to tell.
+    pub outcome: Outcome,
+    /// Whether nothing was missed.
+    pub recovered: bool,
+    /// Where it reads.
+    pub place: Place,
+    /// The position before the first event that follows.
+    pub seen: Option<Position>,
+    /// Where the follow began.
+    pub since: Option<(Epoch, u64)>,
+    /// Only logs up to here.
+    pub logs_until: Option<Position>,
+    /// Told right after the reply.
+    pub gap: Option<Arc<Gap>>,
+    /// Told where it stands.
+    pub snapshot: Option<Box<Snapped>>,
+}
+
+/// A further page of a subscription.
+pub struct PageRead {
+    /// Where reading goes on.
+    pub place: Place,
+    /// Told before it.
+    pub gap: Option<Arc<Gap>>,
+    /// Told where it stands, after a gap.
+    pub snapshot: Option<Box<Snapped>>,
+    /// Set where reading jumps to the log's end.
+    pub live_from: Option<Position>,
+}
+
+/// Decides how a subscription begins. Waits for as long as the broker is away.
+pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted) -> Begun {
+    room.wait_open().await;
+    loop {
+        match try_begin(hub, room, wanted).await {
+            Ok(begun) => return begun,
+            Err(error) => {
+                tracing::debug!(room = %room.name, %error, "a subscription could not begin; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn try_begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
+    match wanted.resume {
+        Some(Resume::After(offset)) if hub.bus.is_durable() => resume(hub, room, offset.at, offset.since).await,
+        Some(Resume::Start) if hub.bus.is_durable() => from_start(hub, room).await,
+        Some(_) => Ok(live(room)),
+        None if wanted.snapshot && room.name.kind() == RoomKind::Execution => with_snapshot(hub, room).await,
+        None if wanted.history_logs && hub.bus.is_durable() => with_logs(hub, room).await,
+        None => Ok(live(room)),
+    }
+}
+
+fn live(room: &Room) -> Begun {
+    let (cursor, end) = room.end();
+    Begun {
+        outcome: Outcome::Live,
+        recovered: false,
+        place: Place::Log(cursor),
+        seen: end,
+        since: end.map(|at| (at.epoch, at.seq)),
+        logs_until: None,
+        gap: None,
+        snapshot: None,
+    }
+}
+
+async fn with_snapshot(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
+    let Some(snapped) = room.snapshot(hub).await? else { return Ok(live(room)) };
+    Ok(Begun {
+        outcome: Outcome::Snapshot,
+        place: Place::Log(snapped.cursor),
+        seen: snapped.at,
+        since: snapped.at.map(|at| (at.epoch, at.seq)),
+        snapshot: Some(Box::new(snapped)),
+        ..live(room)
+    })
+}
+
+async fn with_logs(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
+    let now = live(room);
+    let (page, index) = room.history.page_after(hub, room, ReadFrom::Start).await?;
+    let before = page.slots.get(index).and_then(position).map(before);
+    Ok(Begun { place: Place::History(page, index), logs_until: now.seen, seen: before.or(now.seen), ..now })
+}
+
+async fn from_start(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
+    let (page, index) = room.history.page_after(hub, room, ReadFrom::Start).await?;
+    let before = page.slots.get(index).and_then(position).map(before).or(page.last);
+    Ok(Begun {
+        outcome: Outcome::Resumed,
+        recovered: true,
+        place: Place::History(page, index),
+        seen: before,
+        since: before.map(|at| (at.epoch, 0)),
+        ..live(room)
+    })
+}
+
+async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Result<Begun, BusError> {
+    let since = Some((at.epoch, since.unwrap_or(at.seq)));
+    let resumed = |place| Begun { outcome: Outcome::Resumed, recovered: true, place, seen: Some(at), since, ..live(room) };
+    if let Found::At(index) = room.find(at) {
+        return Ok(resumed(Place::Log(index)));
+    }
+    let (page, index) = room.history.page_after(hub, room, ReadFrom::After(at)).await?;
+    match anchor_of(&page, index) {
+        Anchor::Held => Ok(resumed(Place::History(page, index))),
+        Anchor::Trimmed | Anchor::Changed => {
+            let read = after_gap(hub, room, at, page).await?;
+            let seen = read.live_from.or(read.gap.as_ref().and_then(|gap| gap.to)).or(Some(at));
+            let since = if read.live_from.is_some() { seen.map(|at| (at.epoch, at.seq)) } else { since };
+            Ok(Begun { outcome: Outcome::Gap, recovered: false, gap: read.gap, snapshot: read.snapshot, seen, since, ..resumed(read.place) })
+        }
+    }
+}
+
+/// Reads the next page of a subscription. Waits for as long as the broker is away.
+pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom) -> PageRead {
+    loop {
+        match try_read_page(hub, room, from).await {
+            Ok(read) => return read,
+            Err(error) => {
+                tracing::debug!(room = %room.name, %error, "history could not be read; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn try_read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRead, BusError> {
+    let (page, index) = room.history.page_after(hub, room, from).await?;
+    match (anchor_of(&page, index), from) {
+        (Anchor::Held, _) | (_, ReadFrom::Start) => Ok(PageRead { place: Place::History(page, index), gap: None, snapshot: None, live_from: None }),
+        (_, ReadFrom::After(at)) => after_gap(hub, room, at, page).await,
+    }
+}
+
+/// A page entered in its middle was found by the very position asked for.
+fn anchor_of(page: &HistoryPage, index: usize) -> Anchor {
+    if index > 0 { Anchor::Held } else { page.anchor }
+}
+
+/// Some events after `at` are gone: what retention has left follows, or, where the history was lost, what comes now.
+async fn after_gap(hub: &Hub, room: &Room, at: Position, page: Arc<HistoryPage>) -> Result<PageRead, BusError> {
+    let is_execution = room.name.kind() == RoomKind::Execution;
+    let snapshot = if is_execution { room.snapshot(hub).await?.map(Box::new) } else { None };
+    let first = page.slots.first().and_then(position);
+    if page.anchor == Anchor::Trimmed
+        && let Some(first) = first
+    {
+        let gap = Gap { from: Some(at), to: Some(before(first)), reason: "retention" };
+        return Ok(PageRead { place: Place::History(page, 0), gap: Some(Arc::new(gap)), snapshot, live_from: None });
+    }
+    let reason = if page.anchor == Anchor::Trimmed { "retention" } else { "reset" };
+    let (cursor, end) = match &snapshot {
+        Some(snapped) => (snapped.cursor, snapped.at),
+        None => room.end(),
+    };
+    let gap = Gap { from: Some(at), to: None, reason };
+    Ok(PageRead { place: Place::Log(cursor), gap: Some(Arc::new(gap)), snapshot, live_from: end })
+}
+
+/// The position right before an event: nothing but that event can be the next.
+fn before(at: Position) -> Position {
+    Position { seq: at.seq - 1, check: 0, ..at }
+}

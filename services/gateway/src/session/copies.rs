@@ -1,0 +1,119 @@
+//! One event, once: a session that follows several rooms gets an event by the first of them, exactly.
+//!
+//! An event's copies in further rooms name where it was stored first. A copy is left out if and only if the session
+//! follows that first room, in the same epoch, from before that place on, and lets its type through: then the
+//! first room delivers it. Nothing else decides, so the answer is the same after any number of reconnects: the
+//! beginning of a follow travels in the offsets.
+
+use super::subscription::Subscription;
+use crate::hub::entry::Entry;
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{BuildHasher, RandomState},
+};
+use weft_event::{Epoch, Room, RoomKind};
+
+/// Ended follows remembered.
+const PAST_MAX: usize = 64;
+/// Event ids remembered, for events that do not say where they were first.
+const IDS_MAX: usize = 256;
+
+struct Past {
+    room: Room,
+    epoch: Epoch,
+    since: u64,
+    until: u64,
+}
+
+/// What a session knows about copies.
+#[derive(Default)]
+pub struct Copies {
+    possible: bool,
+    past: VecDeque<Past>,
+    ids: Option<Box<Ids>>,
+}
+
+#[derive(Default)]
+struct Ids {
+    hasher: RandomState,
+    known: HashSet<u64>,
+    by_age: VecDeque<u64>,
+}
+
+/// Whether events of this room may be copies of another room's.
+fn carries_copies(room: &Room) -> bool {
+    room.kind() != RoomKind::Execution
+}
+
+impl Copies {
+    /// Whether two of the rooms followed may hold the same event.
+    pub fn are_possible(&self) -> bool {
+        self.possible
+    }
+
+    /// The rooms have changed; whether copies have just become possible.
+    pub fn look_at(&mut self, subscriptions: &[Subscription]) -> bool {
+        let before = self.possible;
+        let several = subscriptions.len() > 1 && subscriptions.iter().any(|subscription| carries_copies(&subscription.follower.room.name));
+        // Once possible it stays so: what was dropped then must stay dropped.
+        self.possible = before || several;
+        self.possible && !before
+    }
+
+    /// Whether this room must not be read yet, because another that has not begun may be the first of its events.
+    pub fn must_wait(&self, subscriptions: &[Subscription], index: usize) -> bool {
+        self.possible
+            && carries_copies(&subscriptions[index].follower.room.name)
+            && subscriptions.iter().enumerate().any(|(other, subscription)| {
+                other != index && !subscription.has_begun() && subscription.since.is_none() && subscription.follower.room.name.kind() != RoomKind::User
+            })
+    }
+
+    /// Whether the event, read by the subscription at `index`, is another room's to deliver.
+    pub fn is_repeat(&mut self, entry: &Entry, subscriptions: &mut [Subscription], index: usize) -> bool {
+        if !self.possible {
+            return false;
+        }
+        let Some(first) = &entry.first else { return self.is_known(entry) };
+        if *subscriptions[index].follower.room.name.broker_name() == *first.room.broker_name() {
+            return false;
+        }
+        for subscription in subscriptions.iter_mut().filter(|subscription| subscription.follower.room.name == first.room) {
+            let follows = subscription.since.is_some_and(|(epoch, since)| epoch == first.epoch && first.seq > since);
+            if follows && subscription.admits(entry) {
+                subscription.left_to_us = subscription.left_to_us.max(first.seq);
+                return true;
+            }
+        }
+        self.past.iter().any(|past| past.room == first.room && past.epoch == first.epoch && first.seq > past.since && first.seq <= past.until)
+    }
+
+    /// A follow has ended: what it has delivered stays delivered.
+    pub fn remember(&mut self, subscription: &Subscription) {
+        let (Some((epoch, since)), Some(seen)) = (subscription.since, subscription.seen) else { return };
+        if !self.possible || seen.epoch != epoch {
+            return;
+        }
+        if self.past.len() >= PAST_MAX {
+            self.past.pop_front();
+        }
+        self.past.push_back(Past { room: subscription.follower.room.name.clone(), epoch, since, until: seen.seq });
+    }
+
+    /// Events that do not say where they were first are told apart by their own ids, as far back as we remember.
+    fn is_known(&mut self, entry: &Entry) -> bool {
+        let Some(id) = &entry.event.id else { return false };
+        let ids = self.ids.get_or_insert_default();
+        let hash = ids.hasher.hash_one(id);
+        if !ids.known.insert(hash) {
+            return true;
+        }
+        ids.by_age.push_back(hash);
+        if ids.by_age.len() > IDS_MAX
+            && let Some(oldest) = ids.by_age.pop_front()
+        {
+            ids.known.remove(&oldest);
+        }
+        false
+    }
+}

@@ -1,0 +1,186 @@
+//! What a client says, and what is answered at once.
+
+use super::{
+    End, FOREIGN_MAX, Session,
+    begin::{self, Begun, Wanted},
+    subscription::{Leaving, Place, Subscription, offset},
+    timestamp,
+};
+use crate::{session::Done, transport::Transport};
+use futures_util::FutureExt;
+use weft_dialect::{
+    native::{self, ClientMessage, ErrorFrame, Outcome, RoomRequest, Subscribe},
+    told::{self, ErrorCode},
+};
+use weft_event::{Offset, Resume, Room};
+
+impl<T: Transport> Session<T> {
+    /// Reads one message and does what it says.
+    pub(super) fn message(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let message = match native::decode(self.encoding, bytes, &self.shared.limits.message) {
+            Ok(message) => message,
+            Err(refused) => {
+                self.replies.push_back(refused.frame(self.encoding, &timestamp()).into());
+                self.foreign = if refused.is_protocol { 0 } else { self.foreign + 1 };
+                return if self.foreign >= FOREIGN_MAX { Err(End::Close(told::NO_PROTOCOL)) } else { Ok(()) };
+            }
+        };
+        self.foreign = 0;
+        match message {
+            ClientMessage::Subscribe(subscribe) => self.subscribe(subscribe),
+            ClientMessage::Unsubscribe { room, as_execution, reference } => self.unsubscribe(&room, Leaving { as_execution, reference }),
+            ClientMessage::Ping { reference } => {
+                self.replies.push_back(native::pong(self.encoding, &timestamp(), reference.as_deref()).into());
+            }
+            // Without authentication there is no token to replace.
+            ClientMessage::Auth { reference, .. } => self.replies.push_back(native::ack(self.encoding, reference.as_deref()).into()),
+            ClientMessage::ProvideInput { execution_id, request_id, value, reference } => {
+                self.provide_input(&execution_id, &request_id, &value, reference);
+            }
+            ClientMessage::Cancel { execution_id, reason, reference } => self.cancel(&execution_id, reason.as_deref(), reference),
+        }
+        Ok(())
+    }
+
+    /// Answers with an error; the connection stays open.
+    pub(super) fn refuse(&mut self, code: ErrorCode, message: &str, room: Option<&Room>, reference: Option<&str>) {
+        let error =
+            ErrorFrame { code: code.code, message, field: None, reference, room: room.map(Room::name), timestamp: &timestamp() };
+        self.replies.push_back(native::error(self.encoding, &error).into());
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) {
+        for request in &subscribe.rooms {
+            let already = self.subscriptions.iter_mut().position(|subscription| subscription.follower.room.name == request.room);
+            match already {
+                Some(index) => self.subscribe_again(index, request, &subscribe),
+                None => self.subscribe_anew(request, &subscribe),
+            }
+        }
+    }
+
+    /// Following twice is following once: nothing is told again.
+    fn subscribe_again(&mut self, index: usize, request: &RoomRequest, subscribe: &Subscribe) {
+        let subscription = &mut self.subscriptions[index];
+        subscription.leaving = None;
+        if subscription.has_begun() {
+            let at = subscription.seen.map(|at| offset(at, subscription.since.filter(|_| self.copies.are_possible())));
+            self.tell_subscribed(request, subscribe.reference.as_deref(), Outcome::Live, true, at, &[]);
+        }
+    }
+
+    fn subscribe_anew(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
+        if self.subscriptions.len() >= self.shared.limits.rooms {
+            let message = format!("a connection follows at most {} rooms", self.shared.limits.rooms);
+            return self.refuse(told::TOO_MANY_ROOMS, &message, Some(&request.room), subscribe.reference.as_deref());
+        }
+        let Ok(follower) = self.shared.hub.follow(&request.room, &self.cell) else {
+            return self.refuse(told::OVERLOADED, told::OVERLOADED.sentence, Some(&request.room), subscribe.reference.as_deref());
+        };
+        let key = self.next_key;
+        self.next_key += 1;
+        let mut subscription = Subscription::new(key, follower, subscribe.types.clone());
+        // A returning client brings where its follow began, so other rooms need not wait to know it.
+        if let Some(Resume::After(offset)) = request.resume {
+            subscription.since = Some((offset.at.epoch, offset.since.unwrap_or(offset.at.seq)));
+            self.note_resume();
+        }
+        let room = subscription.follower.room.clone();
+        self.subscriptions.push(subscription);
+        let wanted = Wanted { resume: request.resume, snapshot: subscribe.snapshot, history_logs: subscribe.history_logs };
+        let (shared, request, reference) = (self.shared.clone(), request.clone(), subscribe.reference.clone());
+        let begin = async move {
+            let begun = begin::begin(&shared.hub, &room, wanted).await;
+            Done::Begun(key, begun, request, reference)
+        };
+        self.operations.push(begin.boxed());
+    }
+
+    fn note_resume(&mut self) {
+        if !std::mem::replace(&mut self.resumed, true) {
+            self.shared.hub.metrics.reconnected();
+        }
+    }
+
+    /// A subscription can begin: answer it, then let it read.
+    pub(super) fn begun(&mut self, key: u64, begun: Begun, request: &RoomRequest, reference: Option<&str>) {
+        let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
+        let mut refreshed = Vec::new();
+        if self.copies.look_at(&self.subscriptions) {
+            // Offsets given out so far lack where their follow began; the client needs it from now on.
+            let others = self.subscriptions.iter().filter(|subscription| subscription.key != key && subscription.has_begun());
+            refreshed = others
+                .filter_map(|other| Some((other.follower.room.name.clone(), offset(other.seen?, other.since))))
+                .collect();
+        }
+        let since = begun.since.filter(|_| self.copies.are_possible());
+        let at = begun.seen.map(|at| offset(at, since));
+        self.tell_subscribed(request, reference, begun.outcome, begun.recovered, at, &refreshed);
+        self.shared.hub.metrics.subscribed(begun.outcome.word());
+        let subscription = &mut self.subscriptions[index];
+        subscription.place = begun.place;
+        subscription.seen = begun.seen;
+        subscription.since = begun.since;
+        subscription.logs_until = begun.logs_until;
+        subscription.gap = begun.gap;
+        subscription.snapshot = begun.snapshot;
+    }
+
+    fn tell_subscribed(
+        &mut self,
+        request: &RoomRequest,
+        reference: Option<&str>,
+        outcome: Outcome,
+        recovered: bool,
+        at: Option<Offset>,
+        offsets: &[(Room, Offset)],
+    ) {
+        let at = at.map(|at| at.to_string());
+        let answer = native::Subscribed {
+            room: &request.room,
+            as_execution: request.as_execution,
+            outcome,
+            offset: at.as_deref(),
+            recovered,
+            timestamp: &timestamp(),
+            reference,
+            offsets,
+        };
+        self.replies.push_back(native::subscribed(self.encoding, &answer).into());
+    }
+
+    fn unsubscribe(&mut self, room: &Room, leaving: Leaving) {
+        match self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == *room) {
+            Some(subscription) => subscription.leaving = Some(leaving),
+            None => self.tell_unsubscribed(room, &leaving),
+        }
+    }
+
+    /// Ends the follows that clients want ended, once each has delivered what other rooms left to it.
+    pub(super) fn leave_rooms(&mut self) {
+        let may_leave = |subscription: &Subscription| {
+            let delivered = subscription.left_to_us == 0
+                || subscription.seen.is_some_and(|seen| seen.seq >= subscription.left_to_us)
+                || matches!(subscription.place, Place::Opening);
+            subscription.leaving.is_some() && delivered
+        };
+        while let Some(index) = self.subscriptions.iter().position(may_leave) {
+            let mut subscription = self.subscriptions.swap_remove(index);
+            self.copies.remember(&subscription);
+            if let Some(leaving) = subscription.leaving.take() {
+                let room = subscription.follower.room.name.clone();
+                self.tell_unsubscribed(&room, &leaving);
+            }
+        }
+    }
+
+    fn tell_unsubscribed(&mut self, room: &Room, leaving: &Leaving) {
+        let answer = native::Unsubscribed {
+            room,
+            as_execution: leaving.as_execution,
+            timestamp: &timestamp(),
+            reference: leaving.reference.as_deref(),
+        };
+        self.replies.push_back(native::unsubscribed(self.encoding, &answer).into());
+    }
+}
