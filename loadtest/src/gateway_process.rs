@@ -98,10 +98,6 @@ impl GatewayProcess {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
 }
 
 impl Drop for GatewayProcess {

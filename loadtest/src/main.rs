@@ -6,6 +6,8 @@
 
 mod client;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod frame;
 mod gateway_process;
 mod measure;

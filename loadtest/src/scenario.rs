@@ -5,6 +5,7 @@ use crate::{
     swarm::Swarm,
 };
 use std::{
+    net::SocketAddr,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -30,29 +31,39 @@ impl Scenario {
 }
 
 /// Memory and timers come to rest before anything is weighed.
-const REST: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 2 });
 /// The first events of a room make its log, its head and its follow; they are checked, but not weighed.
 const WARM_UP_ROUNDS: u64 = 3;
 /// A round takes milliseconds; after this long it is counted as late and the next one is published.
-const ROUND_PATIENCE: Duration = Duration::from_secs(5);
+const ROUND_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+/// After so many late rounds the scenario ends: it has failed, and nobody learns more by waiting.
+const LATE_ROUNDS_MAX: u64 = 5;
 /// What is still missing after the last round has this long to arrive.
-const LAST_PATIENCE: Duration = Duration::from_secs(10);
+const LAST_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 pub(crate) async fn run(scenario: &Scenario, options: &BenchOptions) -> Result<Outcome, Failure> {
     let gateway = GatewayProcess::start(options.gateway.as_deref(), &options.gateway_env).await?;
-    match load(scenario, options, &gateway).await {
+    let target = Target { process: Process(gateway.pid()), address: gateway.address };
+    match load(scenario, options, target).await {
         Err(Failure::Publish(why)) => Err(Failure::Publish(format!("{why}; the end of its log:\n{}", gateway.log_tail()))),
         other => other,
     }
 }
 
-async fn load(scenario: &Scenario, options: &BenchOptions, gateway: &GatewayProcess) -> Result<Outcome, Failure> {
-    let process = Process(gateway.pid());
+/// What is loaded and weighed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+pub(crate) async fn load(scenario: &Scenario, options: &BenchOptions, target: Target) -> Result<Outcome, Failure> {
+    let Target { process, address } = target;
     let mut swarm = Swarm::start()?;
-    let publish = Publish::new(&gateway.url(), options.event_bytes)?;
+    let publish = Publish::new(&format!("http://{address}"), options.event_bytes)?;
     tokio::time::sleep(REST).await;
     let empty_bytes = process.rss_bytes()?;
-    swarm.connect(gateway.address, scenario).await?;
+    swarm.connect(address, scenario).await?;
     tokio::time::sleep(REST).await;
     let connected_bytes = process.rss_bytes()?;
     swarm.follow().await?;
@@ -116,10 +127,14 @@ impl Rounds<'_> {
     async fn publish(&mut self, rounds: u64) -> Result<Vec<Duration>, Failure> {
         let mut times = Vec::new();
         for _ in 0..rounds {
+            if self.late >= LATE_ROUNDS_MAX {
+                break;
+            }
             let began = Instant::now();
+            // Beginning from what has arrived, a loss makes one round late and not all that follow.
+            let target = self.swarm.counts.delivered.load(Relaxed) + self.burst * u64::from(self.scenario.clients);
             self.publish.round(self.scenario, self.next, self.burst).await?;
             self.next += self.burst;
-            let target = self.next * u64::from(self.scenario.clients);
             self.late += u64::from(!self.swarm.delivered(target, ROUND_PATIENCE).await);
             times.push(began.elapsed());
         }
