@@ -1,0 +1,60 @@
+# What one does with this repository. `make` alone lists it.
+
+SECONDS_EACH ?= 60
+SEED ?=
+BUILD := cargo build --package weft-gateway --package weft-executor --bins
+
+.DEFAULT_GOAL := help
+.PHONY: help run run-nats run-redis fetch test test-full chaos bench fuzz fmt lint clean
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Builds and starts a gateway and an executor, no broker needed; Ctrl-C ends all
+	@deploy/dev/fetch.sh rust
+	$(BUILD)
+	@deploy/dev/run.sh memory
+
+run-nats: ## The same with NATS and two gateways
+	@deploy/dev/fetch.sh rust nats
+	$(BUILD)
+	@deploy/dev/run.sh nats
+
+run-redis: ## The same with Redis and two gateways
+	@deploy/dev/fetch.sh rust redis
+	$(BUILD)
+	@deploy/dev/run.sh redis
+
+fetch: ## Fetches the brokers that the tests need, if they are missing
+	@deploy/dev/fetch.sh
+
+test: ## Everything quick: format, lint, all suites against real brokers, chaos of 20 s each
+	@deploy/dev/fetch.sh
+	@deploy/dev/test.sh
+
+test-full: ## Everything: also clusters, sentinels, long chaos, long outages
+	@deploy/dev/fetch.sh
+	@deploy/dev/test.sh full
+
+chaos: ## The long chaos run; SEED=n repeats one
+	@deploy/dev/fetch.sh
+	cargo build --workspace --bins
+	WEFT_TEST_FULL=1 WEFT_TEST_SEED=$(SEED) cargo test --package weft-gateway --test chaos -- --include-ignored --nocapture --test-threads=1
+
+bench: ## What a delivery and an idle connection cost the gateway (release build)
+	cargo build --release --package weft-gateway --package weft-loadtest --bins
+	$${CARGO_TARGET_DIR:-target}/release/loadtest bench
+
+fuzz: ## Fuzzes every decoder for SECONDS_EACH=60; needs nightly and cargo-fuzz
+	@deploy/dev/fuzz.sh $(SECONDS_EACH)
+
+fmt: ## Formats the code
+	cargo fmt --all
+
+lint: ## Checks format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+clean: ## Removes everything built or fetched
+	cargo clean
+	rm -rf .cache

