@@ -1,6 +1,6 @@
 //! A gateway of our own on free loopback ports, ended with this process however that ends.
 
-use crate::error::Failure;
+use crate::{error::Failure, publish::http_client};
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener},
@@ -64,8 +64,7 @@ impl GatewayProcess {
     }
 
     async fn ready(&mut self) -> Result<(), Failure> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build();
-        let client = client.map_err(|error| Failure::NotReady { why: error.to_string(), log: String::new() })?;
+        let client = http_client(Duration::from_secs(2))?;
         let url = format!("http://{}/readyz", self.admin);
         let begun = Instant::now();
         loop {

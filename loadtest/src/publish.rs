@@ -15,13 +15,18 @@ pub(crate) struct Publish {
     padding: String,
 }
 
+/// A client that talks to loopback directly.
+pub(crate) fn http_client(timeout: Duration) -> Result<reqwest::Client, Failure> {
+    // The second call finds a provider there already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().timeout(timeout).no_proxy().build();
+    client.map_err(|error| Failure::Publish(error.to_string()))
+}
+
 impl Publish {
     pub(crate) fn new(base_url: &str, event_bytes: u32) -> Result<Self, Failure> {
-        // Nobody else in this process chooses a provider; if one is there, it serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build();
         Ok(Self {
-            client: client.map_err(|error| Failure::Publish(error.to_string()))?,
+            client: http_client(REQUEST_TIMEOUT)?,
             url: format!("{base_url}/api/events"),
             padding: "x".repeat((event_bytes as usize).saturating_sub(ENVELOPE_BYTES)),
         })
