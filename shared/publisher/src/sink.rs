@@ -1,8 +1,8 @@
 //! Where a lane's batch goes: the bus, room by room, or a gateway that sees to the rooms itself.
 
 use crate::{HeadKeeper, PublishError, heads::NotAdmitted, http::HttpSink, item::Item};
-use std::{collections::HashSet, sync::Arc, time::Duration};
-use weft_bus::{Ack, Bus, BusError, Health, Publication};
+use std::{sync::Arc, time::Duration};
+use weft_bus::{Ack, Bus, BusError, Health};
 use weft_event::Room;
 
 /// An event in one of its lanes; `index` says which of its rooms that is.
@@ -78,7 +78,7 @@ async fn send_to_bus(bus: &Bus, heads: &HeadKeeper, tenant: Option<&str>, room: 
     }
     let sent: Vec<usize> = (0..fates.len()).filter(|at| fates[*at].is_none()).collect();
     let publications = sent.iter().map(|at| batch[*at].item.publication(batch[*at].index)).collect();
-    let acks = if sent.is_empty() { Vec::new() } else { publish_in_order(bus, publications).await };
+    let acks = if sent.is_empty() { Vec::new() } else { bus.publish_batch(publications).await };
     for (at, ack) in sent.into_iter().zip(acks) {
         if let (Ok(_), 0) = (&ack, batch[at].index) {
             heads.stored(room, &batch[at].item.event);
@@ -109,23 +109,4 @@ fn fate(ack: Result<Ack, weft_bus::PublishError>) -> Fate {
         Err(error) if error.is_retryable() => Fate::Again { reason: error.to_string(), after: None },
         Err(error) => Fate::Refused(PublishError::Refused(error.to_string())),
     }
-}
-
-/// Publishes one by one; after a failure in a room the rest of that room is held back.
-pub(crate) async fn publish_in_order(bus: &Bus, publications: Vec<Publication>) -> Vec<Result<Ack, weft_bus::PublishError>> {
-    let mut failed = HashSet::new();
-    let mut acks = Vec::with_capacity(publications.len());
-    for publication in publications {
-        let room = publication.room.clone();
-        if failed.contains(&room) {
-            acks.push(Err(weft_bus::PublishError::AfterFailure));
-            continue;
-        }
-        let ack = bus.publish(publication).await;
-        if ack.is_err() {
-            failed.insert(room);
-        }
-        acks.push(ack);
-    }
-    acks
 }

@@ -5,7 +5,6 @@ use crate::{
     HeadKeeper, Stored,
     heads::NotAdmitted,
     item::{publication, stored, traceparent},
-    sink::publish_in_order,
 };
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use std::collections::{HashMap, HashSet};
@@ -230,7 +229,7 @@ async fn publish(
     if open.is_empty() {
         return results;
     }
-    let acks = publish_in_order(bus, open.iter().map(|(at, index)| chunk[*at].publication(*index)).collect()).await;
+    let acks = bus.publish_batch(open.iter().map(|(at, index)| chunk[*at].publication(*index)).collect()).await;
     for (place, ack) in open.into_iter().zip(acks) {
         if ack.is_err() {
             failed.insert(chunk[place.0].rooms[place.1].clone());

@@ -4,7 +4,7 @@ use std::time::Duration;
 use weft_bus::{Bus, BusConfig, PageLimit, ReadFrom};
 use weft_event::{Room, Status};
 use weft_publisher::{EventDraft, Publisher, PublisherConfig, data};
-use weft_testkit::servers::RedisServer;
+use weft_testkit::servers::{NatsServer, NatsVersion, RedisServer};
 
 /// Long enough for the slowest machine; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,10 +30,49 @@ fn event(id: usize) -> EventDraft {
     EventDraft::new("log").execution(format!("e{}", id % 3)).user("u").id(id.to_string()).data(data::Log::info("x"))
 }
 
+/// What a test does to a broker.
+trait Broker {
+    fn url(&self) -> String;
+    fn kill(&mut self);
+    async fn restart(&mut self);
+}
+
+impl Broker for RedisServer {
+    fn url(&self) -> String {
+        RedisServer::url(self)
+    }
+    fn kill(&mut self) {
+        RedisServer::kill(self);
+    }
+    async fn restart(&mut self) {
+        RedisServer::restart(self).await.expect("comes back");
+    }
+}
+
+impl Broker for NatsServer {
+    fn url(&self) -> String {
+        NatsServer::url(self)
+    }
+    fn kill(&mut self) {
+        NatsServer::kill(self);
+    }
+    async fn restart(&mut self) {
+        NatsServer::restart(self).await.expect("comes back");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_killed_and_comes_back() {
-    let mut redis = RedisServer::start().await.expect("redis-server");
-    let bus = Bus::connect(BusConfig::parse(&redis.url()).expect("a URL")).await.expect("connects");
+    outlives(RedisServer::start().await.expect("redis-server")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_is_killed_and_comes_back() {
+    outlives(NatsServer::start(NatsVersion::Debian).await.expect("nats-server")).await;
+}
+
+async fn outlives(mut broker: impl Broker) {
+    let bus = Bus::connect(BusConfig::parse(&broker.url()).expect("a URL")).await.expect("connects");
     let publisher = Publisher::over_bus(bus.clone(), PublisherConfig::default());
     let mut pending = Vec::new();
     for id in 0..EVENTS {
@@ -42,12 +81,12 @@ async fn redis_is_killed_and_comes_back() {
             // broker's promise, not ours, so the kill comes after it.
             publisher.flush(PATIENCE).await.expect("stored");
             tokio::time::sleep(Duration::from_millis(1500)).await;
-            redis.kill();
+            broker.kill();
         }
         pending.push(publisher.enqueue(event(id)).expect("room in the buffer"));
     }
     assert!(publisher.flush(Duration::from_millis(300)).await.is_err(), "nothing is stored without a broker");
-    redis.restart().await.expect("comes back");
+    broker.restart().await;
     for (id, pending) in pending.into_iter().enumerate() {
         let stored = tokio::time::timeout(PATIENCE, pending).await.expect("in time").expect("stored");
         assert!(stored.positions.len() == 2 && stored.positions.iter().all(|(_, at)| at.is_some()), "{id}: {stored:?}");
