@@ -156,7 +156,8 @@ impl Settings {
         if remote && !self.allow_anonymous_remote {
             return Err(BadSetting("WEFT_AUTH: off listens on loopback only, unless WEFT_ALLOW_ANONYMOUS_REMOTE=true".into()));
         }
-        let instance_is_legal = self.instance.as_deref().is_none_or(|instance| weft_event::id::check("WEFT_INSTANCE", instance).is_ok());
+        let instance_is_legal =
+            self.instance.as_deref().is_none_or(|instance| weft_event::id::check("WEFT_INSTANCE", instance).is_ok());
         if !instance_is_legal {
             return Err(BadSetting("WEFT_INSTANCE: must be 1 to 128 bytes of A-Z a-z 0-9 _ - . : ~ @".into()));
         }

@@ -140,8 +140,14 @@ fn describe() {
     describe_counter!("weft_gateway_repeated_events_total", "Live events that came again and were dropped");
     describe_counter!("weft_gateway_deliveries_total", "Event frames handed to a socket");
     describe_counter!("weft_gateway_failed_deliveries_total", "Events that a session should have had and never got, by reason");
-    describe_histogram!("weft_gateway_delivery_seconds", "From receiving an event to handing the last of a write's frames to the socket");
-    describe_histogram!("weft_gateway_published_to_socket_seconds", "From the broker's store time to the socket; includes clock skew");
+    describe_histogram!(
+        "weft_gateway_delivery_seconds",
+        "From receiving an event to handing the last of a write's frames to the socket"
+    );
+    describe_histogram!(
+        "weft_gateway_published_to_socket_seconds",
+        "From the broker's store time to the socket; includes clock skew"
+    );
     describe_counter!("weft_gateway_history_reads_total", "History reads on the broker for sessions");
     describe_counter!("weft_gateway_history_shared_total", "History reads that another session's read answered");
     describe_counter!("weft_gateway_feed_reads_total", "History reads on the broker to keep logs true");

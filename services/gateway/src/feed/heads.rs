@@ -37,7 +37,8 @@ async fn keep_one(hub: &Hub, room: &Room) -> Result<(), BusError> {
     }
     // Nobody has made a head: its owner is that of the first event the room still holds.
     let first = hub.bus.read(&room.name, ReadFrom::Start, PageLimit { events: 64, bytes: 256 * 1024 }).await?;
-    let first = first.events.iter().find_map(|delivery| prepare(delivery.payload.clone(), Some(&room.name), &hub.limits.event).ok());
+    let first =
+        first.events.iter().find_map(|delivery| prepare(delivery.payload.clone(), Some(&room.name), &hub.limits.event).ok());
     if let Some(first) = first {
         heads::ensure(&hub.bus, &first, room.name.tenant(), now_ms).await?;
         heads::advance(&hub.bus, &room.name, &hub.limits.event, now_ms).await?;

@@ -45,6 +45,9 @@ enum Phase {
     /// The tail is not known yet.
     Opening,
     Live,
+    /// The live path was interrupted: until the tail is known again no link can be trusted, because a broker that
+    /// lost its end may have counted up to our last number a second time.
+    Interrupted,
     Reading(Reading),
 }
 
@@ -80,9 +83,13 @@ pub struct RoomSync {
     last: Option<Position>,
     buffered: VecDeque<Delivery>,
     overflowed: bool,
+    /// The live path was interrupted while a read was under way.
+    interrupted: bool,
     stale_reads: u32,
     /// (seq, check) of the last events appended, in the current epoch.
     recent: VecDeque<(u64, u32)>,
+    /// After a reset, until the new history is read to its end: what was appended from the one before.
+    before_reset: Vec<(u64, u32)>,
     /// What happened so far.
     pub counts: Counts,
     /// Guards left out on purpose, to show that the checkers notice.
@@ -115,8 +122,10 @@ impl Default for RoomSync {
             last: None,
             buffered: VecDeque::new(),
             overflowed: false,
+            interrupted: false,
             stale_reads: 0,
             recent: VecDeque::new(),
+            before_reset: Vec::new(),
             counts: Counts::default(),
             #[cfg(any(test, feature = "mutants"))]
             without: Mutant::Nothing,
@@ -147,6 +156,16 @@ impl RoomSync {
             self.seamless = true;
         }
         self.settle()
+    }
+
+    /// The live path was interrupted. Live events wait until the tail is given to [`RoomSync::verify`].
+    pub fn interrupted(&mut self) {
+        // What waits came by the interrupted path; the broker may have lost it since.
+        self.buffered.clear();
+        match self.phase {
+            Phase::Live | Phase::Interrupted => self.phase = Phase::Interrupted,
+            Phase::Opening | Phase::Reading(_) => self.interrupted = true,
+        }
     }
 
     /// A live event arrived.
@@ -208,6 +227,7 @@ impl RoomSync {
             return steps;
         }
         self.stale_reads = if progress { 0 } else { self.stale_reads + 1 };
+        self.before_reset.clear();
         steps.extend(self.settle());
         if matches!(self.phase, Phase::Live) {
             self.stale_reads = 0;
@@ -223,11 +243,17 @@ impl RoomSync {
 
     /// The room's tail as read from the broker, and the last event known when that was asked.
     pub fn verify(&mut self, tail: Tail, last_when_asked: Position) -> Vec<Step> {
-        let (Phase::Live, Some(last)) = (&self.phase, self.last) else { return Vec::new() };
-        if !self.checks_links() {
-            return Vec::new();
-        }
+        let Some(last) = self.last else { return Vec::new() };
         let tail = tail.at;
+        match self.phase {
+            Phase::Live if self.checks_links() => {}
+            Phase::Interrupted if tail == last => {
+                self.phase = Phase::Live;
+                return self.settle();
+            }
+            Phase::Interrupted => return self.read(last),
+            Phase::Live | Phase::Opening | Phase::Reading(_) => return Vec::new(),
+        }
         let same_epoch = tail.epoch == last.epoch;
         let known = same_epoch && tail.seq >= last_when_asked.seq && tail.seq <= last.seq && !self.is_reused(tail);
         // A room whose events have all expired has nothing that could have been missed and still be read.
@@ -294,7 +320,8 @@ impl RoomSync {
     /// The broker keeps answering less than it sent: go on with what it sends, and say that there is a hole.
     fn skip_unreadable(&mut self, last: Position) -> Vec<Step> {
         self.stale_reads = 0;
-        let oldest = self.buffered.iter().min_by_key(|delivery| delivery.position().map(|at| at.seq)).map(|delivery| delivery.stamp);
+        let oldest =
+            self.buffered.iter().min_by_key(|delivery| delivery.position().map(|at| at.seq)).map(|delivery| delivery.stamp);
         let Some(Stamp::Stored { at, prev }) = oldest else { return Vec::new() };
         let to = Position { seq: prev, check: 0, ..at };
         self.last = Some(to);
@@ -322,7 +349,7 @@ impl RoomSync {
         for delivery in events {
             let Some(at) = delivery.position() else { continue };
             // After a reset the page may begin with events that were appended in the epoch before.
-            let appended = self.recent.iter().any(|(seq, check)| (*seq, *check) == (at.seq, at.check));
+            let appended = self.before_reset.contains(&(at.seq, at.check));
             if self.last.is_none_or(|last| at.epoch != last.epoch || at.seq > last.seq) {
                 if appended {
                     self.last = Some(at);
@@ -338,6 +365,12 @@ impl RoomSync {
     /// Plays the events that arrived meanwhile, in order; any of them may begin another read.
     fn settle(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
+        if std::mem::take(&mut self.interrupted)
+            && let Some(last) = self.last
+        {
+            // The read may have been answered before the interruption: read again before any link is trusted.
+            return self.read(last);
+        }
         let mut waiting: Vec<_> = self.buffered.drain(..).collect();
         waiting.sort_by_key(|delivery| delivery.position().map(|at| at.seq));
         let epoch = self.last.map(|last| last.epoch);
@@ -361,6 +394,9 @@ impl RoomSync {
     /// The history was lost or rewound: tell it, and go on from what there is now.
     fn reset(&mut self, found: Epoch, last: Position) -> Vec<Step> {
         self.counts.resets += 1;
+        self.before_reset.extend(&self.recent);
+        let too_many = self.before_reset.len().saturating_sub(4 * RECENT_MAX);
+        self.before_reset.drain(..too_many);
         let mut steps = vec![Step::Gap { from: last, to: None, reason: "reset" }];
         if found == last.epoch {
             self.phase = Phase::Reading(Reading::All);

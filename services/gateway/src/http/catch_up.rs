@@ -26,12 +26,20 @@ pub struct Range {
 }
 
 /// `GET /api/executions/{id}/events`
-pub async fn of_execution(State(app): State<App>, Path(id): Path<String>, Query(range): Query<Range>) -> Result<Json<Value>, Refusal> {
+pub async fn of_execution(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(range): Query<Range>,
+) -> Result<Json<Value>, Refusal> {
     read(&app, Room::execution(&id)?, range).await
 }
 
 /// `GET /api/rooms/{room}/events`
-pub async fn of_room(State(app): State<App>, Path(room): Path<String>, Query(range): Query<Range>) -> Result<Json<Value>, Refusal> {
+pub async fn of_room(
+    State(app): State<App>,
+    Path(room): Path<String>,
+    Query(range): Query<Range>,
+) -> Result<Json<Value>, Refusal> {
     read(&app, Room::parse(&room)?, range).await
 }
 
@@ -51,7 +59,11 @@ async fn read(app: &App, room: Room, range: Range) -> Result<Json<Value>, Refusa
     if page.anchor == Anchor::Changed {
         return Err(Refusal::plain(told::GONE).field("after"));
     }
-    if page.events.is_empty() && from == ReadFrom::Start && room.kind() == RoomKind::Execution && hub.bus.load_head(&room).await?.is_none() {
+    if page.events.is_empty()
+        && from == ReadFrom::Start
+        && room.kind() == RoomKind::Execution
+        && hub.bus.load_head(&room).await?.is_none()
+    {
         return Err(Refusal::plain(told::NOT_FOUND));
     }
     let entries: Vec<Entry> = page.events.iter().filter_map(|delivery| Entry::new(delivery, &hub.limits.event).ok()).collect();

@@ -115,7 +115,11 @@ impl Executors {
         let wanted: HashMap<String, Address> = addresses.into_iter().map(|address| (address.name(), address)).collect();
         let (inbox, missing) = self.with(id, |executor| {
             executor.serving.retain(|name, _| wanted.contains_key(name));
-            let missing: Vec<Address> = wanted.iter().filter(|(name, _)| !executor.serving.contains_key(*name)).map(|(_, address)| address.clone()).collect();
+            let missing: Vec<Address> = wanted
+                .iter()
+                .filter(|(name, _)| !executor.serving.contains_key(*name))
+                .map(|(_, address)| address.clone())
+                .collect();
             (executor.inbox.clone(), missing)
         })?;
         for address in missing {
@@ -195,7 +199,11 @@ pub struct Registered {
 }
 
 /// `PUT /api/commands/{executor}`: what this executor runs, in full; renews it for 30 seconds.
-pub async fn register(State(app): State<App>, Path(executor): Path<String>, Json(registered): Json<Registered>) -> Result<StatusCode, Refusal> {
+pub async fn register(
+    State(app): State<App>,
+    Path(executor): Path<String>,
+    Json(registered): Json<Registered>,
+) -> Result<StatusCode, Refusal> {
     id::check("executor", &executor)?;
     if registered.executions.len() > EXECUTIONS_MAX {
         return Err(Refusal::new(told::TOO_LARGE, format!("executions: must be at most {EXECUTIONS_MAX}")).field("executions"));
@@ -211,7 +219,11 @@ pub async fn register(State(app): State<App>, Path(executor): Path<String>, Json
 }
 
 /// `POST /api/commands/{ref}/reply`: 404 for a command that is not known here, 409 for one that has its reply.
-pub async fn reply(State(app): State<App>, Path(reference): Path<String>, Json(reply): Json<Reply>) -> Result<StatusCode, Refusal> {
+pub async fn reply(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+    Json(reply): Json<Reply>,
+) -> Result<StatusCode, Refusal> {
     let waiting = app.executors.replies.lock().by_reference.get_mut(&reference).map(Option::take);
     match waiting {
         None => Err(Refusal::plain(told::NOT_FOUND)),

@@ -14,7 +14,7 @@ use axum::{
 use serde_json::{json, value::RawValue};
 use weft_dialect::told;
 use weft_event::{Prepared, prepare};
-use weft_publisher::{Stored, StoreEventError, store_all};
+use weft_publisher::{StoreEventError, Stored, store_all};
 
 /// Takes events in.
 pub async fn publish(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
@@ -30,7 +30,9 @@ pub async fn publish(State(app): State<App>, body: Body) -> Result<Response, Ref
 
 /// Reads and checks all before anything is stored, so that a refused body has had no effect.
 fn read(app: &App, body: &Bytes) -> Result<Vec<Prepared>, Refusal> {
-    let malformed = |error: serde_json::Error| Refusal::new(told::MALFORMED, format!("the body must be an event, an array of events, or one event a line: {error}"));
+    let malformed = |error: serde_json::Error| {
+        Refusal::new(told::MALFORMED, format!("the body must be an event, an array of events, or one event a line: {error}"))
+    };
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let items: Vec<&RawValue> = if is_array {
         serde_json::from_slice(body).map_err(malformed)?

@@ -51,7 +51,9 @@ pub struct Execute {
 
 /// `POST /api/workflows/{name}/execute`
 pub async fn execute(State(app): State<App>, Path(name): Path<String>, body: axum::body::Bytes) -> Result<Response, Refusal> {
-    let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be {{\"inputs\":{{}},\"executionId\"?}}: {error}"));
+    let invalid = |error: serde_json::Error| {
+        Refusal::new(told::INVALID, format!("the body must be {{\"inputs\":{{}},\"executionId\"?}}: {error}"))
+    };
     let execute: Execute = if body.is_empty() { Execute::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
     let id = execute.execution_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     Room::execution(&id)?;
@@ -60,7 +62,8 @@ pub async fn execute(State(app): State<App>, Path(name): Path<String>, body: axu
         Room::user(user)?;
     }
     let runs = |announced: &Announced| announced.workflows.iter().any(|workflow| workflow["name"] == *name);
-    let mut able: Vec<String> = executors(&app).await?.into_iter().filter(|(_, announced)| runs(announced)).map(|(id, _)| id).collect();
+    let mut able: Vec<String> =
+        executors(&app).await?.into_iter().filter(|(_, announced)| runs(announced)).map(|(id, _)| id).collect();
     if able.is_empty() {
         return Err(Refusal::plain(told::NO_EXECUTOR));
     }

@@ -61,7 +61,8 @@ impl Entry {
         self.json_body.get_or_init(|| {
             let implied_id = if self.event.id.is_none() { self.at.map(|at| at.to_string()) } else { None };
             let implied_time = if self.event.has_timestamp { None } else { self.stored_ms.and_then(heads::rfc3339) };
-            native::event_body(&self.event, self.foreign_room.as_ref(), implied_id.as_deref(), implied_time.as_deref(), None).into()
+            native::event_body(&self.event, self.foreign_room.as_ref(), implied_id.as_deref(), implied_time.as_deref(), None)
+                .into()
         })
     }
 

@@ -109,5 +109,12 @@ async fn read(hub: &Hub, room: &Room, from: ReadFrom) -> Result<HistoryPage, Bus
         ReadFrom::Start => Some(Position::start(page.epoch)),
         ReadFrom::After(_) => None,
     };
-    Ok(HistoryPage { from, anchor: page.anchor, last: page.last().or(anchor_at), slots, more: page.more, read_at: Instant::now() })
+    Ok(HistoryPage {
+        from,
+        anchor: page.anchor,
+        last: page.last().or(anchor_at),
+        slots,
+        more: page.more,
+        read_at: Instant::now(),
+    })
 }

@@ -79,7 +79,11 @@ pub struct Hub {
 
 impl Hub {
     /// An empty hub. The receivers go to the feed, which opens rooms, and to the upkeep of heads.
-    pub fn new(bus: Bus, limits: HubLimits, metrics: Metrics) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Room>>, mpsc::Receiver<Arc<Room>>) {
+    pub fn new(
+        bus: Bus,
+        limits: HubLimits,
+        metrics: Metrics,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Room>>, mpsc::Receiver<Arc<Room>>) {
         // Unbounded, but each room enters once and `limits.rooms` bounds the rooms.
         let (opening, to_open) = mpsc::unbounded_channel();
         let (heads_due, due_heads) = mpsc::channel(4096);
@@ -138,7 +142,13 @@ impl Hub {
 
     /// Stops following rooms that nobody has followed for the linger time, and keeps all logs within the budget.
     pub fn sweep(&self) {
-        let idle: Vec<RoomName> = self.rooms.read().values().filter(|room| room.idle_for() > self.limits.linger).map(|room| room.name.clone()).collect();
+        let idle: Vec<RoomName> = self
+            .rooms
+            .read()
+            .values()
+            .filter(|room| room.idle_for() > self.limits.linger)
+            .map(|room| room.name.clone())
+            .collect();
         for name in idle {
             let mut rooms = self.rooms.write();
             if rooms.get(&name).is_some_and(|room| room.idle_for() > self.limits.linger)

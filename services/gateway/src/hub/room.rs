@@ -185,6 +185,11 @@ impl Room {
         self.with_sync(hub, |inner| inner.sync.renewed(epoch))
     }
 
+    /// The live path was interrupted; the tail must be verified before live events are taken again.
+    pub fn interrupted(&self) {
+        self.inner.lock().sync.interrupted();
+    }
+
     /// The room's tail on the broker, and what was the last event here when that was asked.
     pub fn verify(self: &Arc<Self>, hub: &Hub, tail: Tail, last_when_asked: Position) -> Vec<Todo> {
         self.with_sync(hub, |inner| inner.sync.verify(tail, last_when_asked))

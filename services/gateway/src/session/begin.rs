@@ -142,7 +142,15 @@ async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Res
             let read = after_gap(hub, room, at, page).await?;
             let seen = read.live_from.or(read.gap.as_ref().and_then(|gap| gap.to)).or(Some(at));
             let since = if read.live_from.is_some() { seen.map(|at| (at.epoch, at.seq)) } else { since };
-            Ok(Begun { outcome: Outcome::Gap, recovered: false, gap: read.gap, snapshot: read.snapshot, seen, since, ..resumed(read.place) })
+            Ok(Begun {
+                outcome: Outcome::Gap,
+                recovered: false,
+                gap: read.gap,
+                snapshot: read.snapshot,
+                seen,
+                since,
+                ..resumed(read.place)
+            })
         }
     }
 }
@@ -163,7 +171,9 @@ pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom) -> PageRead {
 async fn try_read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRead, BusError> {
     let (page, index) = room.history.page_after(hub, room, from).await?;
     match (anchor_of(&page, index), from) {
-        (Anchor::Held, _) | (_, ReadFrom::Start) => Ok(PageRead { place: Place::History(page, index), gap: None, snapshot: None, live_from: None }),
+        (Anchor::Held, _) | (_, ReadFrom::Start) => {
+            Ok(PageRead { place: Place::History(page, index), gap: None, snapshot: None, live_from: None })
+        }
         (_, ReadFrom::After(at)) => after_gap(hub, room, at, page).await,
     }
 }

@@ -54,7 +54,8 @@ impl Copies {
     /// The rooms have changed; whether copies have just become possible.
     pub fn look_at(&mut self, subscriptions: &[Subscription]) -> bool {
         let before = self.possible;
-        let several = subscriptions.len() > 1 && subscriptions.iter().any(|subscription| carries_copies(&subscription.follower.room.name));
+        let several =
+            subscriptions.len() > 1 && subscriptions.iter().any(|subscription| carries_copies(&subscription.follower.room.name));
         // Once possible it stays so: what was dropped then must stay dropped.
         self.possible = before || several;
         self.possible && !before
@@ -65,7 +66,10 @@ impl Copies {
         self.possible
             && carries_copies(&subscriptions[index].follower.room.name)
             && subscriptions.iter().enumerate().any(|(other, subscription)| {
-                other != index && !subscription.has_begun() && subscription.since.is_none() && subscription.follower.room.name.kind() != RoomKind::User
+                other != index
+                    && !subscription.has_begun()
+                    && subscription.since.is_none()
+                    && subscription.follower.room.name.kind() != RoomKind::User
             })
     }
 
@@ -85,7 +89,9 @@ impl Copies {
                 return true;
             }
         }
-        self.past.iter().any(|past| past.room == first.room && past.epoch == first.epoch && first.seq > past.since && first.seq <= past.until)
+        self.past
+            .iter()
+            .any(|past| past.room == first.room && past.epoch == first.epoch && first.seq > past.since && first.seq <= past.until)
     }
 
     /// A follow has ended: what it has delivered stays delivered.

@@ -28,12 +28,16 @@ impl<T: Transport> Session<T> {
         self.foreign = 0;
         match message {
             ClientMessage::Subscribe(subscribe) => self.subscribe(subscribe),
-            ClientMessage::Unsubscribe { room, as_execution, reference } => self.unsubscribe(&room, Leaving { as_execution, reference }),
+            ClientMessage::Unsubscribe { room, as_execution, reference } => {
+                self.unsubscribe(&room, Leaving { as_execution, reference })
+            }
             ClientMessage::Ping { reference } => {
                 self.replies.push_back(native::pong(self.encoding, &timestamp(), reference.as_deref()).into());
             }
             // Without authentication there is no token to replace.
-            ClientMessage::Auth { reference, .. } => self.replies.push_back(native::ack(self.encoding, reference.as_deref()).into()),
+            ClientMessage::Auth { reference, .. } => {
+                self.replies.push_back(native::ack(self.encoding, reference.as_deref()).into())
+            }
             ClientMessage::ProvideInput { execution_id, request_id, value, reference } => {
                 self.provide_input(&execution_id, &request_id, &value, reference);
             }
@@ -109,9 +113,8 @@ impl<T: Transport> Session<T> {
         if self.copies.look_at(&self.subscriptions) {
             // Offsets given out so far lack where their follow began; the client needs it from now on.
             let others = self.subscriptions.iter().filter(|subscription| subscription.key != key && subscription.has_begun());
-            refreshed = others
-                .filter_map(|other| Some((other.follower.room.name.clone(), offset(other.seen?, other.since))))
-                .collect();
+            refreshed =
+                others.filter_map(|other| Some((other.follower.room.name.clone(), offset(other.seen?, other.since)))).collect();
         }
         let since = begun.since.filter(|_| self.copies.are_possible());
         let at = begun.seen.map(|at| offset(at, since));

@@ -54,6 +54,7 @@ fn frame(encoding: Encoding, reply: Result<Reply, RequestError>, room: &Room, re
         Err(RequestError::Bus(error)) => (told::UNAVAILABLE, error.to_string()),
     };
     let timestamp = timestamp();
-    let error = ErrorFrame { code: code.code, message: &message, field: None, reference, room: Some(room.name()), timestamp: &timestamp };
+    let error =
+        ErrorFrame { code: code.code, message: &message, field: None, reference, room: Some(room.name()), timestamp: &timestamp };
     native::error(encoding, &error).into()
 }
