@@ -108,6 +108,12 @@ struct Execution {
     failing: AtomicBool,
 }
 
+impl Execution {
+    fn new(room: Room, owner: Option<String>) -> Self {
+        Self { room, owner, duty: Mutex::default(), moved: Notify::new(), urgent: Notify::new(), failing: AtomicBool::new(false) }
+    }
+}
+
 #[derive(Default)]
 struct Duty {
     /// Events and bytes that this process has stored since the last advance began.
@@ -172,10 +178,11 @@ impl HeadKeeper {
 
     /// Takes note that an event was stored in its first room, and sees to the head's advance where one is due.
     pub fn stored(&self, room: &Room, event: &Prepared) {
-        if room.kind() != RoomKind::Execution {
+        if room.kind() != RoomKind::Execution || !self.0.bus.is_durable() {
             return;
         }
-        let Some(execution) = self.0.find(room) else { return };
+        // Forgotten between being admitted and stored: its end must reach the head all the same.
+        let execution = self.0.find(room).unwrap_or_else(|| Arc::new(Execution::new(room.clone(), None)));
         let config = &self.0.config;
         let (enough, behind) = {
             let mut duty = execution.duty.lock();
@@ -243,14 +250,7 @@ impl Keeper {
     }
 
     fn remember(self: &Arc<Self>, room: Room, owner: Option<String>) {
-        let execution = Execution {
-            room: room.clone(),
-            owner,
-            duty: Mutex::default(),
-            moved: Notify::new(),
-            urgent: Notify::new(),
-            failing: AtomicBool::new(false),
-        };
+        let execution = Execution::new(room.clone(), owner);
         let mut known = self.known.lock();
         known.tick += 1;
         let tick = known.tick;

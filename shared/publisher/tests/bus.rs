@@ -223,3 +223,24 @@ async fn an_ingress_stores_thousands_and_answers_for_each() {
     let kept = ids(&bus, "user:u").await;
     assert!(kept.len() == 1000 && kept.is_sorted_by_key(|id| id.parse::<usize>().expect("number")), "copies in order");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_are_kept_for_more_executions_than_are_remembered() {
+    let bus = bus().await;
+    let config = HeadConfig { executions_max: 8, ..HeadConfig::default() };
+    let heads = HeadKeeper::new(bus.clone(), config);
+    let publisher = Publisher::with_heads(bus.clone(), heads, PublisherConfig::default());
+    for execution in 0..100 {
+        let run = publisher.run(format!("e{execution}")).user("u");
+        run.execution_started(data::ExecutionStarted::default()).expect("room");
+        run.log(data::Log::info("x")).expect("room");
+    }
+    publisher.flush(PATIENCE).await.expect("stored, and heads moved");
+    // All but the last few have been forgotten; their owner is still known.
+    let stranger = publisher.run("e0").user("v");
+    assert_eq!(stranger.log(data::Log::info("x")).expect("room").await, Err(PublishError::OwnerMismatch));
+    for execution in 0..100 {
+        let (head, _) = bus.load_head(&room(&format!("execution:e{execution}"))).await.expect("heads").expect("a head");
+        assert_eq!((head.status(), head.owner.as_deref()), (Status::Running, Some("u")), "e{execution}");
+    }
+}
