@@ -110,7 +110,8 @@ fn host_of(text: &str) -> Option<String> {
     (!name.is_empty() && is_port(rest)).then(|| name.to_ascii_lowercase())
 }
 
-fn is_loopback(name: &str) -> bool {
+/// Whether a host name or address, IPv6 in brackets, is this machine's own.
+pub(crate) fn is_loopback(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     name == "localhost" || name.ends_with(".localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

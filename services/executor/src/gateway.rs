@@ -72,7 +72,7 @@ impl Line {
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(LineError::Url("must be http://<host> or https://<host>".into()));
         }
-        let client = Client::builder().connect_timeout(REQUEST_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+        let client = crate::client::builder_for(&base).build()?;
         Ok(Self { base, token, client, executor_id: executor_id.to_owned() })
     }
 

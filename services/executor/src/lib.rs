@@ -12,6 +12,7 @@
 //! [`process`], [`prompts`], [`reporter`]; [`reach`], [`commands`], [`gateway`]; [`http`], [`door`], [`refusal`];
 //! [`config`], [`metrics`]. [`run`] puts them together.
 
+mod client;
 pub mod commands;
 pub mod config;
 pub mod definition;

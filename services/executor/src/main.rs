@@ -46,9 +46,6 @@ async fn serve(settings: Settings, config: Config, link: Link) -> Result<(), Str
     let admin = bind("WEFT_ADMIN_LISTEN", settings.admin_listen).await?;
     let admin_token = CancellationToken::new();
     let admin_task = tokio::spawn(serve_admin(admin, metrics, readiness.clone(), admin_token.clone()));
-    // A process may have only one provider of cryptography; whoever came first is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-
     let publishing = settings.limits.publisher(settings.tenant.as_deref(), settings.bus.head_every());
     let (way, publisher) = match link {
         Link::Bus(bus) => {

@@ -26,8 +26,6 @@ use weft_telemetry::Readiness;
 
 /// An announcement lives 30 s.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(10);
-/// Connecting to the server of an http step.
-const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time kept back from the drain's window for storing what the executions told last.
 const FLUSH_SHARE: u32 = 2;
 
@@ -108,11 +106,7 @@ pub async fn run(
 }
 
 fn tools(config: &Config) -> Result<Tools, reqwest::Error> {
-    let http = reqwest::Client::builder()
-        .user_agent(concat!("weft-executor/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(HTTP_CONNECT_TIMEOUT)
-        .build()?;
+    let http = crate::client::builder().build()?;
     let limits = &config.limits;
     Ok(Tools {
         dir: config.dir.clone(),
