@@ -260,14 +260,14 @@ pub struct Command {
     pub body: Box<RawValue>,
 }
 
-/// An executor's answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// An executor's answer. In JSON `{"outcome":"accepted","body":…}` or `{"outcome":"rejected","code":…,"message":…}`.
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase", tag = "outcome")]
 pub enum Reply {
     /// Done, or begun.
     Accepted {
         /// What the kind answers with.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<Box<RawValue>>,
     },
     /// Not done.
@@ -277,6 +277,33 @@ pub enum Reply {
         /// Why, for people.
         message: String,
     },
+}
+
+// By hand, because serde buffers a tagged enum before it knows the variant, and a raw value cannot be buffered.
+impl<'de> Deserialize<'de> for Reply {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        enum Outcome {
+            Accepted,
+            Rejected,
+        }
+        #[derive(Deserialize)]
+        struct Flat {
+            outcome: Outcome,
+            #[serde(default)]
+            body: Option<Box<RawValue>>,
+            #[serde(default)]
+            code: String,
+            #[serde(default)]
+            message: String,
+        }
+        let Flat { outcome, body, code, message } = Flat::deserialize(deserializer)?;
+        Ok(match outcome {
+            Outcome::Accepted => Self::Accepted { body },
+            Outcome::Rejected => Self::Rejected { code, message },
+        })
+    }
 }
 
 /// A command that arrived, and the way to answer it. Dropping it unanswered leaves the sender to its timeout.
@@ -408,5 +435,32 @@ impl Tail {
     #[must_use]
     pub fn offset(&self) -> Offset {
         self.at.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_survive_the_wire_byte_for_byte() {
+        for text in [
+            r#"{"outcome":"accepted","body":{"n":1.00,"a":[ 1 ]}}"#,
+            r#"{"outcome":"accepted"}"#,
+            r#"{"outcome":"rejected","code":"no","message":"never"}"#,
+        ] {
+            let reply: Reply = serde_json::from_str(text).expect(text);
+            assert_eq!(serde_json::to_string(&reply).expect("json"), text);
+        }
+        assert!(serde_json::from_str::<Reply>(r#"{"body":1}"#).is_err());
+    }
+
+    #[test]
+    fn where_a_copy_was_stored_first_survives_the_wire() {
+        let first = First { room: Room::parse("execution:e").expect("room"), epoch: Epoch(0xab), seq: 9 };
+        assert_eq!(First::parse(&first.to_text()), Some(first));
+        for text in ["", "execution:e ab", "execution:e xy 9", "execution:e ab 9 1", "nothing ab 9"] {
+            assert_eq!(First::parse(text), None, "{text}");
+        }
     }
 }

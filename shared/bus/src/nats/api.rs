@@ -52,7 +52,9 @@ impl Failure {
         match self {
             Self::NoReply(NoReply::Away(reason)) => reason.clone(),
             // What a missing right looks like as well: the server answers nothing else.
-            Self::NoReply(NoReply::NoResponders) => "nobody answers: JetStream is off, the stream is missing, or has no leader".into(),
+            Self::NoReply(NoReply::NoResponders) => {
+                "nobody answers: JetStream is off, the stream is missing, or has no leader".into()
+            }
             Self::NoReply(NoReply::TooLarge) => "larger than the server takes".into(),
             Self::Api(error) => format!("{} ({})", error.description, error.err_code),
             Self::Nonsense(what) => format!("the server answered something else than {what}"),

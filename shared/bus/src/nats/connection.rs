@@ -74,10 +74,8 @@ async fn one(
         (None, _) => options,
     };
     if let Some(path) = &config.credentials_file {
-        options = options
-            .credentials_file(path)
-            .await
-            .map_err(|error| ConnectError::new(format!("{}: {error}", path.display())))?;
+        options =
+            options.credentials_file(path).await.map_err(|error| ConnectError::new(format!("{}: {error}", path.display())))?;
     }
     if is_tls || config.tls_ca_file.is_some() || config.tls_client.is_some() {
         options = options.require_tls(true).tls_client_config(tls::client_config(config)?);

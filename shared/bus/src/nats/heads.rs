@@ -57,13 +57,8 @@ pub(super) async fn list(link: &Link, query: &HeadQuery) -> Result<Vec<Head>, Bu
     }
     found.sort_unstable_by(|a, b| b.cmp(a));
     // A place may outlive its head by a moment, so that more than the limit may have to be looked at.
-    futures::iter(found)
-        .map(|(_, execution)| one(link, query, execution))
-        .buffered(LOADS_AT_ONCE)
-        .try_filter_map(async |head| Ok(head))
-        .take(query.limit)
-        .try_collect()
-        .await
+    let loading: Vec<_> = found.into_iter().map(|(_, execution)| one(link, query, execution)).collect();
+    futures::iter(loading).buffered(LOADS_AT_ONCE).try_filter_map(async |head| Ok(head)).take(query.limit).try_collect().await
 }
 
 /// When, and which execution, of a place in a list.

@@ -66,12 +66,12 @@ pub(super) async fn one(link: &Link, publication: Publication) -> Result<Ack, Pu
 }
 
 pub(super) async fn many(link: &Link, publications: Vec<Publication>) -> Vec<Result<Ack, PublishError>> {
-    let mut by_room: FxHashMap<&Room, Vec<usize>> = FxHashMap::default();
+    let mut by_room: FxHashMap<Room, Vec<usize>> = FxHashMap::default();
     for (index, publication) in publications.iter().enumerate() {
-        by_room.entry(&publication.room).or_default().push(index);
+        by_room.entry(publication.room.clone()).or_default().push(index);
     }
     let mut results = vec![Err(PublishError::AfterFailure); publications.len()];
-    let rooms = by_room.into_iter().map(|(room, indices)| room_batch(link, room, indices, &publications));
+    let rooms: Vec<_> = by_room.into_iter().map(|(room, indices)| room_batch(link, room, indices, &publications)).collect();
     let mut finished = futures::iter(rooms).buffer_unordered(ROOMS_AT_ONCE);
     while let Some(of_room) = finished.next().await {
         for (index, result) in of_room {
@@ -86,11 +86,11 @@ pub(super) async fn many(link: &Link, publications: Vec<Publication>) -> Vec<Res
 /// Publishes one room's part of a batch, in order; what follows a failure is left out of the answer.
 async fn room_batch(
     link: &Link,
-    room: &Room,
+    room: Room,
     indices: Vec<usize>,
     all: &[Publication],
 ) -> Vec<(usize, Result<Ack, PublishError>)> {
-    let _turn = link.lanes.of(room).lock().await;
+    let _turn = link.lanes.of(&room).lock().await;
     let mut results = Vec::with_capacity(indices.len());
     for index in indices {
         let result = if link.mode.is_durable() { store(link, &all[index]).await } else { send(link, &all[index]).await };

@@ -221,7 +221,7 @@ pub(super) async fn refresh(link: &Link) -> Result<Info, BusError> {
         link.highest.store(info.state.last_seq, Ordering::Relaxed);
     }
     // A new leader may not have repeated what the old one stored last.
-    if known.epoch != epoch || known.leader != identity.leader {
+    if known.replicas > 0 && (known.epoch != epoch || known.leader != identity.leader) {
         link.changed.notify_one();
     }
     *known = identity;

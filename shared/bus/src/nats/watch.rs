@@ -57,7 +57,7 @@ async fn release_canary(live: &Live) -> Result<u64, BusError> {
 /// Runs for the life of the bus.
 pub(super) async fn supervise(live: Arc<Live>, mut reports: mpsc::Receiver<Report>) {
     let link = live.link.clone();
-    let mut watch = Watch { live, failures: 0, canaries_lost: 0, lag_told: None };
+    let mut watch = Watch { live, failures: 0, canaries_lost: 0, lag_told: None, has_begun: false };
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count: u64 = 0;
@@ -95,6 +95,7 @@ struct Watch {
     failures: u32,
     canaries_lost: u32,
     lag_told: Option<Instant>,
+    has_begun: bool,
 }
 
 impl Watch {
@@ -104,8 +105,9 @@ impl Watch {
 
     fn heard(&mut self, report: Report) {
         match report.event {
-            Event::Connected if report.is_live => self.lost("reconnected"),
-            Event::Connected => {}
+            // The first one tells of the connection that the bus began with.
+            Event::Connected if report.is_live && self.has_begun => self.lost("reconnected"),
+            Event::Connected => self.has_begun |= report.is_live,
             Event::Disconnected | Event::Closed => self.lost("disconnected"),
             Event::LameDuckMode => leave_lame_duck(self.link(), report.is_live),
             Event::SlowConsumer(_) if report.is_live => self.lagged(),

@@ -57,13 +57,13 @@ pub(super) async fn list(link: &Link, query: &HeadQuery) -> Result<Vec<Head>, Bu
     link.durable()?;
     meters::read("head_list");
     let [by_creation, _] = link.names.head_list(query.tenant.as_deref(), query.owner.as_deref());
-    let newest = query.after.as_ref().map_or("+inf".to_owned(), |(created, _)| created.to_string());
+    let newest = query.after.as_ref().map_or(f64::INFINITY, |(created, _)| *created as f64);
     let (mut heads, mut offset) = (Vec::new(), 0);
     while heads.len() < query.limit {
         let step = Some((offset, LIST_STEP as i64));
         let page: Vec<(String, f64)> = link
             .data
-            .zrevrangebyscore(by_creation.as_str(), newest.as_str(), "-inf", true, step)
+            .zrevrangebyscore(by_creation.as_str(), newest, f64::NEG_INFINITY, true, step)
             .await
             .map_err(|error| bus_error(&error))?;
         offset += page.len() as i64;
@@ -71,8 +71,8 @@ pub(super) async fn list(link: &Link, query: &HeadQuery) -> Result<Vec<Head>, Bu
         let later = page
             .into_iter()
             .filter(|(execution, created)| query.after.as_ref().is_none_or(|(ms, id)| (*created as u64, execution) < (*ms, id)));
-        let loaded: Vec<Option<Head>> =
-            stream::iter(later).map(|(execution, _)| one(link, query, execution)).buffered(LOADS_AT_ONCE).try_collect().await?;
+        let loading: Vec<_> = later.map(|(execution, _)| one(link, query, execution)).collect();
+        let loaded: Vec<Option<Head>> = stream::iter(loading).buffered(LOADS_AT_ONCE).try_collect().await?;
         heads.extend(loaded.into_iter().flatten());
         if is_last {
             break;

@@ -30,12 +30,12 @@ pub(super) async fn one(link: &Link, publication: Publication) -> Result<Ack, Pu
 }
 
 pub(super) async fn many(link: &Link, publications: Vec<Publication>) -> Vec<Result<Ack, PublishError>> {
-    let mut by_room: FxHashMap<&Room, Vec<usize>> = FxHashMap::default();
+    let mut by_room: FxHashMap<Room, Vec<usize>> = FxHashMap::default();
     for (index, publication) in publications.iter().enumerate() {
-        by_room.entry(&publication.room).or_default().push(index);
+        by_room.entry(publication.room.clone()).or_default().push(index);
     }
     let mut results = vec![Err(PublishError::AfterFailure); publications.len()];
-    let rooms = by_room.into_iter().map(|(room, indices)| room_batch(link, room, indices, &publications));
+    let rooms: Vec<_> = by_room.into_iter().map(|(room, indices)| room_batch(link, room, indices, &publications)).collect();
     let mut finished = stream::iter(rooms).buffer_unordered(ROOMS_AT_ONCE);
     while let Some(of_room) = finished.next().await {
         for (index, result) in of_room {
@@ -50,7 +50,7 @@ pub(super) async fn many(link: &Link, publications: Vec<Publication>) -> Vec<Res
 /// Publishes one room's part of a batch; what follows a failure is left out of the answer.
 async fn room_batch(
     link: &Link,
-    room: &Room,
+    room: Room,
     indices: Vec<usize>,
     all: &[Publication],
 ) -> Vec<(usize, Result<Ack, PublishError>)> {
@@ -60,7 +60,7 @@ async fn room_batch(
         let (chunk, after) = rest.split_at(chunk_length(rest, all));
         rest = after;
         let publications: Vec<&Publication> = chunk.iter().map(|index| &all[*index]).collect();
-        match store_or_send(link, room, &publications).await {
+        match store_or_send(link, &room, &publications).await {
             Ok(acks) => results.extend(chunk.iter().zip(acks).map(|(index, ack)| (*index, Ok(ack)))),
             Err((stored, error)) => {
                 results.extend(chunk.iter().zip(stored).map(|(index, ack)| (*index, Ok(ack))));
