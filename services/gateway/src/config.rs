@@ -30,9 +30,9 @@ pub struct Settings {
     /// Origins that browsers may connect from, comma separated, compared exactly.
     #[arg(long, env = "WEFT_ORIGINS", value_delimiter = ',')]
     pub origins: Vec<String>,
-    /// The name of this gateway in the fleet; a random one if not given.
-    #[arg(long, env = "WEFT_INSTANCE")]
-    pub instance: Option<String>,
+    /// The name of this gateway in the fleet; by default a random one.
+    #[arg(long, env = "WEFT_INSTANCE", default_value_t = random_instance(), hide_default_value = true)]
+    pub instance: String,
     /// The bus.
     #[command(flatten)]
     pub bus: BusSettings,
@@ -156,11 +156,7 @@ impl Settings {
         if remote && !self.allow_anonymous_remote {
             return Err(BadSetting("WEFT_AUTH: off listens on loopback only, unless WEFT_ALLOW_ANONYMOUS_REMOTE=true".into()));
         }
-        let instance_is_legal =
-            self.instance.as_deref().is_none_or(|instance| weft_event::id::check("WEFT_INSTANCE", instance).is_ok());
-        if !instance_is_legal {
-            return Err(BadSetting("WEFT_INSTANCE: must be 1 to 128 bytes of A-Z a-z 0-9 _ - . : ~ @".into()));
-        }
+        weft_event::id::check("WEFT_INSTANCE", &self.instance).map_err(|invalid| BadSetting(invalid.to_string()))?;
         for (name, value) in [
             ("WEFT_RETENTION_EVENTS", self.bus.retention_events),
             ("WEFT_LOG_EVENTS_MAX", self.limits.log_events_max),
@@ -172,13 +168,7 @@ impl Settings {
                 return Err(BadSetting(format!("{name}: must be at least 1")));
             }
         }
-        self.bus.config(&self.instance()).map(|_| ())
-    }
-
-    /// The name of this gateway.
-    #[must_use]
-    pub fn instance(&self) -> String {
-        self.instance.clone().unwrap_or_else(|| format!("gateway-{:08x}", rand::random::<u32>()))
+        self.bus.config(&self.instance).map(|_| ())
     }
 
     /// Bounds of the hub.
@@ -235,6 +225,10 @@ impl Settings {
     pub fn door(&self) -> Door {
         Door { origins: self.origins.clone(), loopback_only: self.listen.ip().is_loopback() }
     }
+}
+
+fn random_instance() -> String {
+    format!("gateway-{:08x}", rand::random::<u32>())
 }
 
 impl BusSettings {

@@ -32,7 +32,7 @@ pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &D
         spawn(turn(hub.clone())),
         spawn(sweep(hub.clone())),
     ];
-    let announced = tokio::spawn(fleet::announce(hub.clone(), settings.instance(), address.clone(), stopped.clone()));
+    let announced = tokio::spawn(fleet::announce(hub.clone(), settings.instance.clone(), address.clone(), stopped.clone()));
     let heads = HeadKeeper::new(bus.clone(), HeadConfig::for_retention(&bus_retention(settings)));
     let app = App {
         shared: Arc::new(Shared { hub: hub.clone(), feed, limits: settings.session_limits() }),
