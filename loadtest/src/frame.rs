@@ -31,21 +31,33 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
 /// A final client frame. The mask is all zeros: legal, and the payload stays as it is; nothing here crosses a proxy
 /// that masking would protect.
 pub(crate) fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
-    match u16::try_from(payload.len()) {
-        Ok(short @ 0..=125) => frame.push(0x80 | short as u8),
-        Ok(medium) => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&medium.to_be_bytes());
-        }
-        Err(_) => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-        }
-    }
+    let mut frame = header(opcode, payload.len(), 0x80);
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(payload);
     frame
+}
+
+/// A final server frame.
+pub(crate) fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(opcode, payload.len(), 0);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn header(opcode: u8, length: usize, masked: u8) -> Vec<u8> {
+    let mut header = vec![0x80 | opcode];
+    match u16::try_from(length) {
+        Ok(short @ 0..=125) => header.push(masked | short as u8),
+        Ok(medium) => {
+            header.push(masked | 126);
+            header.extend_from_slice(&medium.to_be_bytes());
+        }
+        Err(_) => {
+            header.push(masked | 127);
+            header.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    header
 }
 
 #[cfg(test)]
@@ -56,17 +68,14 @@ mod tests {
     fn frames_of_every_length_are_found_and_incomplete_ones_waited_for() {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             let payload = vec![b'x'; length];
-            let mut bytes = client_frame(TEXT, &payload);
-            // A server's frame is a client's without the mask.
-            let mask = bytes.len() - length - 4;
-            bytes.drain(mask..mask + 4);
-            bytes[1] &= 0x7F;
+            let mut bytes = server_frame(TEXT, &payload);
             for cut in [0, 1, bytes.len() - 1] {
                 assert_eq!(parse(&bytes[..cut]), None, "{length} cut at {cut}");
             }
             let whole = bytes.len();
             bytes.push(0x89);
             assert_eq!(parse(&bytes), Some(Frame { opcode: TEXT, payload: &payload, length: whole }));
+            assert_eq!(client_frame(TEXT, &payload).len(), whole + 4, "four bytes of mask");
         }
     }
 }

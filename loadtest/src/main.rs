@@ -1,13 +1,14 @@
 //! Load on real gateways: what a delivery and a connection cost, and whether every event arrived once and in order.
 //!
 //! `loadtest bench` starts a gateway of its own on the in-process bus, opens many lean WebSocket clients ([`swarm`]),
-//! publishes in rounds ([`publish`]) and weighs the gateway's process from outside ([`measure`]). A [`scenario`] says
-//! how many clients follow how many rooms. It ends by itself, and its gateway with it.
+//! publishes in rounds ([`publish`]) and weighs the gateway's process from outside ([`measure`]), beside the least that
+//! the same deliveries can cost ([`floor`]). A [`scenario`] says how many clients follow how many rooms. It ends by itself, and its gateway with it.
 
 mod client;
 mod error;
 #[cfg(test)]
 mod faulty;
+mod floor;
 mod frame;
 mod gateway_process;
 mod measure;

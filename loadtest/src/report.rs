@@ -16,6 +16,8 @@ pub(crate) struct Outcome {
     pub(crate) deliveries: u64,
     /// The gateway's processor time, its ingress included, by deliveries.
     pub(crate) cpu_us_per_delivery: f64,
+    /// What a bare write of the same bytes cost on the same machine just before.
+    pub(crate) floor_us_per_delivery: Option<f64>,
     pub(crate) deliveries_per_second: f64,
     /// From publishing one round to the last client's having it.
     pub(crate) round_ms_median: f64,
@@ -48,10 +50,13 @@ impl Outcome {
 
 type Column = (&'static str, fn(&Outcome) -> String);
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     ("scenario", |outcome| outcome.scenario.clone()),
     ("deliveries", |outcome| outcome.deliveries.to_string()),
     ("CPU-µs/delivery", |outcome| format!("{:.2}", outcome.cpu_us_per_delivery)),
+    ("× floor", |outcome| {
+        outcome.floor_us_per_delivery.map_or("–".into(), |floor| format!("{:.1}", outcome.cpu_us_per_delivery / floor))
+    }),
     ("B/connection", |outcome| outcome.bytes_per_idle_connection.to_string()),
     ("B/follower", |outcome| outcome.bytes_per_idle_follower.to_string()),
     ("round ms p50", |outcome| format!("{:.1}", outcome.round_ms_median)),

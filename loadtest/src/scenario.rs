@@ -1,8 +1,8 @@
 //! One measurement: so many clients in so many rooms, on a gateway of its own.
 
 use crate::{
-    error::Failure, gateway_process::GatewayProcess, measure::Process, options::BenchOptions, publish::Publish, report::Outcome,
-    swarm::Swarm,
+    error::Failure, floor, gateway_process::GatewayProcess, measure::Process, options::BenchOptions, publish::Publish,
+    report::Outcome, swarm::Swarm,
 };
 use std::{
     net::SocketAddr,
@@ -35,18 +35,19 @@ const REST: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 2 });
 /// The first events of a room make its log, its head and its follow; they are checked, but not weighed.
 const WARM_UP_ROUNDS: u64 = 3;
 /// A round takes milliseconds; after this long it is counted as late and the next one is published.
-const ROUND_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+const ROUND_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 /// After so many late rounds the scenario ends: it has failed, and nobody learns more by waiting.
 const LATE_ROUNDS_MAX: u64 = 5;
 /// What is still missing after the last round has this long to arrive.
 const LAST_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 pub(crate) async fn run(scenario: &Scenario, options: &BenchOptions) -> Result<Outcome, Failure> {
+    let floor = floor::measure(scenario, options.event_bytes).await?;
     let gateway = GatewayProcess::start(options.gateway.as_deref(), &options.gateway_env).await?;
     let target = Target { process: Process(gateway.pid()), address: gateway.address };
     match load(scenario, options, target).await {
         Err(Failure::Publish(why)) => Err(Failure::Publish(format!("{why}; the end of its log:\n{}", gateway.log_tail()))),
-        other => other,
+        other => other.map(|outcome| Outcome { floor_us_per_delivery: floor, ..outcome }),
     }
 }
 
@@ -93,6 +94,7 @@ pub(crate) async fn load(scenario: &Scenario, options: &BenchOptions, target: Ta
         events_published: rounds.next * u64::from(scenario.rooms),
         deliveries,
         cpu_us_per_delivery: (cpu_after - cpu_before).as_secs_f64() * 1e6 / deliveries.max(1) as f64,
+        floor_us_per_delivery: None,
         deliveries_per_second: deliveries as f64 / took.as_secs_f64(),
         round_ms_median: at(&round_times, 0.5),
         round_ms_p99: at(&round_times, 0.99),
