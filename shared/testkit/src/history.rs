@@ -318,9 +318,7 @@ impl Check<'_> {
                     continue;
                 }
                 tally.lost += 1;
-                verdict.sample(|| {
-                    format!("{}: lost {} ({} of {} in {})", self.record.client, event.id, event.counter, lane.source, lane.by)
-                });
+                verdict.sample(|| format!("{}: lost {}, {}", self.record.client, event.id, self.surroundings(&lane, event)));
                 let continues = last_missing.insert(lane, event.counter).is_some_and(|last| last + 1 == event.counter);
                 tally.gaps_silent += u64::from(!continues);
             }
@@ -348,6 +346,21 @@ impl Check<'_> {
         event.rooms.iter().find(followed).unwrap_or(&event.rooms[0])
     }
 
+    /// Where a lost event should have been, for whoever looks for the reason.
+    fn surroundings(&self, lane: &Lane, event: &Published) -> String {
+        let numbers = self.view.lanes.get(lane).map_or(&[][..], Vec::as_slice);
+        let before = numbers.iter().rev().find(|(_, number)| *number < event.counter);
+        let after = numbers.iter().find(|(_, number)| *number > event.counter);
+        let from = before.map_or(0, |(place, _)| *place);
+        let to = after.map_or(self.record.entries.len(), |(place, _)| *place);
+        let between = self.record.entries.get(from..to).unwrap_or_default();
+        let others: Vec<String> =
+            between.iter().map(|entry| in_short(&entry.seen, &lane.by)).filter(|word| !word.is_empty()).collect();
+        let number = |found: Option<&(usize, u64)>| found.map_or_else(|| "nothing".to_owned(), |(_, number)| number.to_string());
+        let (before, after) = (number(before), number(after));
+        format!("in {} between {before} and {after}: {}", lane.by, others.join(", "))
+    }
+
     /// Whether a gap was declared between the last event before the missing one and the first after it.
     fn excused(&self, lane: &Lane, event: &Published) -> bool {
         let Some(gaps) = self.view.gaps.get(&lane.by) else { return false };
@@ -358,6 +371,20 @@ impl Check<'_> {
             let after = numbers.get(split).map_or(event.began < at, |&(_, next)| event.counter < next);
             before && after
         })
+    }
+}
+
+/// One entry in a word or two; events of other rooms are left out.
+fn in_short(seen: &Seen, room: &Arc<str>) -> String {
+    match seen {
+        Seen::Event(event) if event.room == *room => {
+            format!("{}@{}", event.id.as_deref().unwrap_or("?"), event.offset.as_deref().unwrap_or("-"))
+        }
+        Seen::Event(_) => String::new(),
+        Seen::Connected { gateway } => format!("connected to {gateway}"),
+        Seen::Disconnected { .. } => "disconnected".into(),
+        Seen::Subscribed { room, outcome, offset, .. } => format!("{room} {outcome} to {}", offset.as_deref().unwrap_or("-")),
+        other => format!("{other:?}").chars().take(120).collect(),
     }
 }
 

@@ -13,6 +13,7 @@ mod leash;
 mod running;
 mod scratch;
 
+pub mod chaos;
 pub mod client;
 pub mod history;
 pub mod http;
@@ -22,5 +23,6 @@ pub mod raw;
 pub mod record;
 pub mod seed;
 pub mod servers;
+pub mod source;
 
 pub use fault::{Fault, Result};
