@@ -13,7 +13,7 @@ use futures_util::{StreamExt, TryStreamExt, stream as futures};
 use rustc_hash::FxHashMap;
 use serde_json::json;
 use std::time::Duration;
-use weft_event::{Position, Room, fingerprint};
+use weft_event::{Epoch, Position, Room, fingerprint};
 
 /// Tails asked for at once, one by one from the leader.
 const TAILS_AT_ONCE: usize = 64;
@@ -41,9 +41,20 @@ pub(super) async fn read(link: &Link, room: &Room, from: ReadFrom, limit: PageLi
         ReadFrom::Start => (1, None),
         ReadFrom::After(at) => (at.seq.max(1), Some(at)),
     };
-    let mut reading = Reading { link, room, next: first, limit, bytes: 0, held: None, anchor, found: Vec::new(), more: false };
+    let mut reading = Reading {
+        link,
+        room,
+        epoch: link.epoch(),
+        next: first,
+        limit,
+        bytes: 0,
+        held: None,
+        anchor,
+        found: Vec::new(),
+        more: false,
+    };
     reading.run().await?;
-    let Reading { found, more, held, .. } = reading;
+    let Reading { found, more, held, epoch, .. } = reading;
     let anchor = match (anchor, held) {
         (None, _) => Anchor::Held,
         (Some(at), Some(check)) if at.check == check || at.check == 0 => Anchor::Held,
@@ -54,7 +65,10 @@ pub(super) async fn read(link: &Link, room: &Room, from: ReadFrom, limit: PageLi
         stream::refresh(link).await?;
         return Ok(changed(link));
     }
-    Ok(Page { epoch: link.epoch(), anchor, events: found, more })
+    if link.epoch() != epoch {
+        return Err(BusError::Unavailable("the history changed while it was read".into()));
+    }
+    Ok(Page { epoch, anchor, events: found, more })
 }
 
 fn changed(link: &Link) -> Page {
@@ -65,6 +79,7 @@ fn changed(link: &Link) -> Page {
 struct Reading<'a> {
     link: &'a Link,
     room: &'a Room,
+    epoch: Epoch,
     /// The sequence to go on from.
     next: u64,
     limit: PageLimit,
@@ -127,7 +142,7 @@ impl Reading<'_> {
             return Ok(true);
         }
         let before = self.found.last().and_then(Delivery::position).or(self.anchor);
-        let at = Position { epoch: self.link.epoch(), seq, check: fingerprint(&reply.payload) };
+        let at = Position { epoch: self.epoch, seq, check: fingerprint(&reply.payload) };
         self.bytes += reply.payload.len();
         let stamp = Stamp::Stored { at, prev: before.map_or(0, |at| at.seq) };
         self.found.push(message::delivery(self.room.clone(), stamp, reply));

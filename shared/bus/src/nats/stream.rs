@@ -199,6 +199,11 @@ async fn follow_settings(link: &Link, name: &str, wanted: &Value, found: Info) {
 
 /// Asks which history the events stream is. A stream that is gone is made again, which is a new history.
 pub(super) async fn refresh(link: &Link) -> Result<Info, BusError> {
+    look(link).await.map(|(info, _)| info)
+}
+
+/// [`refresh`], and the sequence of the record that holds the generation: what a renewal must find unchanged.
+async fn look(link: &Link) -> Result<(Info, u64), BusError> {
     let info = match info(link, Stream::Events, None).await {
         Err(failure) if failure.is_api(&[STREAM_NOT_FOUND]) => {
             tracing::warn!("the events stream is gone; it is made again and its history is lost");
@@ -207,7 +212,7 @@ pub(super) async fn refresh(link: &Link) -> Result<Info, BusError> {
         }
         other => other?,
     };
-    let generation = generation(link).await?.0;
+    let (generation, generation_seq) = generation(link).await?;
     let name = link.names.stream(Stream::Events.word());
     let epoch = Epoch(xxhash_rust::xxh3::xxh3_64(format!("{name}\n{}\n{generation}", info.created).as_bytes()));
     let identity = Identity {
@@ -226,25 +231,23 @@ pub(super) async fn refresh(link: &Link) -> Result<Info, BusError> {
     }
     *known = identity;
     drop(known);
-    Ok(info)
+    Ok((info, generation_seq))
 }
 
 /// The generation of the events stream, and the sequence of the record that holds it; none is the first.
 async fn generation(link: &Link) -> Result<(String, u64), BusError> {
-    match last_stored(link, Stream::Epoch, &link.names.below("epoch.events")).await {
-        Ok(Some(record)) => Ok((String::from_utf8_lossy(&record.payload).into_owned(), record.seq)),
-        Ok(None) => Ok((String::new(), 0)),
-        Err(failure) => Err(failure.into()),
+    match last_stored(link, Stream::Epoch, &link.names.below("epoch.events")).await? {
+        Some(record) => Ok((String::from_utf8_lossy(&record.payload).into_owned(), record.seq)),
+        None => Ok((String::new(), 0)),
     }
 }
 
 pub(super) async fn renew_epoch(link: &Link, old: Epoch) -> Result<Epoch, BusError> {
     link.durable()?;
-    refresh(link).await?;
+    let (_, generation_seq) = look(link).await?;
     if link.epoch() == old {
-        let (_, seq) = generation(link).await?;
         let next = Bytes::from(format!("{:x}", rand::random::<u64>()));
-        match compare_and_set(link, link.names.below("epoch.events"), seq, next).await {
+        match compare_and_set(link, link.names.below("epoch.events"), generation_seq, next).await {
             Ok(_) => {}
             Err(failure) if failure.is_api(&WRONG_LAST_SEQUENCE) => {}
             Err(failure) => return Err(failure.into()),

@@ -86,7 +86,7 @@ pub(super) async fn supervise(live: Arc<Live>, mut reports: mpsc::Receiver<Repor
                 }
             }
         }
-        watch.check().await;
+        watch.check(&mut reports).await;
     }
 }
 
@@ -148,8 +148,14 @@ impl Watch {
     }
 
     /// A barrier on both connections; restores the live path if it was lost and both answer.
-    async fn check(&mut self) {
+    async fn check(&mut self, reports: &mut mpsc::Receiver<Report>) {
         let link = self.link().clone();
+        if !link.is_up() {
+            // What was reported before the restoration begins is no reason to lose it again.
+            while let Ok(report) = reports.try_recv() {
+                self.heard(report);
+            }
+        }
         let both = async {
             link.data.barrier(link.void()).await?;
             link.live.barrier(link.void()).await

@@ -83,8 +83,8 @@ impl Live {
         tokio::spawn(pump(live.clone(), events.take_messages()));
         watch::restore(&live).await.map_err(|error| {
             ConnectError::new(format!(
-                "Redis does not give back what is published (rights on channels &{}:*?): {error}",
-                live.link.names.namespace
+                "Redis does not give back what is published; may this user publish and subscribe to {:?}? {error}",
+                live.link.names.canary("*")
             ))
         })?;
         live.health.send_replace(Health::Up);

@@ -175,5 +175,14 @@ impl RedisBus {
 impl Drop for RedisBus {
     fn drop(&mut self) {
         self.link.cancel.cancel();
+        // The crate's tasks keep the connections open until they are told to end.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (link, live) = (self.link.clone(), self.live.clone());
+            runtime.spawn(async move {
+                live.close().await;
+                // Whether it ends politely interests nobody any more.
+                let _: Result<(), _> = link.data.quit().await;
+            });
+        }
     }
 }

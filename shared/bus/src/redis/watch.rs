@@ -109,6 +109,10 @@ pub(super) async fn supervise(live: Arc<Live>, mut events: Events) {
                 }
             }
         }
+        if !watch.live.is_up() {
+            // What was reported before the restoration begins is no reason to lose it again.
+            events.forget();
+        }
         watch.check().await;
     }
 }

@@ -40,7 +40,7 @@ pub async fn a_killed_broker_comes_back(mut world: World) {
     assert!(matches!(asked, Err(RequestError::Bus(_))), "{asked:?}");
     world.restart().await;
     until_restored(&seen).await;
-    assert_eq!(*follower.health().borrow(), Health::Up);
+    follower.health().wait_for(|health| *health == Health::Up).await.expect("up again");
     // Every room is followed again, without anybody's doing.
     for room in &rooms {
         eventually("published again", async || publisher.publish(with_id(room, "again", "{\"n\":1}")).await).await;
