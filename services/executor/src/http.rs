@@ -52,13 +52,25 @@ pub fn router(executor: Executor, door: Door) -> Router {
 
 /// Every request passes the door before anything of it is read.
 async fn enter(Extension(door): Extension<Arc<Door>>, request: Request, next: Next) -> Response {
-    let response = match door.check(request.uri(), request.headers()) {
+    let checked = door.check(request.uri(), request.headers()).and_then(|()| check_length(&request));
+    let response = match checked {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
     let status = response.status().as_u16().to_string();
     metrics::counter!(crate::metrics::REQUESTS, "status" => status).increment(1);
     response
+}
+
+/// A body that says that it is too long is refused before it is waited for.
+fn check_length(request: &Request) -> Result<(), Refusal> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let fits = length.is_none_or(|length| length.parse::<u64>().is_ok_and(|length| length <= BODY_BYTES_MAX as u64));
+    if fits { Ok(()) } else { Err(too_large()) }
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(Code::TooLarge, format!("the body must be at most {BODY_BYTES_MAX} bytes"))
 }
 
 impl IntoResponse for Refusal {
@@ -89,7 +101,7 @@ fn named(path: Named) -> Result<String, Refusal> {
 /// Reads a body of JSON; an empty one counts as `{}`.
 fn read<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     let bytes = body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(Code::TooLarge, format!("the body must be at most {BODY_BYTES_MAX} bytes")),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => Refusal::field("body", error.body_text()),
     })?;
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };

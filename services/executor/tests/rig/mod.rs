@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
-use weft_bus::{Address, Bus, BusConfig, Command, PageLimit, ReadFrom, Reply, RequestError};
+use weft_bus::{Address, Bus, BusConfig, Command, PageLimit, Presence, ReadFrom, Reply, RequestError};
 use weft_drain::Drain;
 use weft_event::Room;
 use weft_executor::{Settings, Way, run};
@@ -84,7 +84,19 @@ impl Rig {
         let task = tokio::spawn(async move {
             run(config, listener, way, publisher, &leaving, &Readiness::new(&["listening"])).await.expect("runs");
         });
-        Self { bus, base, drain, task: Some(task), client: client(), dir: None }
+        let rig = Self { bus, base, drain, task: Some(task), client: client(), dir: None };
+        rig.until_announced().await;
+        rig
+    }
+
+    /// Waits until orders can reach the executor.
+    async fn until_announced(&self) {
+        let announced = timeout(SOON, async {
+            while self.bus.present(Presence::Executor).await.expect("bus").is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        announced.await.expect("the executor announces itself");
     }
 
     /// Starts an execution by HTTP; its id.
