@@ -1,6 +1,7 @@
 //! The duty to keep heads: an execution's durable record exists before its first event is stored, an event with
 //! another owner is refused, and the record is moved forward often enough that retention never passes it.
 
+use crate::pace::LogPace;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -87,7 +88,7 @@ struct Keeper {
     permits: Semaphore,
     working: AtomicUsize,
     settled: Notify,
-    logged: Mutex<Option<Instant>>,
+    log_pace: LogPace,
 }
 
 #[derive(Default)]
@@ -129,7 +130,6 @@ struct Duty {
 const GIVE_UP: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const ADVANCES_AT_ONCE: usize = 8;
 
 impl HeadKeeper {
@@ -143,7 +143,7 @@ impl HeadKeeper {
             permits: Semaphore::new(ADVANCES_AT_ONCE),
             working: AtomicUsize::new(0),
             settled: Notify::new(),
-            logged: Mutex::new(None),
+            log_pace: LogPace::default(),
         }))
     }
 
@@ -292,9 +292,7 @@ impl Keeper {
 
     fn failed(&self, room: &Room, error: &BusError) {
         metrics::counter!("weft_head_advances_total", "result" => "failed").increment(1);
-        let mut logged = self.logged.lock();
-        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            *logged = Some(Instant::now());
+        if self.log_pace.is_due() {
             tracing::warn!(%room, %error, "an execution's head could not be moved forward; it is tried again");
         }
     }

@@ -1,6 +1,7 @@
 //! One event on its way: which rooms have it, who waits for it, and the space it takes in the buffer.
 
 use crate::{PublishError, ledger::Ledger};
+use metrics::gauge;
 use parking_lot::Mutex;
 use std::{
     future::Future,
@@ -59,7 +60,7 @@ pub(crate) struct Item {
     progress: Mutex<Progress>,
     ledger: Arc<Ledger>,
     /// Its share of the buffer, given back when the last lane lets go.
-    _space: OwnedSemaphorePermit,
+    space: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -87,6 +88,7 @@ impl Item {
         let id = event.id.as_deref().unwrap_or_default().to_owned();
         let progress = Progress { acks: vec![None; rooms.len()], lanes, failure: None, waiting: Some(sender) };
         ledger.began();
+        gauge!("weft_publisher_buffer_bytes").increment(space.num_permits() as f64);
         let item = Self {
             traceparent: traceparent(&event),
             id: id.clone(),
@@ -95,7 +97,7 @@ impl Item {
             enqueued: Instant::now(),
             progress: Mutex::new(progress),
             ledger,
-            _space: space,
+            space,
         };
         (Arc::new(item), Pending { id, outcome })
     }
@@ -164,6 +166,7 @@ impl Drop for Item {
     /// A runtime that ends takes its lanes along; what they still held is lost and counted.
     fn drop(&mut self) {
         self.abandon();
+        gauge!("weft_publisher_buffer_bytes").decrement(self.space.num_permits() as f64);
     }
 }
 

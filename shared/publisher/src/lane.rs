@@ -7,6 +7,7 @@
 use crate::{
     PublishError,
     item::Item,
+    pace::LogPace,
     sink::{Entry, Fate, Sink},
 };
 use parking_lot::Mutex;
@@ -49,6 +50,7 @@ pub(crate) struct Lanes {
     runtime: Handle,
     /// Nothing is sent again any more.
     ended: AtomicBool,
+    log_pace: LogPace,
 }
 
 #[derive(Default)]
@@ -63,7 +65,15 @@ struct Lane {
 impl Lanes {
     pub(crate) fn new(sink: Sink, config: LaneConfig, runtime: Handle) -> Arc<Self> {
         let permits = Semaphore::new(config.batches_at_once);
-        Arc::new(Self { sink, config, lanes: Mutex::default(), permits, runtime, ended: AtomicBool::new(false) })
+        Arc::new(Self {
+            sink,
+            config,
+            lanes: Mutex::default(),
+            permits,
+            runtime,
+            ended: AtomicBool::new(false),
+            log_pace: LogPace::default(),
+        })
     }
 
     pub(crate) fn sink(&self) -> &Sink {
@@ -240,8 +250,8 @@ async fn run(lanes: Arc<Lanes>, room: Room) {
             continue;
         };
         failures = if progress { 1 } else { failures + 1 };
-        if failures == 1 {
-            tracing::warn!(%room, reason = %pause.reason, "an event was not stored; it is sent again");
+        if lanes.log_pace.is_due() {
+            tracing::warn!(%room, reason = %pause.reason, failures, "events are not stored; they are sent again");
         }
         let wait = pause.after.unwrap_or_else(|| backoff(&lanes.config, failures)).min(lanes.config.retry_age);
         tokio::select! {

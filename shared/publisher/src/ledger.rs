@@ -1,10 +1,10 @@
 //! What is under way and what was lost, counted for [`crate::Publisher::flush`], `losses` and the metrics.
 
-use crate::PublishError;
+use crate::{PublishError, pace::LogPace};
 use metrics::{counter, gauge, histogram};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::sync::{Notify, watch};
 
@@ -29,15 +29,12 @@ impl Losses {
     }
 }
 
-/// At most one log line about losses in this time; the counts lose nothing.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
-
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pending: AtomicU64,
     idle: Notify,
     losses: watch::Sender<Losses>,
-    logged: parking_lot::Mutex<Option<Instant>>,
+    log_pace: LogPace,
 }
 
 impl Ledger {
@@ -46,7 +43,7 @@ impl Ledger {
             pending: AtomicU64::new(0),
             idle: Notify::new(),
             losses: watch::channel(Losses::default()).0,
-            logged: parking_lot::Mutex::new(None),
+            log_pace: LogPace::default(),
         }
     }
 
@@ -108,9 +105,7 @@ impl Ledger {
             "abandoned" => losses.abandoned += 1,
             _ => losses.refused += 1,
         });
-        let mut logged = self.logged.lock();
-        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            *logged = Some(Instant::now());
+        if self.log_pace.is_due() {
             let so_far = self.losses.borrow().total();
             tracing::error!(kind, %failure, lost_so_far = so_far, "an event could not be published");
         }
