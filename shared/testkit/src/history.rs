@@ -87,7 +87,7 @@ impl History {
         let truth = Truth::of(self.published.iter().chain(&others));
         self.check_store(&mut verdict);
         for record in &self.records {
-            Check { truth: &truth, record, view: View::of(record, &truth) }.run(&mut verdict);
+            Check { truth: &truth, stored: &self.stored, record, view: View::of(record, &truth) }.run(&mut verdict);
         }
         order::agree(&self.records, &self.stored, &mut verdict);
         verdict
@@ -225,6 +225,7 @@ fn lane(by: &Arc<str>, event: &Published) -> Lane {
 /// One client's check.
 struct Check<'a> {
     truth: &'a Truth<'a>,
+    stored: &'a FxHashMap<Arc<str>, Vec<Arc<str>>>,
     record: &'a Record,
     view: View,
 }
@@ -358,7 +359,10 @@ impl Check<'_> {
             between.iter().map(|entry| in_short(&entry.seen, &lane.by)).filter(|word| !word.is_empty()).collect();
         let number = |found: Option<&(usize, u64)>| found.map_or_else(|| "nothing".to_owned(), |(_, number)| number.to_string());
         let (before, after) = (number(before), number(after));
-        format!("in {} between {before} and {after}: {}", lane.by, others.join(", "))
+        let stored = self.stored.get(&lane.by).map_or(&[][..], Vec::as_slice);
+        let place = stored.iter().position(|id| *id == event.id).unwrap_or(0);
+        let beside: Vec<&str> = stored.iter().skip(place.saturating_sub(1)).take(3).map(|id| &**id).collect();
+        format!("in {} between {before} and {after}, stored as {}: {}", lane.by, beside.join(" "), others.join(", "))
     }
 
     /// Whether a gap was declared between the last event before the missing one and the first after it.
