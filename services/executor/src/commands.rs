@@ -20,7 +20,7 @@ use weft_bus::{Address, Command, Incoming, Reply};
 /// How long an answer is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// Most answers remembered; beyond it the oldest is forgotten early.
-const REMEMBERED_MAX: usize = 10_000;
+const REMEMBERED_MAX: usize = 5000;
 /// Commands answered at once.
 const AT_ONCE: usize = 64;
 /// Longest `ref`, in bytes.

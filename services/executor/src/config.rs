@@ -106,7 +106,7 @@ pub struct LimitSettings {
     #[arg(long, env = "WEFT_EXECUTIONS_MAX", default_value_t = 32)]
     pub executions_max: usize,
     /// Executions remembered after their end.
-    #[arg(long, env = "WEFT_EXECUTIONS_REMEMBERED", default_value_t = 1000)]
+    #[arg(long, env = "WEFT_EXECUTIONS_REMEMBERED", default_value_t = 500)]
     pub executions_remembered: usize,
     /// Nodes of one execution at once; further ones wait.
     #[arg(long, env = "WEFT_NODES_MAX", default_value_t = 16)]

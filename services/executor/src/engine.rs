@@ -23,6 +23,8 @@ use weft_event::Status;
 
 /// Largest result published, in bytes; a larger one is told by its size.
 const RESULT_BYTES_MAX: usize = 256 * 1024;
+/// Largest result remembered by this process, in bytes: there may be hundreds.
+const REMEMBERED_BYTES_MAX: usize = 16 * 1024;
 
 /// Runs an execution to its end, telling everything on the way, and its terminal event last.
 pub async fn run(tools: Arc<Tools>, execution: Arc<Execution>, report: Report) {
@@ -76,7 +78,16 @@ async fn finish(execution: &Execution, report: &Report, course: &Course, begun: 
     info!(execution = execution.id, outcome = name, duration, "execution ended");
     crate::metrics::execution(name);
     report.execution(name, data).await;
+    let result = result.map(|result| bounded(result, REMEMBERED_BYTES_MAX));
     execution.ended(status, now(), error, result);
+}
+
+/// A value, or its size where it is too large.
+fn bounded(value: Value, bytes_max: usize) -> Value {
+    match value.to_string().len() {
+        bytes if bytes > bytes_max => json!({"truncated": true, "bytes": bytes}),
+        _ => value,
+    }
 }
 
 /// An execution on its way.
@@ -174,11 +185,7 @@ impl Course {
         let workflow = &self.execution.workflow;
         let leaves = workflow.leaves().into_iter().map(|at| &workflow.nodes[at].id);
         let outputs = leaves.map(|id| (id.clone(), self.outputs.get(id).map_or(Value::Null, |output| (**output).clone())));
-        let result = Value::Object(outputs.collect::<Map<_, _>>());
-        match result.to_string().len() {
-            bytes if bytes > RESULT_BYTES_MAX => json!({"truncated": true, "bytes": bytes}),
-            _ => result,
-        }
+        bounded(Value::Object(outputs.collect::<Map<_, _>>()), RESULT_BYTES_MAX)
     }
 }
 

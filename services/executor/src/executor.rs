@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
-use weft_bus::{Bus, Expect, StoreError};
+use weft_bus::{Expect, StoreError};
 use weft_event::{Head, Room, id};
 use weft_publisher::Publisher;
 
@@ -64,8 +64,6 @@ pub struct Parts {
     pub tenant: Option<String>,
     /// How commands reach it.
     pub reach: Reach,
-    /// The bus, where there is one: claims ids that were given.
-    pub bus: Option<Bus>,
     /// Running and remembered executions.
     pub executions: Executions,
 }
@@ -76,19 +74,35 @@ struct Shared {
     publisher: Publisher,
     tenant: Option<String>,
     reach: Reach,
-    bus: Option<Bus>,
     executions: Executions,
     runs: TaskTracker,
     leaving: CancellationToken,
+}
+
+/// The place of a running execution; given back however it ends.
+struct Place {
+    executor: Executor,
+    execution: Arc<Execution>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.execution.status().is_terminal() {
+            // Only a panic comes here, and the next order must not pay for it.
+            let error = Some("a fault of the executor".to_owned());
+            self.execution.ended(weft_event::Status::Failed, format!("{:.3}", jiff::Timestamp::now()), error, None);
+        }
+        self.executor.0.executions.ended(&self.execution.id);
+    }
 }
 
 impl Executor {
     /// An executor that waits for orders.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { workflows, tools, publisher, tenant, reach, bus, executions } = parts;
+        let Parts { workflows, tools, publisher, tenant, reach, executions } = parts;
         let (tools, runs, leaving) = (Arc::new(tools), TaskTracker::new(), CancellationToken::new());
-        Self(Arc::new(Shared { workflows, tools, publisher, tenant, reach, bus, executions, runs, leaving }))
+        Self(Arc::new(Shared { workflows, tools, publisher, tenant, reach, executions, runs, leaving }))
     }
 
     /// Begins an execution; its id.
@@ -132,8 +146,9 @@ impl Executor {
         let report = Report::new(&self.0.publisher, &execution.id, &execution.workflow.name, execution.user.as_deref());
         let executor = self.clone();
         self.0.runs.spawn(async move {
-            engine::run(executor.0.tools.clone(), execution.clone(), report).await;
-            executor.0.executions.ended(&execution.id);
+            let place = Place { executor: executor.clone(), execution: execution.clone() };
+            engine::run(executor.0.tools.clone(), execution, report).await;
+            drop(place);
             let leaving = executor.0.leaving.clone();
             tokio::spawn(async move {
                 leaving.run_until_cancelled(tokio::time::sleep(LINGER)).await;
@@ -143,18 +158,30 @@ impl Executor {
         Ok(())
     }
 
-    /// Makes an id that was given this executor's own: among all executors on the bus only one can create its head.
+    /// Makes an id that was given this executor's own. On a bus that stores, only one executor can create its head; a
+    /// gateway is asked whether it knows the id.
     async fn claim(&self, execution: &Execution) -> Result<(), Refusal> {
-        let Some(bus) = self.0.bus.as_ref().filter(|bus| bus.is_durable()) else { return Ok(()) };
-        let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
-        let head = Head::new(self.0.tenant.as_deref(), &execution.id, execution.user.as_deref(), now_ms);
-        match bus.store_head(&head, Expect::Absent).await {
-            Ok(_) => Ok(()),
-            Err(StoreError::Conflict) => Err(Refusal::new(Code::Exists, "there is an execution with this id")),
-            Err(StoreError::Bus(error)) => {
-                warn!(execution = execution.id, %error, "an execution's id cannot be claimed");
-                Err(Refusal::new(Code::Unavailable, "the bus is away; try again, or without an executionId"))
+        let taken = || Refusal::new(Code::Exists, "there is an execution with this id");
+        let away = |error: &dyn std::fmt::Display| {
+            warn!(execution = execution.id, %error, "an execution's id cannot be claimed");
+            Refusal::new(Code::Unavailable, "the bus is away; try again, or without an executionId")
+        };
+        match &self.0.reach {
+            Reach::Bus { bus, .. } if bus.is_durable() => {
+                let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+                let head = Head::new(self.0.tenant.as_deref(), &execution.id, execution.user.as_deref(), now_ms);
+                match bus.store_head(&head, Expect::Absent).await {
+                    Ok(_) => Ok(()),
+                    Err(StoreError::Conflict) => Err(taken()),
+                    Err(StoreError::Bus(error)) => Err(away(&error)),
+                }
             }
+            Reach::Bus { .. } => Ok(()),
+            Reach::Gateway(registration) => match registration.knows(&execution.id).await {
+                Ok(true) => Err(taken()),
+                Ok(false) => Ok(()),
+                Err(error) => Err(away(&error)),
+            },
         }
     }
 

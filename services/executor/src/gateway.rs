@@ -79,7 +79,7 @@ impl Line {
     fn request(&self, method: reqwest::Method, path: &[&str], query: &[(&str, &str)]) -> reqwest::RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["api", "commands"]).extend(path);
+            segments.pop_if_empty().push("api").extend(path);
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -98,13 +98,15 @@ pub struct Registration {
     workflows: Vec<Value>,
     executions: Mutex<BTreeSet<String>>,
     changed: Notify,
+    /// One request at a time: an older one that arrives late must not take back what a newer one has said.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Registration {
     /// A registration that [`keep`](Self::keep) renews; `workflows` are summaries.
     #[must_use]
     pub fn new(line: Line, workflows: Vec<Value>) -> Self {
-        Self { line, workflows, executions: Mutex::default(), changed: Notify::new() }
+        Self { line, workflows, executions: Mutex::default(), changed: Notify::new(), turn: tokio::sync::Mutex::default() }
     }
 
     /// An execution runs here; say so with [`renew`](Self::renew).
@@ -120,10 +122,14 @@ impl Registration {
 
     /// Tells the gateway what runs here.
     pub async fn renew(&self) -> Result<(), RequestError> {
+        let _turn = self.turn.lock().await;
         let executions: Vec<String> = self.executions.lock().iter().cloned().collect();
         let body = json!({"executions": executions, "workflows": self.workflows});
-        let request =
-            self.line.request(reqwest::Method::PUT, &[&self.line.executor_id], &[]).timeout(REQUEST_TIMEOUT).json(&body);
+        let request = self
+            .line
+            .request(reqwest::Method::PUT, &["commands", &self.line.executor_id], &[])
+            .timeout(REQUEST_TIMEOUT)
+            .json(&body);
         let response = request.send().await.map_err(RequestError::Away)?;
         if response.status().is_success() { Ok(()) } else { Err(RequestError::Status(response.status())) }
     }
@@ -143,6 +149,18 @@ impl Registration {
                 () = self.changed.notified() => {}
                 () = sleep(pause) => {}
             }
+        }
+    }
+}
+
+impl Registration {
+    /// Whether the gateway knows of an execution with this id. One that may not be read counts as unknown.
+    pub async fn knows(&self, id: &str) -> Result<bool, RequestError> {
+        let request = self.line.request(reqwest::Method::GET, &["executions", id], &[]).timeout(REQUEST_TIMEOUT);
+        match request.send().await.map_err(RequestError::Away)?.status() {
+            StatusCode::OK => Ok(true),
+            status if status.is_client_error() => Ok(false),
+            status => Err(RequestError::Status(status)),
         }
     }
 }
@@ -176,7 +194,7 @@ async fn stream(
     replies: &Arc<Semaphore>,
 ) -> Result<(), RequestError> {
     let line = &registration.line;
-    let request = line.request(reqwest::Method::GET, &[], &[("executor", &line.executor_id)]);
+    let request = line.request(reqwest::Method::GET, &["commands"], &[("executor", &line.executor_id)]);
     let response = request.header("accept", "text/event-stream").send();
     let response = timeout(REQUEST_TIMEOUT, response).await.map_err(|_| RequestError::Status(StatusCode::GATEWAY_TIMEOUT))?;
     let response = response.map_err(RequestError::Away)?;
@@ -260,7 +278,8 @@ async fn send_reply(line: &Line, reference: &str, reply: &Reply) {
     let until = Instant::now() + REPLY_FOR;
     let mut pause = PAUSE_MIN;
     loop {
-        let request = line.request(reqwest::Method::POST, &[reference, "reply"], &[]).timeout(REQUEST_TIMEOUT).json(reply);
+        let request =
+            line.request(reqwest::Method::POST, &["commands", reference, "reply"], &[]).timeout(REQUEST_TIMEOUT).json(reply);
         let problem = match request.send().await {
             Ok(response) if response.status().is_success() => return,
             // Nobody waits for it any more, or it came before: a first attempt may have arrived after all.

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 /// Questions remembered for one execution; when there are more, the oldest closed ones are forgotten.
-const REMEMBERED_MAX: usize = 256;
+const REMEMBERED_MAX: usize = 64;
+/// Largest answer that is told again to whoever answers too, in bytes.
+const TOLD_BYTES_MAX: usize = 1024;
 
 /// The questions of one execution.
 #[derive(Default)]
@@ -59,7 +61,11 @@ impl Prompts {
                 rule.check(&value).map_err(|broken| Refusal::new(Code::InvalidValue, format!("the answer {broken}")))?;
             }
         }
-        let told = Ok(json!({"requestId": request_id, "value": value}));
+        let mut told = json!({"requestId": request_id});
+        if value.to_string().len() <= TOLD_BYTES_MAX {
+            told["value"] = value.clone();
+        }
+        let told = Ok(told);
         if let Prompt::Open { answer, .. } = std::mem::replace(prompt, Prompt::Closed(told.clone()))
             && answer.send(Answer { value, by: by.map(str::to_owned) }).is_err()
         {

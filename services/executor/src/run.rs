@@ -53,10 +53,6 @@ pub async fn run(
     let tools = tools(&config)?;
     let (inbox, incoming) = mpsc::channel(commands::INBOX_MAX);
     let summaries: Vec<Value> = config.workflows.values().map(|workflow| workflow.summary()).collect();
-    let bus = match &way {
-        Way::Bus(bus) => Some(bus.clone()),
-        Way::Gateway(_) => None,
-    };
     let reach = match way {
         Way::Bus(bus) => Reach::Bus { bus, inbox: inbox.clone() },
         Way::Gateway(line) => Reach::Gateway(Arc::new(Registration::new(line, summaries.clone()))),
@@ -68,7 +64,6 @@ pub async fn run(
         publisher: publisher.clone(),
         tenant: config.tenant,
         reach,
-        bus,
     });
     // Cancelled only when all executions have ended: until then they take commands.
     let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());

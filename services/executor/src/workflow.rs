@@ -8,6 +8,8 @@ use std::{fmt, time::Duration};
 
 /// Largest single input given as text, in bytes.
 pub const INPUT_BYTES_MAX: usize = 16 * 1024;
+/// Largest inputs of an execution together, in bytes of JSON.
+pub const INPUTS_BYTES_MAX: usize = 64 * 1024;
 
 /// A directed graph of nodes without cycles.
 #[derive(Clone, Debug)]
@@ -260,6 +262,10 @@ impl Workflow {
                     bound.insert(name.clone(), value.clone());
                 }
             }
+        }
+        let bytes = Value::Object(bound.clone()).to_string().len();
+        if bytes > INPUTS_BYTES_MAX {
+            return Err(BadInput { field: "inputs".into(), rule: format!("must be at most {INPUTS_BYTES_MAX} bytes together") });
         }
         Ok(bound)
     }

@@ -142,16 +142,15 @@ nodes:
 #[tokio::test]
 async fn a_node_and_an_execution_have_their_time() {
     let rig = Rig::start(&[
-        "name: slow-node\nnodes:\n  - {id: a, timeout: 100ms, command: 'sleep 1000 & echo $!; wait'}",
+        "name: slow-node\nnodes:\n  - {id: a, timeout: 2s, command: 'sleep 1000 & echo $!; wait'}",
         "name: slow-whole\ntimeout: 200ms\nnodes:\n  - {id: a, command: sleep 1000}",
     ])
     .await;
     let id = rig.execute("slow-node", json!({})).await;
     let events = rig.until_ended(&id).await;
-    assert_eq!(find(&events, "execution:failed")["data"]["error"], "took longer than 100ms");
-    if let [pid] = messages(&events, "a")[..] {
-        assert!(is_gone(pid).await, "{pid} still runs");
-    }
+    assert_eq!(find(&events, "execution:failed")["data"]["error"], "took longer than 2s");
+    let pid = messages(&events, "a")[0];
+    assert!(is_gone(pid).await, "{pid} still runs");
     let id = rig.execute("slow-whole", json!({})).await;
     let events = rig.until_ended(&id).await;
     assert_eq!(find(&events, "execution:failed")["data"]["error"], "the execution took longer than 200ms");
@@ -261,4 +260,22 @@ async fn so_many_at_once_and_no_more() {
         }
     });
     third.await.expect("a place is free again");
+}
+
+#[tokio::test]
+async fn a_tool_call_tells_what_an_agent_uses() {
+    let rig = Rig::start(&["name: tools
+inputs: {base: {required: true}}
+nodes:
+  - {id: lookup, tool_of: writer, http: {url: '{{inputs.base}}/health'}}
+  - {id: writer, depends_on: [lookup], tokens: {text: 'It is {{nodes.lookup.output.body.status}}.', delay: 0ms}}
+"])
+    .await;
+    let id = rig.execute("tools", json!({"base": rig.base})).await;
+    let events = rig.until_ended(&id).await;
+    let calls: Vec<&Value> = events.iter().filter(|event| kind(event) == "agent:tool_call").collect();
+    assert_eq!(calls.iter().map(|call| &call["data"]["status"]).collect::<Vec<_>>(), ["started", "completed"]);
+    assert_eq!((&calls[0]["agentId"], &calls[0]["data"]["tool"]), (&json!("writer"), &json!("lookup")));
+    assert_eq!(calls[0]["data"]["arguments"], json!({"method": "GET", "url": format!("{}/health", rig.base)}));
+    assert_eq!(find(&events, "agent:completed writer")["data"]["result"], "It is ok.");
 }

@@ -48,6 +48,10 @@ impl Gateway {
     async fn start(&self) -> String {
         let routes = Router::new()
             .route("/api/events", post(take_events))
+            .route(
+                "/api/executions/{id}",
+                get(|Path(id): Path<String>| async move { if id == "known" { StatusCode::OK } else { StatusCode::NOT_FOUND } }),
+            )
             .route("/api/commands", get(stream))
             .route("/api/commands/{executor}", put(register))
             .route("/api/commands/{reference}/reply", post(take_reply))
@@ -202,6 +206,8 @@ async fn a_prompt_is_answered_and_a_run_cancelled_through_the_gateway() {
     gateway.send(command("r4", "planet:mars", "cancel", json!({}))).await;
     assert_eq!(gateway.reply("r4").await["code"], "invalid");
     gateway.send(json!({"what": "is this"})).await;
+    gateway.send(command("r7", "executor:line-1", "execute", json!({"workflow": "ask", "executionId": "known"}))).await;
+    assert_eq!(gateway.reply("r7").await["code"], "exists");
 
     gateway.send(command("r5", "executor:line-1", "execute", json!({"workflow": "ask", "executionId": "e-2"}))).await;
     gateway.events_until("e-2", "user_input:required").await;

@@ -190,3 +190,11 @@ fn spans() {
         assert_eq!(parse_span(text), None, "{text}");
     }
 }
+
+#[test]
+fn the_workflow_in_the_readme_is_valid() {
+    let readme = include_str!("../../README.md");
+    let text = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a workflow");
+    let workflow = parse_yaml("README.md", text).expect("valid");
+    assert_eq!(workflow.nodes.len(), 5);
+}

@@ -71,10 +71,15 @@ impl Rig {
 
     /// With the workflows of a directory.
     pub async fn start_in(dir: &Path, flags: &[&str]) -> Self {
-        let bus = memory_bus().await;
+        Self::start_on(memory_bus().await, dir, flags).await
+    }
+
+    /// On this bus, with the workflows of a directory.
+    pub async fn start_on(bus: Bus, dir: &Path, flags: &[&str]) -> Self {
         let dir = dir.to_string_lossy().into_owned();
-        let fixed = ["executor", "--workflow-dir", &dir, "--gateway-url", "http://127.0.0.1:1", "--id", EXECUTOR_ID];
-        let settings = Settings::try_parse_from(fixed.iter().chain(flags)).expect("flags");
+        let fixed = ["executor", "--workflow-dir", &dir, "--gateway-url", "http://127.0.0.1:1"];
+        let id = if flags.contains(&"--id") { &[][..] } else { &["--id", EXECUTOR_ID] };
+        let settings = Settings::try_parse_from(fixed.iter().chain(id).chain(flags)).expect("flags");
         let (config, _) = settings.check().expect("settings");
         let publisher = Publisher::over_bus(bus.clone(), settings.limits.publisher(None, 250));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
