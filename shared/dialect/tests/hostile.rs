@@ -1,6 +1,7 @@
 //! What the fuzz targets check, bounded, on stable: well-formed input with random damage.
 
 use proptest::prelude::*;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use weft_dialect::{
     msgpack::{self, Bounds},
     native::{Encoding, Limits, decode, event_frame, event_frame_msgpack},
@@ -12,6 +13,8 @@ const EVENTS: &[&str] = &[
     r#"{"type":"agent:token","executionId":"e","userId":"u","data":{"agentId":"a","token":"t"}}"#,
     r#" {"type":"user_input:required", "executionId":"e", "data":{"requestId":"r","prompt":[{}, null, -0.5]}} "#,
     r#"{"type":"kb:processing","knowledgeBaseId":"k","timestamp":"2026-01-01T00:00:00.000Z","id":"i"}"#,
+    r#"{"type":"agent:token","executionId":null,"id":null,"timestamp":null,"agentId":null,"knowledgeBaseId":null}"#,
+    r#"{"type":"log","skipped":2,"room":"user:u","offset":"0","first":{}}"#,
 ];
 
 const MESSAGES: &[&str] = &[
@@ -21,6 +24,28 @@ const MESSAGES: &[&str] = &[
 ];
 
 const NAMES: &[&str] = &["a.7.0000000b.3/1", "0", "execution:e.1", "acme/agent:a:e", "user:u@x.org", "acme/kb:k%2E1"];
+
+/// What a frame may get besides the published fields.
+const ADDED: &[&str] = &["executionId", "agentId", "knowledgeBaseId", "id", "timestamp", "room", "skipped", "offset"];
+
+/// The keys of one JSON object, repeats included.
+fn keys(json: &[u8]) -> Vec<String> {
+    struct Keys;
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<String>, A::Error> {
+            let mut keys = Vec::new();
+            while let Some((key, _)) = map.next_entry::<String, IgnoredAny>()? {
+                keys.push(key);
+            }
+            Ok(keys)
+        }
+    }
+    serde_json::Deserializer::from_slice(json).deserialize_map(Keys).expect("one JSON object")
+}
 
 /// One of `whole` with bytes replaced, inserted, doubled and cut.
 fn damaged(whole: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
@@ -65,14 +90,19 @@ proptest! {
 
     #[test]
     fn a_damaged_event_is_refused_or_goes_all_the_way(bytes in damaged(EVENTS)) {
-        let room = Room::execution("e").expect("a room");
-        for room in [None, Some(&room)] {
+        let offset: Offset = "a.7.0000000b.3".parse().expect("an offset");
+        let rooms = ["execution:e", "agent:a:e", "kb:k", "user:u"].map(|name| Room::parse(name).expect(name));
+        for room in rooms.iter().map(Some).chain([None]) {
             let Ok(event) = prepare(bytes.clone().into(), room, &weft_event::Limits::default()) else { continue };
             prop_assert!(!event.body.contains(&b'\n'));
             prop_assert_eq!(event.body.last().copied().map(char::from), Some('}'));
             event.rooms(None).expect("a prepared event has legal rooms");
             Snapshot::new("e").apply(&event.envelope(), None);
-            let frame = event_frame(&event, room, Some("i"), Some("t"), Some(1), None);
+            let frame = event_frame(&event, room, Some("i"), Some("t"), Some(1), Some(&offset));
+            let keys = keys(&frame);
+            for added in ADDED {
+                prop_assert!(keys.iter().filter(|key| key == added).count() < 2, "{}", String::from_utf8_lossy(&frame));
+            }
             let packed = event_frame_msgpack(&frame).expect("packs");
             msgpack::to_json(&packed, &Bounds { depth_max: 256, json_bytes_max: 1 << 20 }).expect("unpacks");
         }

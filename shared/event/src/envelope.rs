@@ -41,6 +41,28 @@ impl Default for Limits {
     }
 }
 
+/// The fields that the fabric looks at. Each may appear once.
+const FIELDS: [&str; 11] = [
+    "type",
+    "executionId",
+    "id",
+    "timestamp",
+    "workflowId",
+    "userId",
+    "nodeId",
+    "agentId",
+    "knowledgeBaseId",
+    "traceparent",
+    "data",
+];
+
+/// What only the service writes at the top level. Refused, so that no frame carries a key twice.
+const RESERVED: [&str; 4] = ["offset", "room", "first", "skipped"];
+
+/// What the service writes where the publisher left it out: a `null` would stand beside the added value, and which of
+/// the two a client reads depends on its parser.
+const NEVER_NULL: [&str; 3] = ["executionId", "id", "timestamp"];
+
 /// Longest of the strings that are not ids: `nodeId`, `workflowId`, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -60,6 +82,10 @@ pub struct Envelope<'a> {
     pub traceparent: Option<Cow<'a, str>>,
     /// The `data` object as published; absent means `{}`.
     pub data: Option<&'a RawValue>,
+    /// Whether `agentId` is there and `null`, so that a room cannot supply it.
+    agent_id_null: bool,
+    /// The same of `knowledgeBaseId`.
+    knowledge_base_id_null: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -94,50 +120,24 @@ impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
         let mut found = Envelope::default();
-        let mut kind = None;
+        let (mut kind, mut seen) = (None, 0u16);
         while let Some(key) = map.next_key::<Key<'de>>()? {
-            let (name, slot): (&'static str, _) = match key.0.as_ref() {
-                "type" => ("type", &mut kind),
-                "executionId" => ("executionId", &mut found.execution_id),
-                "id" => ("id", &mut found.id),
-                "timestamp" => ("timestamp", &mut found.timestamp),
-                "workflowId" => ("workflowId", &mut found.workflow_id),
-                "userId" => ("userId", &mut found.user_id),
-                "nodeId" => ("nodeId", &mut found.node_id),
-                "agentId" => ("agentId", &mut found.agent_id),
-                "knowledgeBaseId" => ("knowledgeBaseId", &mut found.knowledge_base_id),
-                "traceparent" => ("traceparent", &mut found.traceparent),
-                "data" => {
-                    let data: &'de RawValue = map.next_value()?;
-                    let refusal = data_refusal(found.data.is_some(), data);
-                    if let Some(refusal) = refusal {
-                        return Err(refuse(self.refusal, refusal));
-                    }
-                    found.data = (data.get() != "null").then_some(data);
-                    continue;
-                }
-                reserved @ ("offset" | "room" | "first") => {
-                    let name = if reserved == "offset" {
-                        "offset"
-                    } else if reserved == "room" {
-                        "room"
-                    } else {
-                        "first"
-                    };
-                    return Err(refuse(self.refusal, Invalid::new(name, "is reserved at the top level of an event")));
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
+            let key = key.0.as_ref();
+            if let Some(name) = RESERVED.into_iter().find(|name| *name == key) {
+                return Err(refuse(self.refusal, Invalid::new(name, "is reserved at the top level of an event")));
+            }
+            let Some(index) = FIELDS.iter().position(|name| *name == key) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
             };
+            let name = FIELDS[index];
             let value: &'de RawValue = map.next_value()?;
-            if slot.is_some() {
+            if seen & (1 << index) != 0 {
                 return Err(refuse(self.refusal, Invalid::new(name, "appears twice")));
             }
-            match string_value(value) {
-                Some(text) => *slot = text,
-                None => return Err(refuse(self.refusal, Invalid::new(name, "must be a string"))),
+            seen |= 1 << index;
+            if let Err(refusal) = found.take(name, value, &mut kind) {
+                return Err(refuse(self.refusal, refusal));
             }
         }
         match kind {
@@ -148,13 +148,40 @@ impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
     }
 }
 
-fn data_refusal(seen: bool, data: &RawValue) -> Option<Invalid> {
-    if seen {
-        Some(Invalid::new("data", "appears twice"))
-    } else if !data.get().starts_with('{') && data.get() != "null" {
-        Some(Invalid::new("data", "must be an object"))
-    } else {
-        None
+impl<'a> Envelope<'a> {
+    /// Keeps the value of one of [`FIELDS`].
+    fn take(&mut self, name: &'static str, value: &'a RawValue, kind: &mut Option<Cow<'a, str>>) -> Result<(), Invalid> {
+        if name == "data" {
+            if !value.get().starts_with('{') && value.get() != "null" {
+                return Err(Invalid::new(name, "must be an object"));
+            }
+            self.data = (value.get() != "null").then_some(value);
+            return Ok(());
+        }
+        let text = string_value(value).ok_or_else(|| Invalid::new(name, "must be a string"))?;
+        if text.is_none() && NEVER_NULL.contains(&name) {
+            return Err(Invalid::new(name, "must be left out where there is none, not null"));
+        }
+        let slot = match name {
+            "type" => kind,
+            "executionId" => &mut self.execution_id,
+            "id" => &mut self.id,
+            "timestamp" => &mut self.timestamp,
+            "workflowId" => &mut self.workflow_id,
+            "userId" => &mut self.user_id,
+            "nodeId" => &mut self.node_id,
+            "agentId" => {
+                self.agent_id_null = text.is_none();
+                &mut self.agent_id
+            }
+            "knowledgeBaseId" => {
+                self.knowledge_base_id_null = text.is_none();
+                &mut self.knowledge_base_id
+            }
+            _ => &mut self.traceparent,
+        };
+        *slot = text;
+        Ok(())
     }
 }
 
@@ -221,6 +248,10 @@ pub struct Prepared {
     pub knowledge_base_id: Option<Box<str>>,
     /// Whether the body lacks `executionId` and the room supplied it.
     pub execution_id_implied: bool,
+    /// Whether neither the body nor its `data` has `agentId` and the room supplied it.
+    pub agent_id_implied: bool,
+    /// Whether the body lacks `knowledgeBaseId` and the room supplied it.
+    pub knowledge_base_id_implied: bool,
     /// Whether the body has a `timestamp`.
     pub has_timestamp: bool,
 }
@@ -297,10 +328,20 @@ pub fn prepare(published: Bytes, room: Option<&Room>, limits: &Limits) -> Result
     let mut agent_id = agreed("agentId", envelope.agent_id.as_deref(), inner.agent_id.as_deref())?.map(Box::from);
     let mut execution_id = envelope.execution_id.as_deref().map(Box::from);
     let mut knowledge_base_id = envelope.knowledge_base_id.as_deref().map(Box::from);
-    let mut execution_id_implied = false;
+    let had = (execution_id.is_some(), agent_id.is_some(), knowledge_base_id.is_some());
     if let Some(room) = room {
-        execution_id_implied = execution_id.is_none() && room.execution_id().is_some();
         take_from_room(room, kind, &mut execution_id, &mut agent_id, &mut knowledge_base_id, envelope.user_id.as_deref())?;
+    }
+    let execution_id_implied = !had.0 && execution_id.is_some();
+    let agent_id_implied = !had.1 && agent_id.is_some();
+    let knowledge_base_id_implied = !had.2 && knowledge_base_id.is_some();
+    for (field, implied, null) in [
+        ("agentId", agent_id_implied, envelope.agent_id_null),
+        ("knowledgeBaseId", knowledge_base_id_implied, envelope.knowledge_base_id_null),
+    ] {
+        if implied && null {
+            return Err(Invalid::new(field, "must be left out where the room supplies it, not null"));
+        }
     }
     require(kind, execution_id.as_deref(), node_id, agent_id.as_deref(), knowledge_base_id.as_deref())?;
     Ok(Prepared {
@@ -312,6 +353,8 @@ pub fn prepare(published: Bytes, room: Option<&Room>, limits: &Limits) -> Result
         node_id: node_id.map(Box::from),
         knowledge_base_id,
         execution_id_implied,
+        agent_id_implied,
+        knowledge_base_id_implied,
         has_timestamp: envelope.timestamp.is_some(),
         body,
     })
@@ -319,8 +362,10 @@ pub fn prepare(published: Bytes, room: Option<&Room>, limits: &Limits) -> Result
 
 /// Trims white space around the object, turns line breaks into spaces and bounds the nesting.
 fn one_line(published: Bytes, depth_max: usize) -> Result<Bytes, Invalid> {
-    let start = published.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(published.len());
-    let end = published.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(start, |last| last + 1);
+    // White space as JSON knows it (RFC 8259, section 2): a form feed is none, and the parser then refuses it.
+    let solid = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let start = published.iter().position(solid).unwrap_or(published.len());
+    let end = published.iter().rposition(solid).map_or(start, |last| last + 1);
     let body = published.slice(start..end);
     let (mut depth, mut in_string, mut escaped, mut breaks) = (0usize, false, false, false);
     for &byte in body.iter() {
@@ -516,6 +561,16 @@ mod tests {
             ("{\"type\":\"log\",\"executionId\":\"e\",\"offset\":1}", "offset"),
             ("{\"type\":\"log\",\"executionId\":\"e\",\"room\":1}", "room"),
             ("{\"type\":\"log\",\"executionId\":\"e\",\"first\":1}", "first"),
+            ("{\"type\":\"log\",\"executionId\":\"e\",\"skipped\":1}", "skipped"),
+            ("{\"type\":\"log\",\"executionId\":\"e\",\"sk\\u0069pped\":1}", "skipped"),
+            ("{\"type\":\"log\",\"executionId\":null}", "executionId"),
+            ("{\"type\":\"log\",\"executionId\":\"e\",\"id\":null}", "id"),
+            ("{\"type\":\"log\",\"executionId\":\"e\",\"\\u0069d\":null}", "id"),
+            ("{\"type\":\"log\",\"executionId\":\"e\",\"timestamp\":null}", "timestamp"),
+            ("{\"type\":\"log\",\"executionId\":\"e\",\"userId\":null,\"userId\":\"u\"}", "userId"),
+            ("{\"type\":\"log\",\"executionId\":\"e\",\"data\":null,\"data\":{}}", "data"),
+            ("\u{c}{\"type\":\"log\",\"executionId\":\"e\"}", "event"),
+            ("{\"type\":\"log\",\"executionId\":\"e\"}\u{c}", "event"),
             ("{\"type\":\"log\",\"executionId\":\"e\",\"data\":[]}", "data"),
             ("{\"type\":\"log\",\"executionId\":\"e\",\"timestamp\":\"yesterday\"}", "timestamp"),
             ("{\"type\":\"node:started\",\"executionId\":\"e\"}", "nodeId"),
@@ -562,6 +617,27 @@ mod tests {
             raw("{\"type\":\"log\",\"executionId\":\"f\",\"userId\":\"x\"}", "user:u").expect_err("differs").field,
             "userId"
         );
-        assert!(raw("{\"type\":\"agent:token\"}", "agent:a:e").is_ok());
+        assert_eq!(raw("{\"type\":\"log\",\"executionId\":null}", "execution:e").expect_err("null").field, "executionId");
+    }
+
+    #[test]
+    fn an_id_counts_as_implied_where_only_the_room_has_it() {
+        for (text, room, implied) in [
+            ("{\"type\":\"agent:token\"}", "agent:a:e", Ok((true, true, false))),
+            ("{\"type\":\"agent:token\",\"agentId\":\"a\"}", "agent:a:e", Ok((true, false, false))),
+            ("{\"type\":\"agent:token\",\"data\":{\"agentId\":\"a\"}}", "agent:a:e", Ok((true, false, false))),
+            // Nothing is added at the top level here, so its `null` meets no second key.
+            ("{\"type\":\"agent:token\",\"agentId\":null,\"data\":{\"agentId\":\"a\"}}", "agent:a:e", Ok((true, false, false))),
+            ("{\"type\":\"agent:token\",\"agentId\":null}", "agent:a:e", Err("agentId")),
+            ("{\"type\":\"kb:processing\"}", "kb:k", Ok((false, false, true))),
+            ("{\"type\":\"kb:processing\",\"knowledgeBaseId\":\"k\"}", "kb:k", Ok((false, false, false))),
+            ("{\"type\":\"kb:processing\",\"knowledgeBaseId\":null}", "kb:k", Err("knowledgeBaseId")),
+            ("{\"type\":\"log\",\"agentId\":null,\"knowledgeBaseId\":null}", "execution:e", Ok((true, false, false))),
+        ] {
+            let room = Room::parse(room).expect(room);
+            let found = prepare(Bytes::from_static(text.as_bytes()), Some(&room), &Limits::default());
+            let flags = found.map(|event| (event.execution_id_implied, event.agent_id_implied, event.knowledge_base_id_implied));
+            assert_eq!(flags.map_err(|refusal| refusal.field), implied, "{text}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use weft_event::{Offset, Prepared, Room};
 ///
 /// `room` is set where the event came by a room other than its execution's. `implied_id` and `implied_timestamp`
 /// stand in where the body has none (an `id` of its own or a `timestamp` wins). `skipped` tells how many events
-/// this one stands for besides itself. An `executionId` that the room supplied is written as well.
+/// this one stands for besides itself. Ids that the room supplied (`executionId`, `agentId`, `knowledgeBaseId`) are written as well.
 #[must_use]
 pub fn event_body(
     prepared: &Prepared,
@@ -23,8 +23,14 @@ pub fn event_body(
     // Room for the usual fields and the tail: most frames are written into the first allocation.
     let mut body = Vec::with_capacity(published.len() + 192);
     body.extend_from_slice(open);
-    if let Some(execution) = prepared.execution_id.as_deref().filter(|_| prepared.execution_id_implied) {
-        add_text(&mut body, "executionId", execution);
+    for (field, supplied, id) in [
+        ("executionId", prepared.execution_id_implied, &prepared.execution_id),
+        ("agentId", prepared.agent_id_implied, &prepared.agent_id),
+        ("knowledgeBaseId", prepared.knowledge_base_id_implied, &prepared.knowledge_base_id),
+    ] {
+        if let Some(id) = id.as_deref().filter(|_| supplied) {
+            add_text(&mut body, field, id);
+        }
     }
     if let Some(id) = implied_id.filter(|_| prepared.id.is_none()) {
         add_text(&mut body, "id", id);
@@ -102,12 +108,16 @@ mod tests {
         let own =
             prepared(r#"{"type":"log","executionId":"e","data":{"n":1.00}, "id":"i","timestamp":"2026-01-01T00:00:00Z" }"#, None);
         let raw = prepared(r#"{"type":"log"}"#, Some(&room));
+        let token = prepared(r#"{"type":"agent:token"}"#, Some(&Room::agent("a", "e").expect("room")));
+        let kb = prepared(r#"{"type":"kb:processing"}"#, Some(&Room::kb("k").expect("room")));
         for (frame, expected) in [
             (
                 event_frame(&own, None, Some("x"), Some("y"), None, Some(&offset())),
                 r#"{"type":"log","executionId":"e","data":{"n":1.00}, "id":"i","timestamp":"2026-01-01T00:00:00Z" ,"offset":"a.7.0000000b"}"#,
             ),
             (event_frame(&raw, None, None, None, None, None), r#"{"type":"log","executionId":"e"}"#),
+            (event_frame(&token, None, None, None, None, None), r#"{"type":"agent:token","executionId":"e","agentId":"a"}"#),
+            (event_frame(&kb, None, None, None, None, None), r#"{"type":"kb:processing","knowledgeBaseId":"k"}"#),
             (
                 event_frame(
                     &raw,
