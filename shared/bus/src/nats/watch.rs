@@ -78,10 +78,10 @@ pub(super) async fn supervise(live: Arc<Live>, mut reports: mpsc::Receiver<Repor
             () = link.suspect.notified() => watch.check_stream().await,
             _ = rounds.tick() => {
                 count += 1;
-                if count % CANARY_ROUNDS == 0 {
+                if count.is_multiple_of(CANARY_ROUNDS) {
                     watch.fly_canary().await;
                 }
-                if count % IDENTITY_ROUNDS == 0 {
+                if count.is_multiple_of(IDENTITY_ROUNDS) {
                     watch.check_stream().await;
                 }
             }
@@ -171,7 +171,7 @@ impl Watch {
                 self.lost(&error.to_string());
                 self.failures += 1;
                 tracing::debug!(%error, failures = self.failures, "NATS does not answer");
-                if self.failures % FAILURES_MAX == 0 {
+                if self.failures.is_multiple_of(FAILURES_MAX) {
                     for inbox in [&link.data, &link.live] {
                         if inbox.is_connected() {
                             force_reconnect(&inbox.client).await;

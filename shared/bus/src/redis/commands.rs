@@ -92,8 +92,8 @@ impl Live {
     pub(super) async fn request(&self, address: &Address, command: Command, timeout: Duration) -> Result<Reply, RequestError> {
         self.require_up()?;
         let name = address.name();
-        let holder: Option<String> =
-            self.link.data.get(self.link.names.registration(&name)).await.map_err(|error| bus_error(&error))?;
+        let registration = self.link.names.registration(&name);
+        let holder: Option<String> = scripts::repeat(|| self.link.data.get(registration.as_str())).await?;
         let holder = holder.ok_or(RequestError::NoExecutor)?;
         let (pending, outcome) = Pending::new(&self.commands);
         let reply_to = self.link.names.replies(&self.link.process);

@@ -1,6 +1,6 @@
 //! Execution heads: one hash each, and ordered sets that list them by creation.
 
-use super::{Link, connection::bus_error, publish::number, scripts};
+use super::{Link, publish::number, scripts};
 use crate::{BusError, Expect, HeadQuery, Revision, StoreError, meters};
 use fred::{
     interfaces::{HashesInterface, SortedSetsInterface},
@@ -18,7 +18,8 @@ const LIST_STEP: usize = 128;
 pub(super) async fn load(link: &Link, room: &Room) -> Result<Option<(Head, Revision)>, BusError> {
     link.durable()?;
     meters::read("head");
-    let found: Vec<Value> = link.data.hmget(link.names.head(room), vec!["r", "v"]).await.map_err(|error| bus_error(&error))?;
+    let key = link.names.head(room);
+    let found: Vec<Value> = scripts::repeat(|| link.data.hmget(key.as_str(), vec!["r", "v"])).await?;
     let [revision, record] = <[Value; 2]>::try_from(found).map_err(|_| meters::nonsense("a head"))?;
     let (Some(revision), Some(record)) = (revision.as_str(), record.as_str()) else { return Ok(None) };
     let revision = revision.parse().map_err(|_| meters::nonsense("a revision"))?;
@@ -61,11 +62,8 @@ pub(super) async fn list(link: &Link, query: &HeadQuery) -> Result<Vec<Head>, Bu
     let (mut heads, mut offset) = (Vec::new(), 0);
     while heads.len() < query.limit {
         let step = Some((offset, LIST_STEP as i64));
-        let page: Vec<(String, f64)> = link
-            .data
-            .zrevrangebyscore(by_creation.as_str(), newest, f64::NEG_INFINITY, true, step)
-            .await
-            .map_err(|error| bus_error(&error))?;
+        let list = || link.data.zrevrangebyscore(by_creation.as_str(), newest, f64::NEG_INFINITY, true, step);
+        let page: Vec<(String, f64)> = scripts::repeat(list).await?;
         offset += page.len() as i64;
         let is_last = page.len() < LIST_STEP;
         let later = page

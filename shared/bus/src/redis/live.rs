@@ -229,6 +229,15 @@ impl Live {
         Ok(())
     }
 
+    /// A fingerprint of which node owns which slots; constant where there are none.
+    pub(super) fn slots(&self) -> u64 {
+        let mut slots = String::new();
+        for (node, (ranges, _)) in self.subscriber.cached_cluster_state().iter().flat_map(|routing| routing.pretty()) {
+            slots.push_str(&format!("{}:{} {ranges:?}\n", node.host, node.port));
+        }
+        xxhash_rust::xxh3::xxh3_64(slots.as_bytes())
+    }
+
     fn dispatch(&self, message: Message) {
         let purpose = self.channels.lock().get(&*message.channel).cloned();
         let Some(bytes) = bytes_of(message.value) else { return };

@@ -11,6 +11,9 @@ use fred::{
 };
 use std::sync::LazyLock;
 
+/// Attempts at a command that may run twice.
+const ATTEMPTS: usize = 3;
+
 /// A script and its digest.
 pub(super) struct Script {
     source: &'static str,
@@ -43,8 +46,20 @@ impl Script {
         }
     }
 
-    /// [`Script::run`] for callers that have one kind of failure.
+    /// [`Script::run`] for scripts that may run twice.
     pub(super) async fn ask(&self, data: &WithOptions<Client>, keys: Vec<String>, args: Vec<Value>) -> Result<Value, BusError> {
-        self.run(data, keys, args).await.map_err(|error| bus_error(&error))
+        repeat(|| self.run(data, keys.clone(), args.clone())).await
     }
+}
+
+/// Runs what may run twice, and again where a cluster's slot has just moved: the crate spends its one attempt on
+/// finding out where to.
+pub(super) async fn repeat<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, BusError> {
+    for _ in 1..ATTEMPTS {
+        match attempt().await {
+            Err(error) if error.details().starts_with("Too many failed write attempts") => {}
+            other => return other.map_err(|error| bus_error(&error)),
+        }
+    }
+    attempt().await.map_err(|error| bus_error(&error))
 }

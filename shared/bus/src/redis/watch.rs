@@ -5,7 +5,7 @@ use crate::{BusError, Health, Signal, meters};
 use fred::{
     clients::Client,
     error::Error,
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface},
     types::{ClusterStateChange, Message, config::Server},
 };
 use std::{sync::Arc, time::Duration};
@@ -20,11 +20,14 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// A canary flies every so many pings.
 const CANARY_PINGS: u64 = 2;
 
-/// Registrations of served addresses are renewed every so many pings.
+/// Registrations of served addresses are renewed, and slots that moved looked for, every so many pings.
 const RENEWAL_PINGS: u64 = 5;
 
-/// Failures in a row before the connection is thrown away.
-const FAILURES_MAX: u32 = 2;
+/// Canaries lost in a row before the subscriber connection is thrown away.
+const CANARIES_MAX: u32 = 2;
+
+/// Checks failed in a row before it is thrown away; the crate reconnects by itself where it sees a connection end.
+const FAILURES_MAX: u32 = 10;
 
 /// What the subscriber connection reports.
 pub(super) struct Events {
@@ -77,10 +80,11 @@ pub(super) async fn restore(live: &Live) -> Result<(), BusError> {
 
 /// Runs for the life of the bus.
 pub(super) async fn supervise(live: Arc<Live>, mut events: Events) {
-    let mut watch = Watch { live, failures: 0, canaries_lost: 0 };
+    let slots = live.slots();
+    let mut watch = Watch { live, failures: 0, canaries_lost: 0, slots };
     let mut ticks = interval(PING_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pings = 0;
+    let mut pings: u64 = 0;
     let cancel = watch.live.link.cancel.clone();
     loop {
         tokio::select! {
@@ -91,8 +95,7 @@ pub(super) async fn supervise(live: Arc<Live>, mut events: Events) {
             },
             change = events.changes.recv() => match change {
                 Err(broadcast::error::RecvError::Closed) => return,
-                // A slot that moved takes its sharded subscriptions with it, and the crate does not say so.
-                _ => watch.lost("the cluster has changed"),
+                _ => watch.check_slots(),
             },
             error = events.errors.recv() => match error {
                 Err(broadcast::error::RecvError::Closed) => return,
@@ -101,11 +104,12 @@ pub(super) async fn supervise(live: Arc<Live>, mut events: Events) {
             },
             _ = ticks.tick() => {
                 pings += 1;
-                if pings % CANARY_PINGS == 0 {
+                if pings.is_multiple_of(CANARY_PINGS) {
                     watch.fly_canary().await;
                 }
-                if pings % RENEWAL_PINGS == 0 && watch.live.is_up() {
+                if pings.is_multiple_of(RENEWAL_PINGS) && watch.live.is_up() {
                     watch.live.commands.renew(&watch.live.link).await;
+                    watch.look_for_moves().await;
                 }
             }
         }
@@ -121,9 +125,27 @@ struct Watch {
     live: Arc<Live>,
     failures: u32,
     canaries_lost: u32,
+    /// Which node owns which slots, as of the last restoration.
+    slots: u64,
 }
 
 impl Watch {
+    /// Asks a cluster who owns what: a connection that only subscribes is never told.
+    async fn look_for_moves(&self) {
+        if self.live.link.is_cluster()
+            && let Err(error) = self.live.subscriber.sync_cluster().await
+        {
+            tracing::debug!(%error, "the cluster does not tell its slots");
+        }
+    }
+
+    /// A slot that moved took its sharded subscriptions with it, and the crate does not say so.
+    fn check_slots(&self) {
+        if self.live.slots() != self.slots {
+            self.lost("slots have moved");
+        }
+    }
+
     fn lost(&self, reason: &str) {
         if self.live.is_up() {
             tracing::warn!(reason, "Redis is away");
@@ -142,7 +164,10 @@ impl Watch {
         };
         let result = match result {
             Ok(()) if self.live.is_up() => Ok(()),
-            Ok(()) => restore(&self.live).await.map(|()| self.restored()),
+            Ok(()) => {
+                self.slots = self.live.slots();
+                restore(&self.live).await.map(|()| self.restored())
+            }
             Err(error) => Err(error),
         };
         match result {
@@ -150,8 +175,7 @@ impl Watch {
             Err(error) => {
                 self.lost(&error.to_string());
                 self.failures += 1;
-                // The crate reconnects by itself where it sees a connection end; this is for where it does not.
-                if self.failures % 10 == 0 {
+                if self.failures.is_multiple_of(FAILURES_MAX) {
                     self.reconnect().await;
                 }
             }
@@ -172,7 +196,7 @@ impl Watch {
             return;
         }
         self.canaries_lost = if self.live.canary.is_home() { 0 } else { self.canaries_lost + 1 };
-        if self.canaries_lost >= FAILURES_MAX {
+        if self.canaries_lost >= CANARIES_MAX {
             meters::dropped("canary", 1);
             self.lost("canaries do not come back");
             self.reconnect().await;

@@ -130,7 +130,8 @@ pub async fn two_thousand_rooms(mut world: World) {
         let tails = follower.tails(&rooms).await.expect("tails");
         let mut last: Vec<_> = tails.iter().map(|tail| (tail.at.seq, tail.at.check)).collect();
         let mut heard: Vec<_> = positions(&seen.events()).iter().map(|at| (at.seq, at.check)).collect();
-        (last.sort_unstable(), heard.sort_unstable());
+        last.sort_unstable();
+        heard.sort_unstable();
         assert_eq!(last, heard);
     }
     rooms.iter().for_each(|room| follower.unfollow(room));
