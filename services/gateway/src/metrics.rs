@@ -2,6 +2,7 @@
 
 use crate::feed::sync::Counts;
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use std::time::{Duration, Instant};
 use weft_event::{Invalid, Room};
 
 /// Handles to the metrics that are touched often.
@@ -11,25 +12,27 @@ pub struct Metrics {
     pub connections: Gauge,
     pub rooms: Gauge,
     pub log_bytes: Gauge,
+    pub history_bytes: Gauge,
     pub log_over_budget: Counter,
     pub bus_degraded: Gauge,
     pub draining: Gauge,
     pub events_received: Counter,
     pub events_unfollowed: Counter,
     pub deliveries: Counter,
-    pub delivery_seconds: Histogram,
-    pub published_to_socket_seconds: Histogram,
+    delivery_seconds: Histogram,
+    published_to_socket_seconds: Histogram,
     pub history_reads: Counter,
     pub history_shared: Counter,
     pub feed_reads: Counter,
     pub head_failures: Counter,
+    pub heads_put_off: Counter,
 }
 
 /// Why a session never got an event that it should have had.
 #[derive(Clone, Copy, Debug)]
 pub enum Failed {
-    /// Retention took it before the session read it; the client was told by a gap.
-    Retention,
+    /// Events were gone before the session read them; the client was told by a gap, counted once.
+    Gap,
     /// It could not be told in the session's encoding.
     Encode,
 }
@@ -58,6 +61,7 @@ impl Metrics {
             connections: gauge!("weft_gateway_connections"),
             rooms: gauge!("weft_gateway_rooms"),
             log_bytes: gauge!("weft_gateway_log_bytes"),
+            history_bytes: gauge!("weft_gateway_history_bytes"),
             log_over_budget: counter!("weft_gateway_log_over_budget_total"),
             bus_degraded: gauge!("weft_gateway_bus_degraded"),
             draining: gauge!("weft_gateway_draining"),
@@ -70,6 +74,16 @@ impl Metrics {
             history_shared: counter!("weft_gateway_history_shared_total"),
             feed_reads: counter!("weft_gateway_feed_reads_total"),
             head_failures: counter!("weft_gateway_head_failures_total"),
+            heads_put_off: counter!("weft_gateway_heads_put_off_total"),
+        }
+    }
+
+    /// The last event of a write went to its socket.
+    pub fn delivered(&self, received: Instant, stored_ms: Option<u64>) {
+        self.delivery_seconds.record(received.elapsed());
+        if let Some(stored_ms) = stored_ms {
+            let elapsed_ms = crate::feed::heads::now_ms().saturating_sub(stored_ms);
+            self.published_to_socket_seconds.record(Duration::from_millis(elapsed_ms));
         }
     }
 
@@ -87,7 +101,7 @@ impl Metrics {
     /// A session missed an event.
     pub fn failed(&self, reason: Failed) {
         let reason = match reason {
-            Failed::Retention => "retention",
+            Failed::Gap => "retention",
             Failed::Encode => "encode",
         };
         counter!("weft_gateway_failed_deliveries_total", "reason" => reason).increment(1);
@@ -131,6 +145,7 @@ fn describe() {
     describe_gauge!("weft_gateway_connections", "Client connections open now");
     describe_gauge!("weft_gateway_rooms", "Rooms followed on the bus now");
     describe_gauge!("weft_gateway_log_bytes", "Bytes of events held in all logs");
+    describe_gauge!("weft_gateway_history_bytes", "Bytes of history pages kept for readers behind");
     describe_counter!("weft_gateway_log_over_budget_total", "Times the logs held a quarter more than their budget");
     describe_gauge!("weft_gateway_bus_degraded", "1 while the broker is away");
     describe_gauge!("weft_gateway_draining", "1 while the process is leaving");
@@ -157,4 +172,5 @@ fn describe() {
     describe_counter!("weft_gateway_reconnects_total", "Connections that resumed a room");
     describe_counter!("weft_gateway_closes_total", "Connections ended, by close code; 0 is an end without one");
     describe_counter!("weft_gateway_head_failures_total", "Heads of executions that could not be moved");
+    describe_counter!("weft_gateway_heads_put_off_total", "Times the queue of heads to move was full; a later event asks again");
 }

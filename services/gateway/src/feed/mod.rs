@@ -117,13 +117,31 @@ async fn read(hub: &Hub, room: &Arc<Room>, from: ReadFrom) -> Result<Vec<Todo>, 
 async fn open_rooms(feed: Arc<Feed>, mut to_open: mpsc::UnboundedReceiver<Arc<Room>>) {
     let mut batch = Vec::with_capacity(OPEN_BATCH);
     while to_open.recv_many(&mut batch, OPEN_BATCH).await > 0 {
-        let mut pause = READ_PAUSE;
-        while let Err(error) = open_batch(&feed, &batch).await {
-            tracing::warn!(rooms = batch.len(), %error, "rooms could not be opened; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
+        if let Err(error) = open_patiently(&feed, &batch).await {
+            tracing::error!(rooms = batch.len(), %error, "the broker refused to open rooms; trying each alone");
+            for room in &batch {
+                if let Err(error) = open_patiently(&feed, std::slice::from_ref(room)).await {
+                    tracing::error!(room = %room.name, %error, "the broker refused to open a room");
+                    feed.hub.refuse(room, error);
+                }
+            }
         }
         batch.clear();
+    }
+}
+
+/// Opens rooms, waiting for as long as the broker is away; an error is one that stays.
+async fn open_patiently(feed: &Feed, batch: &[Arc<Room>]) -> Result<(), BusError> {
+    let mut pause = READ_PAUSE;
+    loop {
+        match open_batch(feed, batch).await {
+            Err(error @ BusError::Unavailable(_)) => {
+                tracing::warn!(rooms = batch.len(), %error, "rooms could not be opened; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+            other => return other,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
+use weft_bus::Health;
 use weft_event::Position;
 
 /// Most rooms asked about in one call.
@@ -70,8 +71,11 @@ pub(super) async fn run(feed: Arc<Feed>, mut suspected: mpsc::UnboundedReceiver<
                 check_due(&feed, &mut due).await;
                 if restoring.is_some_and(|at| at <= Instant::now()) {
                     restoring = None;
-                    feed.hub.set_degraded(false);
-                    tracing::info!("the broker is back and all rooms are reconciled");
+                    // It may have gone again meanwhile; then it will be restored again.
+                    if *feed.hub.bus.health().borrow() == Health::Up {
+                        feed.hub.set_degraded(false);
+                        tracing::info!("the broker is back and all rooms are reconciled");
+                    }
                 }
             }
         }

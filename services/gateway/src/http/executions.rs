@@ -78,13 +78,9 @@ pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Resp
     let name = Room::execution(&id)?;
     let hub = &app.shared.hub;
     let followed = hub.room(&name);
-    let found = match followed {
-        Some(room) => {
-            room.wait_open().await;
-            room.snapshot(hub).await?.map(|snapped| (snapped.snapshot, snapped.at))
-        }
-        None if hub.bus.is_durable() => fold_history(hub, &name).await?.map(|(snapshot, at)| (snapshot, at)),
-        None => None,
+    let found = match followed.filter(|room| room.is_open()) {
+        Some(room) => room.snapshot(hub).await?.map(|snapped| (snapped.snapshot, snapped.at)),
+        None => fold_history(hub, &name).await?,
     };
     let (snapshot, at) = found.ok_or_else(|| Refusal::plain(told::NOT_FOUND))?;
     let json = snapshot.to_json(at.map(|at| at.to_string()).as_deref());

@@ -26,8 +26,10 @@ pub struct HistoryPage {
     pub slots: Vec<Slot>,
     /// The position of the last slot, or of the anchor in an empty page.
     pub last: Option<Position>,
-    /// The position before the first slot, in this page's epoch.
+    /// Whether the room holds more after it.
     pub more: bool,
+    /// Bytes of its events.
+    bytes: usize,
     read_at: Instant,
 }
 
@@ -55,8 +57,8 @@ impl SharedHistory {
         hub.metrics.history_reads.increment(1);
         let page = Arc::new(read(hub, room, from).await?);
         // A page that ends at the room's end grows old at once; only full ones serve others for long.
+        self.forget_old();
         let mut pages = self.pages.lock();
-        pages.retain(|page| page.read_at.elapsed() < PAGE_AGE_MAX);
         if pages.len() >= PAGES_MAX {
             pages.remove(0);
         }
@@ -66,9 +68,16 @@ impl SharedHistory {
         Ok((page, 0))
     }
 
-    fn cached(&self, from: ReadFrom) -> Option<(Arc<HistoryPage>, usize)> {
+    /// Forgets pages that have served long enough; answers the bytes of the others.
+    pub fn forget_old(&self) -> usize {
         let mut pages = self.pages.lock();
         pages.retain(|page| page.read_at.elapsed() < PAGE_AGE_MAX);
+        pages.iter().map(|page| page.bytes).sum()
+    }
+
+    fn cached(&self, from: ReadFrom) -> Option<(Arc<HistoryPage>, usize)> {
+        self.forget_old();
+        let pages = self.pages.lock();
         pages.iter().find_map(|page| page.index_after(from).map(|index| (page.clone(), index)))
     }
 }
@@ -115,6 +124,7 @@ async fn read(hub: &Hub, room: &Room, from: ReadFrom) -> Result<HistoryPage, Bus
         last: page.last().or(anchor_at),
         slots,
         more: page.more,
+        bytes: page.events.iter().map(|delivery| delivery.payload.len()).sum(),
         read_at: Instant::now(),
     })
 }

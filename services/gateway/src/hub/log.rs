@@ -145,9 +145,15 @@ impl Log {
         Some(())
     }
 
+    /// Whether nothing is known before the oldest slot: the log has begun at the end of a room that held no event, or
+    /// not at all. Then nothing older can be missing from it.
+    pub fn is_bare(&self) -> bool {
+        self.base == 0 && self.floor.is_none_or(|floor| floor.check == 0)
+    }
+
     /// Where reading goes on after `at`.
     pub fn find(&self, at: Position) -> Found {
-        if self.floor == Some(at) {
+        if self.floor.is_some_and(|floor| is_same(floor, at)) {
             return Found::At(self.base);
         }
         // Within one epoch positions ascend; a gap may part two epochs, so the newest match of the epoch decides.
@@ -158,7 +164,7 @@ impl Log {
                 Slot::Gap(gap) => gap.to,
             };
             let Some(here) = here.filter(|here| here.epoch == at.epoch) else { continue };
-            if here == at {
+            if is_same(here, at) {
                 return Found::At(self.base + index as u64 + 1);
             }
             if here.seq < at.seq {
@@ -178,6 +184,12 @@ impl Log {
             None => Found::Unknown,
         }
     }
+}
+
+/// Whether two positions are one place. The fingerprint is 0 where the event is not known: at the tail of a room whose
+/// events have expired, and right before an event.
+fn is_same(a: Position, b: Position) -> bool {
+    a.epoch == b.epoch && a.seq == b.seq && (a.check == b.check || a.check == 0 || b.check == 0)
 }
 
 #[cfg(test)]
@@ -209,6 +221,12 @@ mod tests {
         assert_eq!(log.find(at(1, 9)), Found::Older);
         assert_eq!(log.find(at(2, 9)), Found::Older);
         assert_eq!(log_of(at(1, 0), &[]).find(at(1, 3)), Found::Newer);
+    }
+
+    #[test]
+    fn an_event_that_has_expired_is_found_at_the_end_it_left_behind() {
+        let left = Position { check: 0, ..at(1, 7) };
+        assert_eq!(log_of(left, &[Slot::Skipped(at(1, 8))]).find(at(1, 7)), Found::At(0));
     }
 
     #[test]

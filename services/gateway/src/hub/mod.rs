@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
-use weft_bus::Bus;
+use weft_bus::{Bus, BusError};
 use weft_event::{Limits, Room as RoomName};
 
 /// Bounds of the hub.
@@ -154,12 +154,30 @@ impl Hub {
             if rooms.get(&name).is_some_and(|room| room.idle_for() > self.limits.linger)
                 && let Some(room) = rooms.remove(&name)
             {
-                self.add_log_bytes(-(room.log_bytes() as isize));
-                self.bus.unfollow(&name);
+                self.let_go(&room);
             }
         }
         self.metrics.rooms.set(self.room_count() as f64);
+        let pages: usize = self.rooms.read().values().map(|room| room.history.forget_old()).sum();
+        self.metrics.history_bytes.set(pages as f64);
         self.keep_budget();
+    }
+
+    /// Takes out a room that the broker will not have followed; its followers are told.
+    pub fn refuse(&self, room: &Arc<Room>, error: BusError) {
+        let mut rooms = self.rooms.write();
+        if rooms.get(&room.name).is_some_and(|current| Arc::ptr_eq(current, room)) {
+            rooms.remove(&room.name);
+            self.let_go(room);
+        }
+        drop(rooms);
+        room.refused(error);
+    }
+
+    /// Under the lock of the rooms, so that a room followed anew is followed after this.
+    fn let_go(&self, room: &Room) {
+        self.add_log_bytes(-(room.close() as isize));
+        self.bus.unfollow(&room.name);
     }
 
     /// Past the budget every log gives up half of what it holds; readers left behind read the bus's history.
@@ -189,7 +207,11 @@ impl Hub {
 
     /// Asks the upkeep to move the head of a room's execution.
     pub(crate) fn head_is_due(&self, room: &Arc<Room>) -> bool {
-        self.heads_due.try_send(room.clone()).is_ok()
+        let is_asked = self.heads_due.try_send(room.clone()).is_ok();
+        if !is_asked {
+            self.metrics.heads_put_off.increment(1);
+        }
+        is_asked
     }
 
     /// Registers a session; the guard takes it out again.

@@ -17,16 +17,18 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
-use weft_bus::{Delivery, Page, PageLimit, ReadFrom, Tail, heads};
+use weft_bus::{BusError, Delivery, Page, PageLimit, ReadFrom, Tail, heads};
 use weft_event::{Epoch, Position, Room as RoomName, Snapshot};
 
 /// Whether a room can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// The bus has not confirmed yet.
     NotYet,
     /// Every event from here on will be in the log.
     Yes,
+    /// The broker refused, and will again; the room has been taken out of the hub.
+    Refused(BusError),
 }
 
 /// The folded state at a place of the log.
@@ -44,12 +46,19 @@ struct Inner {
     log: Log,
     /// The execution's state as of the log's end, once somebody has asked for it.
     fold: Option<Fold>,
+    /// The hub follows it no more; what still arrives must not be counted.
+    closed: bool,
 }
 
 struct Fold {
     snapshot: Snapshot,
     at: Option<Position>,
+    /// Whether there is a head or an event.
+    known: bool,
 }
+
+/// Reads of a history that may end before the log begins, until what they answer is taken for all there is.
+const READS_MAX: u32 = 5;
 
 /// A followed room.
 pub struct Room {
@@ -88,12 +97,12 @@ impl Room {
     pub(super) fn new(name: RoomName, durable: bool) -> Arc<Self> {
         // Without stored events there is no past to fold: the state begins with the first event seen here.
         let seen_here = !durable && name.kind() == weft_event::RoomKind::Execution;
-        let fold = seen_here.then(|| Fold { snapshot: Snapshot::new(name.id()), at: None });
+        let fold = seen_here.then(|| Fold { snapshot: Snapshot::new(name.id()), at: None, known: true });
         Arc::new(Self {
             name,
             history: SharedHistory::default(),
             durable,
-            inner: Mutex::new(Inner { sync: RoomSync::default(), log: Log::new(None), fold }),
+            inner: Mutex::new(Inner { sync: RoomSync::default(), log: Log::new(None), fold, closed: false }),
             next: AtomicU64::new(0),
             followers: Mutex::new(Followers { cells: Slab::new(), idle_since: None }),
             opened: watch::channel(Opened::NotYet).0,
@@ -108,10 +117,24 @@ impl Room {
     }
 
     /// Waits until the bus has confirmed that this room is followed.
-    pub async fn wait_open(&self) {
+    pub async fn wait_open(&self) -> Result<(), BusError> {
         let mut opened = self.opened.subscribe();
         // The sender lives in this room, so waiting ends with the room at the latest.
-        let _ = opened.wait_for(|opened| *opened == Opened::Yes).await;
+        let opened = opened.wait_for(|opened| *opened != Opened::NotYet).await;
+        match opened.as_deref() {
+            Ok(Opened::Refused(error)) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the bus has confirmed that this room is followed.
+    pub fn is_open(&self) -> bool {
+        *self.opened.borrow() == Opened::Yes
+    }
+
+    /// The broker will not have this room followed.
+    pub fn refused(&self, error: BusError) {
+        self.opened.send_replace(Opened::Refused(error));
     }
 
     /// Copies up to `most` slots from `cursor` on; `None` if the cursor has left the log.
@@ -145,8 +168,11 @@ impl Room {
         self.followers.lock().idle_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    pub(super) fn log_bytes(&self) -> usize {
-        self.inner.lock().log.bytes()
+    /// The hub follows it no more; answers the bytes that its log held.
+    pub(super) fn close(&self) -> usize {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.log.bytes()
     }
 
     pub(super) fn shrink_to_half(&self) -> usize {
@@ -211,6 +237,9 @@ impl Room {
         let (mut bytes, mut head_events, mut terminal) = (0, 0, false);
         let grew = {
             let mut inner = self.inner.lock();
+            if inner.closed {
+                return todo;
+            }
             let before_counts = inner.sync.counts;
             let before = inner.log.next_index();
             for step in run(&mut inner) {
@@ -263,7 +292,7 @@ impl Room {
                 return (change, false);
             }
         };
-        if let Some(fold) = &mut inner.fold {
+        if let Some(fold) = inner.fold.as_mut().filter(|_| self.folds(&entry)) {
             fold.apply(&entry);
         }
         let terminal = entry.event.kind().is_terminal();
@@ -291,44 +320,65 @@ impl Room {
     // ── the folded state ──────────────────────────────────────────────────────────────────────────────────────
 
     /// The execution's state at the log's end; `None` if nothing is known of this execution.
-    pub async fn snapshot(&self, hub: &Hub) -> Result<Option<Snapped>, weft_bus::BusError> {
+    pub async fn snapshot(&self, hub: &Hub) -> Result<Option<Snapped>, BusError> {
         if let Some(ready) = self.folded() {
             return Ok(ready);
         }
         let _one = self.folding.lock().await;
-        loop {
-            if let Some(ready) = self.folded() {
-                return Ok(ready);
-            }
-            let Some((snapshot, at)) = fold_history(hub, &self.name).await? else { return Ok(None) };
-            // A head without a position belongs to a room whose events have all gone; it stands where the room ends.
-            let Some(at) = at.or(self.last()) else { return Ok(None) };
-            let mut inner = self.inner.lock();
-            let from = match inner.log.find(at) {
-                Found::At(index) => index,
-                // The history was read further than the log has come; what the log gets up to there is folded already.
-                Found::Newer => inner.log.next_index(),
-                Found::Older | Found::Unknown => continue,
-            };
-            let mut slots = Vec::new();
-            if inner.log.read(from, usize::MAX, &mut slots).is_none() {
-                continue;
-            }
-            let mut fold = Fold { snapshot, at: Some(at) };
-            slots.iter().for_each(|slot| match slot {
-                Slot::Event(entry) => fold.apply(entry),
-                Slot::Skipped(at) => fold.at = Some(*at),
-                Slot::Gap(_) => {}
-            });
-            inner.fold = Some(fold);
+        if let Some(ready) = self.folded() {
+            return Ok(ready);
         }
+        let Some(mut history) = Fold::of_head(hub, &self.name).await? else { return Ok(None) };
+        let mut attempts = 0;
+        loop {
+            if !history.read_to_end(hub, &self.name).await? {
+                return Ok(None);
+            }
+            attempts += 1;
+            if let Some(snapped) = self.go_on_from(&history, attempts >= READS_MAX) {
+                return Ok(Some(snapped));
+            }
+        }
+    }
+
+    /// Sets the fold to what was read of the history and what the log has after it; `None` if a further read must fill
+    /// what lies between.
+    fn go_on_from(&self, history: &Fold, is_last_attempt: bool) -> Option<Snapped> {
+        let mut inner = self.inner.lock();
+        let place = history.at.map_or(Found::Unknown, |at| inner.log.find(at));
+        let from = match place {
+            Found::At(index) => index,
+            // The history was read further than the log has come; what the log gets up to there is folded already.
+            Found::Newer => inner.log.next_index(),
+            // What was read is older than the log's beginning: the rest has expired, or a replica answered.
+            Found::Older | Found::Unknown if inner.log.is_bare() || is_last_attempt => inner.log.base(),
+            Found::Older | Found::Unknown => return None,
+        };
+        let mut slots = Vec::new();
+        inner.log.read(from, usize::MAX, &mut slots)?;
+        let mut fold = Fold { snapshot: history.snapshot.clone(), at: history.at.or(inner.log.end()), known: history.known };
+        for slot in slots {
+            match slot {
+                Slot::Event(entry) if self.folds(&entry) => fold.apply(&entry),
+                Slot::Skipped(at) => fold.at = Some(at),
+                Slot::Event(_) | Slot::Gap(_) => {}
+            }
+        }
+        let snapped = Snapped { snapshot: fold.snapshot.clone(), at: fold.at, cursor: inner.log.next_index() };
+        inner.fold = Some(fold);
+        Some(snapped)
+    }
+
+    /// In a durable room only what is stored counts: every process must fold the same.
+    fn folds(&self, entry: &Entry) -> bool {
+        entry.at.is_some() || !self.durable
     }
 
     /// `Some(None)`: known to be nothing.
     fn folded(&self) -> Option<Option<Snapped>> {
         let inner = self.inner.lock();
         let fold = inner.fold.as_ref()?;
-        if fold.at.is_none() && !self.durable && inner.log.next_index() == 0 {
+        if !self.durable && inner.log.next_index() == 0 {
             return Some(None);
         }
         Some(Some(Snapped { snapshot: fold.snapshot.clone(), at: fold.at, cursor: inner.log.next_index() }))
@@ -336,27 +386,44 @@ impl Room {
 }
 
 /// An execution's state as of the end of what is stored: its head and everything after it. `None` if there is neither.
-pub async fn fold_history(hub: &Hub, room: &RoomName) -> Result<Option<(Snapshot, Option<Position>)>, weft_bus::BusError> {
-    let head = hub.bus.load_head(room).await?.map(|(head, _)| head);
-    let mut at = head.as_ref().and_then(weft_event::Head::position);
-    let known = head.is_some();
-    let mut snapshot = head.map_or_else(|| Snapshot::new(room.id()), |head| head.snapshot);
-    let mut from = at.map_or(ReadFrom::Start, ReadFrom::After);
-    loop {
-        let page = hub.bus.read(room, from, PageLimit { events: 512, bytes: 1024 * 1024 }).await?;
-        if page.anchor == weft_bus::Anchor::Changed {
-            (from, at) = (ReadFrom::Start, None);
-            continue;
+pub async fn fold_history(hub: &Hub, room: &RoomName) -> Result<Option<(Snapshot, Option<Position>)>, BusError> {
+    let Some(mut fold) = Fold::of_head(hub, room).await? else { return Ok(None) };
+    let is_known = fold.read_to_end(hub, room).await?;
+    Ok(is_known.then_some((fold.snapshot, fold.at)))
+}
+
+impl Fold {
+    /// Where the execution's head stands, or nothing yet. `None` where nothing is stored at all.
+    async fn of_head(hub: &Hub, room: &RoomName) -> Result<Option<Self>, BusError> {
+        if !hub.bus.is_durable() {
+            return Ok(None);
         }
-        page.events.iter().for_each(|delivery| heads::fold(&mut snapshot, delivery, &hub.limits.event));
-        if let Some(last) = page.last() {
-            (at, from) = (Some(last), ReadFrom::After(last));
-        }
-        if !page.more {
-            break;
+        let head = hub.bus.load_head(room).await?.map(|(head, _)| head);
+        let (at, known) = (head.as_ref().and_then(weft_event::Head::position), head.is_some());
+        let snapshot = head.map_or_else(|| Snapshot::new(room.id()), |head| head.snapshot);
+        Ok(Some(Self { snapshot, at, known }))
+    }
+
+    /// Folds everything stored after where this stands; whether anything is known of the execution.
+    async fn read_to_end(&mut self, hub: &Hub, room: &RoomName) -> Result<bool, BusError> {
+        let mut from = self.at.map_or(ReadFrom::Start, ReadFrom::After);
+        loop {
+            let permit = hub.reads.acquire().await;
+            let page = hub.bus.read(room, from, PageLimit { events: 512, bytes: 1024 * 1024 }).await?;
+            drop(permit);
+            if page.anchor == weft_bus::Anchor::Changed {
+                (from, self.at) = (ReadFrom::Start, None);
+                continue;
+            }
+            page.events.iter().for_each(|delivery| heads::fold(&mut self.snapshot, delivery, &hub.limits.event));
+            if let Some(last) = page.last() {
+                (self.at, self.known, from) = (Some(last), true, ReadFrom::After(last));
+            }
+            if !page.more {
+                return Ok(self.known);
+            }
         }
     }
-    Ok((known || at.is_some()).then_some((snapshot, at)))
 }
 
 impl Fold {
@@ -367,7 +434,7 @@ impl Fold {
         };
         if !folded_already {
             heads::fold_prepared(&mut self.snapshot, &entry.event, entry.stored_ms);
-            self.at = entry.at;
+            self.at = entry.at.or(self.at);
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Begun {
     pub since: Option<(Epoch, u64)>,
     /// Only logs up to here.
     pub logs_until: Option<Position>,
+    /// Events that are not stored are told from this index of the log on.
+    pub volatile_from: u64,
     /// Told right after the reply.
     pub gap: Option<Arc<Gap>>,
     /// Told where it stands.
@@ -58,13 +60,14 @@ pub struct PageRead {
     pub live_from: Option<Position>,
 }
 
-/// Decides how a subscription begins. Waits for as long as the broker is away.
-pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted) -> Begun {
-    room.wait_open().await;
+/// Decides how a subscription begins. Waits for as long as the broker is away; an error is one that stays.
+pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
+    room.wait_open().await?;
     loop {
         match try_begin(hub, room, wanted).await {
-            Ok(begun) => return begun,
-            Err(error) => {
+            Ok(begun) => return Ok(begun),
+            Err(error @ (BusError::Refused(_) | BusError::NotDurable)) => return Err(error),
+            Err(error @ BusError::Unavailable(_)) => {
                 tracing::debug!(room = %room.name, %error, "a subscription could not begin; trying again");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -92,6 +95,7 @@ fn live(room: &Room) -> Begun {
         seen: end,
         since: end.map(|at| (at.epoch, at.seq)),
         logs_until: None,
+        volatile_from: cursor,
         gap: None,
         snapshot: None,
     }
@@ -102,6 +106,7 @@ async fn with_snapshot(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
     Ok(Begun {
         outcome: Outcome::Snapshot,
         place: Place::Log(snapped.cursor),
+        volatile_from: snapped.cursor,
         seen: snapped.at,
         since: snapped.at.map(|at| (at.epoch, at.seq)),
         snapshot: Some(Box::new(snapped)),
@@ -155,12 +160,13 @@ async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Res
     }
 }
 
-/// Reads the next page of a subscription. Waits for as long as the broker is away.
-pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom) -> PageRead {
+/// Reads the next page of a subscription. Waits for as long as the broker is away; an error is one that stays.
+pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRead, BusError> {
     loop {
         match try_read_page(hub, room, from).await {
-            Ok(read) => return read,
-            Err(error) => {
+            Ok(read) => return Ok(read),
+            Err(error @ (BusError::Refused(_) | BusError::NotDurable)) => return Err(error),
+            Err(error @ BusError::Unavailable(_)) => {
                 tracing::debug!(room = %room.name, %error, "history could not be read; trying again");
                 tokio::time::sleep(PAUSE).await;
             }

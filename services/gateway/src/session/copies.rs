@@ -8,7 +8,7 @@
 use super::subscription::Subscription;
 use crate::hub::entry::Entry;
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
 };
 use weft_event::{Epoch, Room, RoomKind};
@@ -36,7 +36,8 @@ pub struct Copies {
 #[derive(Default)]
 struct Ids {
     hasher: RandomState,
-    known: HashSet<u64>,
+    /// The room that delivered each id; both as hashes.
+    known: HashMap<u64, u64>,
     by_age: VecDeque<u64>,
 }
 
@@ -78,20 +79,22 @@ impl Copies {
         if !self.possible {
             return false;
         }
-        let Some(first) = &entry.first else { return self.is_known(entry) };
-        if *subscriptions[index].follower.room.name.broker_name() == *first.room.broker_name() {
-            return false;
-        }
+        let by = subscriptions[index].follower.room.name.clone();
+        let Some(first) = &entry.first else { return self.came_by_another(entry, &by) };
+        let mut epochs_differ = false;
         for subscription in subscriptions.iter_mut().filter(|subscription| subscription.follower.room.name == first.room) {
-            let follows = subscription.since.is_some_and(|(epoch, since)| epoch == first.epoch && first.seq > since);
-            if follows && subscription.admits(entry) {
-                subscription.left_to_us = subscription.left_to_us.max(first.seq);
+            let Some((epoch, since)) = subscription.since else { continue };
+            epochs_differ |= epoch != first.epoch;
+            if epoch == first.epoch && first.seq > since && subscription.admits(entry) {
+                subscription.owes(first.epoch, first.seq);
                 return true;
             }
         }
-        self.past
-            .iter()
-            .any(|past| past.room == first.room && past.epoch == first.epoch && first.seq > past.since && first.seq <= past.until)
+        let past = |past: &Past| {
+            past.room == first.room && past.epoch == first.epoch && first.seq > past.since && first.seq <= past.until
+        };
+        // After a reset this room may have heard of the new epoch before the first room has, which then delivers all of it.
+        self.past.iter().any(past) || (epochs_differ && self.came_by_another(entry, &by))
     }
 
     /// A follow has ended: what it has delivered stays delivered.
@@ -106,15 +109,17 @@ impl Copies {
         self.past.push_back(Past { room: subscription.follower.room.name.clone(), epoch, since, until: seen.seq });
     }
 
-    /// Events that do not say where they were first are told apart by their own ids, as far back as we remember.
-    fn is_known(&mut self, entry: &Entry) -> bool {
+    /// Events that do not say where they were first are told apart by their own ids, as far back as we remember. The
+    /// same room may deliver an event again: then its client has asked for it again.
+    fn came_by_another(&mut self, entry: &Entry, by: &Room) -> bool {
         let Some(id) = &entry.event.id else { return false };
         let ids = self.ids.get_or_insert_default();
-        let hash = ids.hasher.hash_one(id);
-        if !ids.known.insert(hash) {
-            return true;
+        let (id, by) = (ids.hasher.hash_one(id), ids.hasher.hash_one(by));
+        if let Some(known) = ids.known.get(&id) {
+            return *known != by;
         }
-        ids.by_age.push_back(hash);
+        ids.known.insert(id, by);
+        ids.by_age.push_back(id);
         if ids.by_age.len() > IDS_MAX
             && let Some(oldest) = ids.by_age.pop_front()
         {

@@ -2,17 +2,21 @@
 
 use super::{
     End, FOREIGN_MAX, Session,
-    begin::{self, Begun, Wanted},
-    subscription::{Leaving, Place, Subscription, offset},
+    begin::{self, Begun, PageRead, Wanted},
+    subscription::{Leaving, Subscription, offset},
     timestamp,
 };
 use crate::{session::Done, transport::Transport};
 use futures_util::FutureExt;
+use weft_bus::BusError;
 use weft_dialect::{
     native::{self, ClientMessage, ErrorFrame, Outcome, RoomRequest, Subscribe},
     told::{self, ErrorCode},
 };
 use weft_event::{Offset, Resume, Room};
+
+/// Subscribes to one room that wait for its first to be answered, or for its end.
+const AGAIN_MAX: usize = 16;
 
 impl<T: Transport> Session<T> {
     /// Reads one message and does what it says.
@@ -20,7 +24,7 @@ impl<T: Transport> Session<T> {
         let message = match native::decode(self.encoding, bytes, &self.shared.limits.message) {
             Ok(message) => message,
             Err(refused) => {
-                self.replies.push_back(refused.frame(self.encoding, &timestamp()).into());
+                self.reply(refused.frame(self.encoding, &timestamp()));
                 self.foreign = if refused.is_protocol { 0 } else { self.foreign + 1 };
                 return if self.foreign >= FOREIGN_MAX { Err(End::Close(told::NO_PROTOCOL)) } else { Ok(()) };
             }
@@ -32,12 +36,10 @@ impl<T: Transport> Session<T> {
                 self.unsubscribe(&room, Leaving { as_execution, reference })
             }
             ClientMessage::Ping { reference } => {
-                self.replies.push_back(native::pong(self.encoding, &timestamp(), reference.as_deref()).into());
+                self.reply(native::pong(self.encoding, &timestamp(), reference.as_deref()));
             }
             // Without authentication there is no token to replace.
-            ClientMessage::Auth { reference, .. } => {
-                self.replies.push_back(native::ack(self.encoding, reference.as_deref()).into())
-            }
+            ClientMessage::Auth { reference, .. } => self.reply(native::ack(self.encoding, reference.as_deref())),
             ClientMessage::ProvideInput { execution_id, request_id, value, reference } => {
                 self.provide_input(&execution_id, &request_id, &value, reference);
             }
@@ -50,27 +52,38 @@ impl<T: Transport> Session<T> {
     pub(super) fn refuse(&mut self, code: ErrorCode, message: &str, room: Option<&Room>, reference: Option<&str>) {
         let error =
             ErrorFrame { code: code.code, message, field: None, reference, room: room.map(Room::name), timestamp: &timestamp() };
-        self.replies.push_back(native::error(self.encoding, &error).into());
+        self.reply(native::error(self.encoding, &error));
     }
 
     fn subscribe(&mut self, subscribe: Subscribe) {
         for request in &subscribe.rooms {
-            let already = self.subscriptions.iter_mut().position(|subscription| subscription.follower.room.name == request.room);
-            match already {
-                Some(index) => self.subscribe_again(index, request, &subscribe),
-                None => self.subscribe_anew(request, &subscribe),
+            self.subscribe_one(request, &subscribe);
+        }
+    }
+
+    fn subscribe_one(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
+        let already = self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == request.room);
+        match already {
+            None => self.subscribe_anew(request, subscribe),
+            Some(subscription) if subscription.has_begun() && subscription.leaving.is_none() => {
+                self.subscribe_again(request, subscribe);
+            }
+            Some(subscription) if subscription.again.len() < AGAIN_MAX => {
+                subscription.again.push((request.clone(), subscribe.clone()));
+            }
+            Some(_) => {
+                let message = "too many subscribes to a room that has not answered the first";
+                self.refuse(told::RATE_LIMITED, message, Some(&request.room), subscribe.reference.as_deref());
             }
         }
     }
 
     /// Following twice is following once: nothing is told again.
-    fn subscribe_again(&mut self, index: usize, request: &RoomRequest, subscribe: &Subscribe) {
-        let subscription = &mut self.subscriptions[index];
-        subscription.leaving = None;
-        if subscription.has_begun() {
-            let at = subscription.seen.map(|at| offset(at, subscription.since.filter(|_| self.copies.are_possible())));
-            self.tell_subscribed(request, subscribe.reference.as_deref(), Outcome::Live, true, at, &[]);
-        }
+    fn subscribe_again(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
+        let subscription = self.subscriptions.iter().find(|subscription| subscription.follower.room.name == request.room);
+        let at = subscription
+            .and_then(|subscription| Some(offset(subscription.seen?, subscription.since.filter(|_| self.copies.are_possible()))));
+        self.tell_subscribed(request, subscribe.reference.as_deref(), Outcome::Live, true, at, &[]);
     }
 
     fn subscribe_anew(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
@@ -106,13 +119,32 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// A subscription cannot be served, and no retry would change that.
+    pub(super) fn give_up(&mut self, key: u64, error: &BusError, reference: Option<&str>) {
+        let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
+        let subscription = self.subscriptions.swap_remove(index);
+        let room = subscription.follower.room.name.clone();
+        tracing::error!(%room, %error, "a room cannot be followed");
+        self.refuse(told::INTERNAL, told::INTERNAL.sentence, Some(&room), reference);
+    }
+
+    /// A further page was read.
+    pub(super) fn paged(&mut self, key: u64, page: PageRead) {
+        let Some(subscription) = self.subscriptions.iter_mut().find(|subscription| subscription.key == key) else { return };
+        if page.gap.is_some() {
+            // What the broker has just told us may be news to the room's log.
+            self.shared.feed.suspect(subscription.follower.room.clone());
+        }
+        subscription.paged(page);
+    }
+
     /// A subscription can begin: answer it, then let it read.
     pub(super) fn begun(&mut self, key: u64, begun: Begun, request: &RoomRequest, reference: Option<&str>) {
         let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
         let mut refreshed = Vec::new();
         if self.copies.look_at(&self.subscriptions) {
             // Offsets given out so far lack where their follow began; the client needs it from now on.
-            let others = self.subscriptions.iter().filter(|subscription| subscription.key != key && subscription.has_begun());
+            let others = self.subscriptions.iter().filter(|other| other.key != key && other.stands_where_it_was_told());
             refreshed =
                 others.filter_map(|other| Some((other.follower.room.name.clone(), offset(other.seen?, other.since)))).collect();
         }
@@ -125,8 +157,15 @@ impl<T: Transport> Session<T> {
         subscription.seen = begun.seen;
         subscription.since = begun.since;
         subscription.logs_until = begun.logs_until;
+        subscription.volatile_from = begun.volatile_from;
         subscription.gap = begun.gap;
         subscription.snapshot = begun.snapshot;
+        if begun.outcome == Outcome::Gap {
+            self.shared.feed.suspect(subscription.follower.room.clone());
+        }
+        for (request, subscribe) in std::mem::take(&mut self.subscriptions[index].again) {
+            self.subscribe_one(&request, &subscribe);
+        }
     }
 
     fn tell_subscribed(
@@ -149,30 +188,32 @@ impl<T: Transport> Session<T> {
             reference,
             offsets,
         };
-        self.replies.push_back(native::subscribed(self.encoding, &answer).into());
+        self.reply(native::subscribed(self.encoding, &answer));
     }
 
     fn unsubscribe(&mut self, room: &Room, leaving: Leaving) {
         match self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == *room) {
-            Some(subscription) => subscription.leaving = Some(leaving),
+            // It has asked before; one answer is due for each.
+            Some(subscription) if subscription.leaving.is_some() => self.tell_unsubscribed(room, &leaving),
+            Some(subscription) => {
+                subscription.leaving = Some(leaving);
+                self.leave_rooms();
+            }
             None => self.tell_unsubscribed(room, &leaving),
         }
     }
 
     /// Ends the follows that clients want ended, once each has delivered what other rooms left to it.
     pub(super) fn leave_rooms(&mut self) {
-        let may_leave = |subscription: &Subscription| {
-            let delivered = subscription.left_to_us == 0
-                || subscription.seen.is_some_and(|seen| seen.seq >= subscription.left_to_us)
-                || matches!(subscription.place, Place::Opening);
-            subscription.leaving.is_some() && delivered
-        };
-        while let Some(index) = self.subscriptions.iter().position(may_leave) {
+        while let Some(index) = self.subscriptions.iter().position(Subscription::may_leave) {
             let mut subscription = self.subscriptions.swap_remove(index);
             self.copies.remember(&subscription);
             if let Some(leaving) = subscription.leaving.take() {
                 let room = subscription.follower.room.name.clone();
                 self.tell_unsubscribed(&room, &leaving);
+            }
+            for (request, subscribe) in subscription.again {
+                self.subscribe_one(&request, &subscribe);
             }
         }
     }
@@ -184,6 +225,6 @@ impl<T: Transport> Session<T> {
             timestamp: &timestamp(),
             reference: leaving.reference.as_deref(),
         };
-        self.replies.push_back(native::unsubscribed(self.encoding, &answer).into());
+        self.reply(native::unsubscribed(self.encoding, &answer));
     }
 }

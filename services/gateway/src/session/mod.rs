@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use subscription::{Next, Subscription, Told};
-use weft_bus::heads;
+use weft_bus::{BusError, heads};
 use weft_dialect::{
     native::{self, Encoding, RoomRequest},
     told::{self, CloseCode},
@@ -61,8 +61,8 @@ pub struct Shared {
     pub limits: SessionLimits,
 }
 
-/// Replies and notices waiting to be written; past this the session stops reading its client.
-const REPLIES_MAX: usize = 128;
+/// Frames waiting to be written; past this the session stops reading its client.
+const OUTGOING_MAX: usize = 128;
 /// Frames gathered before each write.
 const GATHER: usize = 16;
 /// Messages read in one turn, so that one client cannot keep its task running.
@@ -77,9 +77,9 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// What a finished operation hands back to its session.
 enum Done {
     /// A subscription can begin.
-    Begun(u64, begin::Begun, RoomRequest, Option<String>),
+    Begun(u64, Result<begin::Begun, BusError>, RoomRequest, Option<String>),
     /// A further page of history is there.
-    Page(u64, begin::PageRead),
+    Page(u64, Result<begin::PageRead, BusError>),
     /// A command was answered.
     Reply(Bytes),
 }
@@ -97,8 +97,9 @@ pub struct Session<T> {
     next_key: u64,
     /// Where the last round of reading subscriptions stopped.
     turn: usize,
-    replies: VecDeque<Bytes>,
-    frames: VecDeque<(Frame, Option<Instant>)>,
+    /// Replies, notices and events in the order in which they were made. One queue, because an offset in a reply
+    /// speaks of the events before it.
+    outgoing: VecDeque<Outgoing>,
     operations: FuturesUnordered<BoxFuture<'static, Done>>,
     commands: usize,
     foreign: u32,
@@ -112,6 +113,20 @@ pub struct Session<T> {
     scheduled: u64,
     written_at: u64,
     blocked: bool,
+}
+
+/// A frame on its way to the socket.
+struct Outgoing {
+    frame: Frame,
+    /// Set if it is an event.
+    event: Option<Times>,
+}
+
+/// When an event came, for metrics.
+#[derive(Clone, Copy)]
+struct Times {
+    received: Instant,
+    stored_ms: Option<u64>,
 }
 
 /// How a session ends.
@@ -144,8 +159,7 @@ pub async fn serve<T: Transport>(shared: Arc<Shared>, transport: T, encoding: En
         copies: Copies::default(),
         next_key: 0,
         turn: 0,
-        replies: VecDeque::new(),
-        frames: VecDeque::new(),
+        outgoing: VecDeque::new(),
         operations: FuturesUnordered::new(),
         commands: 0,
         foreign: 0,
@@ -160,7 +174,7 @@ pub async fn serve<T: Transport>(shared: Arc<Shared>, transport: T, encoding: En
         blocked: false,
         shared,
     };
-    session.replies.push_back(native::connected(encoding, &session.id, &timestamp()).into());
+    session.reply(native::connected(encoding, &session.id, &timestamp()));
     // The first ping falls anywhere in the period, so that connections that came together do not ping together.
     let first = 1 + session.joined.number() as u64 % session.shared.limits.ping_secs.max(1);
     session.pinged_at = (now + first).saturating_sub(session.shared.limits.ping_secs);
@@ -189,16 +203,20 @@ impl<T: Transport> Session<T> {
 
     fn receive(&mut self, context: &mut Context<'_>) -> Result<(), End> {
         for _ in 0..MESSAGES_PER_TURN {
-            if self.replies.len() >= REPLIES_MAX || self.commands >= COMMANDS_MAX {
+            if self.outgoing.len() >= OUTGOING_MAX || self.commands >= COMMANDS_MAX {
                 // It does not read what we answer: its next messages wait in the socket.
                 return Ok(());
             }
             let Poll::Ready(received) = self.transport.poll_receive(context)? else { return Ok(()) };
             self.heard_at = self.now();
-            match received {
-                Received::Text(bytes) | Received::Binary(bytes) => self.message(&bytes)?,
-                Received::Alive => {}
-                Received::Closed(code) => return Err(End::Gone(code.unwrap_or(0))),
+            match (received, self.encoding) {
+                (Received::Text(bytes), Encoding::Json) | (Received::Binary(bytes), Encoding::MessagePack) => {
+                    self.message(&bytes)?;
+                }
+                (Received::Text(_) | Received::Binary(_), _) => return Err(End::Close(told::UNSUPPORTED_DATA)),
+                (Received::Alive, _) => {}
+                (Received::Faulty(code), _) => return Err(End::Close(code)),
+                (Received::Closed(code), _) => return Err(End::Gone(code.unwrap_or(0))),
             }
         }
         context.waker().wake_by_ref();
@@ -207,17 +225,19 @@ impl<T: Transport> Session<T> {
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Begun(key, begun, request, reference) => self.begun(key, begun, &request, reference.as_deref()),
-            Done::Page(key, page) => {
-                if let Some(subscription) = self.subscriptions.iter_mut().find(|subscription| subscription.key == key) {
-                    subscription.paged(page);
-                }
-            }
+            Done::Begun(key, Ok(begun), request, reference) => self.begun(key, begun, &request, reference.as_deref()),
+            Done::Begun(key, Err(error), _, reference) => self.give_up(key, &error, reference.as_deref()),
+            Done::Page(key, Ok(page)) => self.paged(key, page),
+            Done::Page(key, Err(error)) => self.give_up(key, &error, None),
             Done::Reply(reply) => {
                 self.commands -= 1;
-                self.replies.push_back(reply);
+                self.reply(reply);
             }
         }
+    }
+
+    fn reply(&mut self, frame: impl Into<Bytes>) {
+        self.outgoing.push_back(Outgoing { frame: Frame::Whole(frame.into()), event: None });
     }
 
     // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -226,8 +246,14 @@ impl<T: Transport> Session<T> {
         self.shared.hub.wheel.now()
     }
 
-    fn wake_at(&self, at: u64) {
-        self.shared.hub.wheel.wake_at(at, &self.cell);
+    /// Sees to it that the wheel wakes this session by then. What is scheduled already does: a socket that is just
+    /// too slow blocks a thousand times a second, and must not leave as many entries in the wheel.
+    fn wake_by(&mut self, due: u64) {
+        let now = self.now();
+        if self.scheduled <= now || due < self.scheduled {
+            self.scheduled = due.clamp(now + 1, now + 60);
+            self.shared.hub.wheel.wake_at(self.scheduled, &self.cell);
+        }
     }
 
     /// Pings, dead and stalled peers, notices that concern everybody.
@@ -245,27 +271,31 @@ impl<T: Transport> Session<T> {
         }
         self.tell_degraded();
         self.drain(now)?;
-        self.schedule(now);
+        self.schedule();
         Ok(())
     }
 
     /// Sees to it that the wheel wakes this session for its next ping or deadline.
-    fn schedule(&mut self, now: u64) {
-        let mut due = self.pinged_at + self.shared.limits.ping_secs;
+    fn schedule(&mut self) {
+        let limits = self.shared.limits;
+        let mut due = self.pinged_at + limits.ping_secs;
         if self.pinged_at > self.heard_at {
-            due = due.min(self.pinged_at + self.shared.limits.pong_secs);
+            due = due.min(self.pinged_at + limits.pong_secs);
         }
-        if self.scheduled <= now || due < self.scheduled {
-            self.scheduled = due.clamp(now + 1, now + 60);
-            self.wake_at(self.scheduled);
+        if self.blocked {
+            due = due.min(self.written_at + limits.stall_secs);
         }
+        if let Some(close_at) = self.drain_close_at {
+            due = due.min(close_at);
+        }
+        self.wake_by(due);
     }
 
     fn tell_degraded(&mut self) {
         let degraded = self.shared.hub.is_degraded();
         if degraded != self.told_degraded {
             self.told_degraded = degraded;
-            self.replies.push_back(native::degraded(self.encoding, degraded).into());
+            self.reply(native::degraded(self.encoding, degraded));
         }
     }
 
@@ -278,9 +308,8 @@ impl<T: Transport> Session<T> {
                 let window = self.shared.limits.drain_secs.max(1);
                 let own = self.joined.number() as u64 % window;
                 // The client comes back at once when it is closed; the spread is in when it is closed.
-                self.replies.push_back(native::reconnect(self.encoding, rand::random_range(0..500)).into());
+                self.reply(native::reconnect(self.encoding, rand::random_range(0..500)));
                 self.drain_close_at = Some(now + 1 + own);
-                self.wake_at(now + 1 + own);
                 Ok(())
             }
             Some(at) if now >= at => Err(End::Close(told::RESTARTING)),
@@ -298,7 +327,10 @@ impl<T: Transport> Session<T> {
             if self.is_idle() {
                 break;
             }
-            let Poll::Ready(ready) = self.transport.poll_ready(context) else { return Ok(self.block()) };
+            let Poll::Ready(ready) = self.transport.poll_ready(context) else {
+                self.block();
+                return Ok(());
+            };
             ready?;
             self.blocked = false;
             self.hand_over()?;
@@ -311,25 +343,21 @@ impl<T: Transport> Session<T> {
     }
 
     fn is_idle(&self) -> bool {
-        self.replies.is_empty() && self.frames.is_empty() && !self.ping_due
+        self.outgoing.is_empty() && !self.ping_due
     }
 
-    /// Control frames first, then events.
+    /// The next frame; a ping first, because the peer's answer tells that it lives.
     fn hand_over(&mut self) -> Result<(), End> {
         self.written_at = self.now();
         if std::mem::take(&mut self.ping_due) {
             return Ok(self.transport.ping()?);
         }
-        if let Some(reply) = self.replies.pop_front() {
-            return Ok(self.transport.send(Frame::Whole(reply), self.encoding)?);
-        }
-        if let Some((frame, received)) = self.frames.pop_front() {
-            self.transport.send(frame, self.encoding)?;
-            if let Some(received) = received {
-                self.shared.hub.metrics.deliveries.increment(1);
-                if self.frames.is_empty() {
-                    self.shared.hub.metrics.delivery_seconds.record(received.elapsed());
-                }
+        let Some(Outgoing { frame, event }) = self.outgoing.pop_front() else { return Ok(()) };
+        self.transport.send(frame, self.encoding)?;
+        if let Some(times) = event {
+            self.shared.hub.metrics.deliveries.increment(1);
+            if self.outgoing.is_empty() {
+                self.shared.hub.metrics.delivered(times.received, times.stored_ms);
             }
         }
         Ok(())
@@ -339,46 +367,58 @@ impl<T: Transport> Session<T> {
         if !self.blocked {
             self.blocked = true;
             self.written_at = self.now();
-            self.wake_at(self.written_at + self.shared.limits.stall_secs);
+            self.wake_by(self.written_at + self.shared.limits.stall_secs);
         }
     }
 
-    /// Takes the next frames from the subscriptions in turn.
+    /// Takes the next frames from the subscriptions, until there are some or nothing is left to read: what a type
+    /// filter or another room's copy leaves out makes no frame, and nobody would wake us to read on after it.
     fn gather(&mut self, context: &mut Context<'_>) {
+        while self.is_idle() && self.read_once(context) {}
+    }
+
+    /// One round over the subscriptions; whether anything moved.
+    fn read_once(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
         let count = self.subscriptions.len();
         for step in 0..count {
             let index = (self.turn + step) % count;
-            if self.frames.len() >= GATHER {
+            if self.outgoing.len() >= GATHER {
                 self.turn = index;
                 break;
             }
             if !self.copies.must_wait(&self.subscriptions, index) {
-                self.take_from(index);
+                moved |= self.take_from(index);
             }
         }
         self.leave_rooms();
         // Operations begun just now must be polled once, or nothing wakes us for them.
         while let Poll::Ready(Some(done)) = self.operations.poll_next_unpin(context) {
             self.finish(done);
+            moved = true;
         }
+        moved
     }
 
-    fn take_from(&mut self, index: usize) {
+    /// Reads one subscription on; whether it may have more at once.
+    fn take_from(&mut self, index: usize) -> bool {
         let mut told = Vec::new();
-        let next = self.subscriptions[index].read(GATHER - self.frames.len(), &mut told);
+        let next = self.subscriptions[index].read(GATHER - self.outgoing.len(), &mut told);
         for item in told {
             self.tell(index, item);
         }
         let subscription = &self.subscriptions[index];
         let (key, room) = (subscription.key, subscription.follower.room.clone());
         match next {
-            Next::Wait => {}
+            Next::Wait => return false,
+            Next::Again => return true,
             Next::ReadPage(from) => {
                 let shared = self.shared.clone();
                 self.operations.push(async move { Done::Page(key, begin::read_page(&shared.hub, &room, from).await) }.boxed());
             }
             Next::Behind => self.shared.feed.suspect(room),
         }
+        false
     }
 
     /// Makes frames of what a subscription read.
@@ -394,21 +434,24 @@ impl<T: Transport> Session<T> {
                     return;
                 }
                 match subscription::event_frame(&entry, self.encoding, since) {
-                    Some(frame) => self.frames.push_back((frame, Some(entry.received))),
+                    Some(frame) => {
+                        let times = Times { received: entry.received, stored_ms: entry.stored_ms };
+                        self.outgoing.push_back(Outgoing { frame, event: Some(times) });
+                    }
                     None => metrics.failed(Failed::Encode),
                 }
             }
             Told::Gap(gap) => {
                 let (from, to) = (gap.from.map(|at| at.to_string()), gap.to.map(|at| at.to_string()));
                 let frame = native::gap(self.encoding, room, from.as_deref(), to.as_deref(), gap.reason);
-                metrics.failed(Failed::Retention);
-                self.frames.push_back((Frame::Whole(frame.into()), None));
+                metrics.failed(Failed::Gap);
+                self.reply(frame);
             }
             Told::Snapshot(snapped) => {
                 let offset = snapped.at.map(|at| subscription::offset(at, since).to_string());
                 let json = snapped.snapshot.to_json(offset.as_deref());
                 match native::snapshot(self.encoding, room, offset.as_deref(), &json) {
-                    Ok(frame) => self.frames.push_back((Frame::Whole(frame.into()), None)),
+                    Ok(frame) => self.reply(frame),
                     Err(_) => metrics.failed(Failed::Encode),
                 }
             }

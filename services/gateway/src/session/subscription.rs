@@ -12,7 +12,7 @@ use crate::{
 };
 use std::sync::Arc;
 use weft_bus::ReadFrom;
-use weft_dialect::native::{self, Encoding, TypeFilter};
+use weft_dialect::native::{self, Encoding, RoomRequest, Subscribe, TypeFilter};
 use weft_event::{Epoch, Offset, Position};
 
 /// Where a subscription reads.
@@ -33,6 +33,8 @@ pub enum Place {
 pub enum Next {
     /// Nothing: the room wakes the session when it grows.
     Wait,
+    /// Read again: there may be more already.
+    Again,
     /// Read a page of history and hand it to [`Subscription::paged`].
     ReadPage(ReadFrom),
     /// The room's log is behind the broker; have its tail checked.
@@ -69,14 +71,18 @@ pub struct Subscription {
     pub seen: Option<Position>,
     /// Where the follow began: copies of later events, in other rooms, are this room's to deliver.
     pub since: Option<(Epoch, u64)>,
-    /// The highest `seq` that another room left to this one.
-    pub left_to_us: u64,
+    /// The last event that another room left to this one.
+    pub left_to_us: Option<(Epoch, u64)>,
     /// Set while leaving.
     pub leaving: Option<Leaving>,
+    /// Further subscribes to this room, for when it has begun, or has been left.
+    pub again: Vec<(RoomRequest, Subscribe)>,
     /// Only these types.
     pub types: Option<TypeFilter>,
     /// Up to here only `log` events are told: they were asked for as history.
     pub logs_until: Option<Position>,
+    /// Events that are not stored are live only: not told if they lie in the log before this index.
+    pub volatile_from: u64,
     /// To be told before anything else.
     pub gap: Option<Arc<Gap>>,
     /// To be told where it stands.
@@ -92,10 +98,12 @@ impl Subscription {
             place: Place::Opening,
             seen: None,
             since: None,
-            left_to_us: 0,
+            left_to_us: None,
             leaving: None,
+            again: Vec::new(),
             types,
             logs_until: None,
+            volatile_from: 0,
             gap: None,
             snapshot: None,
         }
@@ -104,6 +112,28 @@ impl Subscription {
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
         !matches!(self.place, Place::Opening)
+    }
+
+    /// Whether everything up to `seen` has been told, so that a client may go on from there.
+    pub fn stands_where_it_was_told(&self) -> bool {
+        self.has_begun() && self.gap.is_none() && self.snapshot.is_none()
+    }
+
+    /// Whether the client wants to leave, and all that other rooms left to this one has been delivered.
+    pub fn may_leave(&self) -> bool {
+        let delivered = self.left_to_us.is_none_or(|(epoch, seq)| {
+            let passed = |seen: Position| seen.epoch != epoch || seen.seq >= seq;
+            self.stands_where_it_was_told() && self.seen.is_some_and(passed)
+        });
+        self.leaving.is_some() && delivered
+    }
+
+    /// Another room left an event to this one.
+    pub fn owes(&mut self, epoch: Epoch, seq: u64) {
+        self.left_to_us = match self.left_to_us {
+            Some((known, highest)) if known == epoch => Some((epoch, highest.max(seq))),
+            _ => Some((epoch, seq)),
+        };
     }
 
     /// Whether the client wants this event.
@@ -142,8 +172,13 @@ impl Subscription {
             return self.left_the_log(told);
         }
         self.place = Place::Log(cursor + slots.len() as u64);
-        slots.into_iter().for_each(|slot| self.take(slot, told));
-        Next::Wait
+        for (index, slot) in (cursor..).zip(slots) {
+            let is_past = matches!(&slot, Slot::Event(entry) if entry.at.is_none()) && index < self.volatile_from;
+            if !is_past {
+                self.take(slot, told);
+            }
+        }
+        Next::Again
     }
 
     /// The log has forgotten what comes next: history has it, or nothing has.
@@ -156,7 +191,7 @@ impl Subscription {
             None => {
                 told.push(Told::Gap(Arc::new(Gap { from: None, to: None, reason: "too slow for a room without history" })));
                 self.place = Place::Log(self.follower.room.base());
-                Next::Wait
+                Next::Again
             }
         }
     }
@@ -167,20 +202,20 @@ impl Subscription {
             self.take(slot.clone(), told);
         }
         self.place = Place::History(page.clone(), end);
-        if end < page.slots.len() { Next::Wait } else { self.join(Some(page)) }
+        if end < page.slots.len() { Next::Again } else { self.join(Some(page)) }
     }
 
     /// Goes on where the last page ended: in the log if it reaches back so far, else with a further page.
     fn join(&mut self, page: Option<&HistoryPage>) -> Next {
         let Some(at) = page.and_then(|page| page.last).or(self.seen) else {
             self.place = Place::Log(self.follower.room.base());
-            return Next::Wait;
+            return Next::Again;
         };
         let verified = page.is_some_and(|page| !page.more);
         match self.follower.room.find(at) {
             Found::At(index) => {
                 self.place = Place::Log(index);
-                self.read_log(index, 1, &mut Vec::new())
+                Next::Again
             }
             // The broker has just told us that `at` is the room's last event, so what the log has after it is next.
             Found::Newer | Found::Unknown if verified || page.is_none() => {
@@ -205,6 +240,7 @@ impl Subscription {
         self.snapshot = read.snapshot.or(self.snapshot.take());
         if let Some(at) = read.live_from {
             self.seen = Some(at);
+            self.since = Some((at.epoch, at.seq));
         }
         self.place = read.place;
     }

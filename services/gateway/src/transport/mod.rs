@@ -18,6 +18,8 @@ pub enum Received {
     Binary(Bytes),
     /// A sign of life: a ping or pong of the transport itself.
     Alive,
+    /// The peer broke a rule of the transport, and is to be closed with this code.
+    Faulty(CloseCode),
     /// The peer closes, with its code if it gave one.
     Closed(Option<u16>),
 }

@@ -8,7 +8,10 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use weft_dialect::{native::Encoding, told::CloseCode};
+use weft_dialect::{
+    native::Encoding,
+    told::{self, CloseCode},
+};
 
 /// A WebSocket after its handshake.
 pub struct WebSocketTransport {
@@ -29,7 +32,7 @@ impl Transport for WebSocketTransport {
             Some(Ok(Message::Binary(bytes))) => Ok(Received::Binary(bytes)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(Received::Alive),
             Some(Ok(Message::Close(frame))) => Ok(Received::Closed(frame.map(|frame| frame.code))),
-            Some(Err(error)) => Err(gone(error)),
+            Some(Err(error)) => faulty(error).map(Received::Faulty),
             None => Ok(Received::Closed(None)),
         })
     }
@@ -68,6 +71,19 @@ impl Transport for WebSocketTransport {
         // A peer that is gone needs no goodbye.
         let _ = self.socket.send(Message::Close(Some(frame))).await;
         let _ = self.socket.close().await;
+    }
+}
+
+/// The close code for what a peer must not send, or that it is gone.
+fn faulty(error: axum::Error) -> Result<CloseCode, Gone> {
+    use tungstenite::{Error, error::ProtocolError};
+    let inner = error.into_inner();
+    match inner.downcast_ref::<Error>() {
+        Some(Error::Capacity(_)) => Ok(told::MESSAGE_TOO_BIG),
+        Some(Error::Utf8(_)) => Ok(told::INVALID_PAYLOAD),
+        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Err(Gone(inner.to_string())),
+        Some(Error::Protocol(_)) => Ok(told::PROTOCOL_ERROR),
+        _ => Err(Gone(inner.to_string())),
     }
 }
 

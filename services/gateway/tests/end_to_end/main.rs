@@ -1,0 +1,11 @@
+//! The gateway as real processes, between real brokers and real clients.
+//!
+//! `WEFT_TEST_FULL=1` runs the long forms.
+
+mod http;
+mod leaving;
+mod raw;
+mod rooms;
+mod seam;
+mod snapshots;
+mod support;
