@@ -11,6 +11,9 @@ use weft_event::fingerprint;
 
 pub(crate) struct MemoryBus {
     state: Arc<Mutex<State>>,
+    /// Apart from the state, which is held while the inlet is called: whoever stops following may hold what the
+    /// inlet needs.
+    followed: Mutex<HashSet<Room>>,
     retention: Retention,
     dedup_window: Duration,
     health: watch::Sender<Health>,
@@ -19,7 +22,6 @@ pub(crate) struct MemoryBus {
 #[derive(Default)]
 struct State {
     rooms: FxHashMap<Room, History>,
-    followed: HashSet<Room>,
     inlet: Option<Arc<dyn Inlet>>,
     heads: FxHashMap<Room, (Head, u64)>,
     revision: u64,
@@ -104,6 +106,7 @@ impl MemoryBus {
     pub(crate) fn new(config: &BusConfig) -> Self {
         Self {
             state: Arc::default(),
+            followed: Mutex::default(),
             retention: config.retention,
             dedup_window: config.dedup_window,
             health: watch::channel(Health::Up).0,
@@ -119,12 +122,12 @@ impl MemoryBus {
     }
 
     pub(crate) async fn follow(&self, rooms: &[Room]) -> Result<(), BusError> {
-        self.state.lock().followed.extend(rooms.iter().cloned());
+        self.followed.lock().extend(rooms.iter().cloned());
         Ok(())
     }
 
     pub(crate) fn unfollow(&self, room: &Room) {
-        self.state.lock().followed.remove(room);
+        self.followed.lock().remove(room);
     }
 
     pub(crate) async fn read(&self, room: &Room, from: ReadFrom, limit: PageLimit) -> Result<Page, BusError> {
@@ -167,7 +170,7 @@ impl MemoryBus {
     pub(crate) async fn publish(&self, publication: Publication) -> Result<Ack, PublishError> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        sweep(&mut state, now, &self.retention, self.dedup_window);
+        sweep(&mut state, &self.followed.lock(), now, &self.retention, self.dedup_window);
         let history = state.rooms.entry(publication.room.clone()).or_insert_with(History::new);
         history.expire(now, &self.retention, self.dedup_window);
         if let Some(at) = publication.id.as_ref().and_then(|id| history.ids.get(id)) {
@@ -193,7 +196,8 @@ impl MemoryBus {
         history.events.push_back((delivery.clone(), now));
         history.expire(now, &self.retention, self.dedup_window);
         // Handed over under the lock: that is what keeps a room's live events in the order they were stored.
-        if state.followed.contains(&publication.room)
+        let is_followed = self.followed.lock().contains(&publication.room);
+        if is_followed
             && let Some(inlet) = &state.inlet
         {
             inlet.event(delivery);
@@ -310,7 +314,7 @@ impl MemoryBus {
 }
 
 /// Every minute, forgets rooms and heads that have outlived their retention.
-fn sweep(state: &mut State, now: Instant, retention: &Retention, dedup_window: Duration) {
+fn sweep(state: &mut State, followed: &HashSet<Room>, now: Instant, retention: &Retention, dedup_window: Duration) {
     if state.swept.is_some_and(|swept| now.duration_since(swept) < Duration::from_secs(60)) {
         return;
     }
@@ -318,7 +322,6 @@ fn sweep(state: &mut State, now: Instant, retention: &Retention, dedup_window: D
     for history in state.rooms.values_mut() {
         history.expire(now, retention, dedup_window);
     }
-    let followed = &state.followed;
     state.rooms.retain(|room, history| !history.events.is_empty() || !history.ids.is_empty() || followed.contains(room));
     let oldest_ms = now_ms().saturating_sub(retention.head_age.as_millis() as u64);
     state.heads.retain(|_, (head, _)| head.updated_ms >= oldest_ms);
