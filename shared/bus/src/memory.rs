@@ -197,9 +197,7 @@ impl MemoryBus {
         history.expire(now, &self.retention, self.dedup_window);
         // Handed over under the lock: that is what keeps a room's live events in the order they were stored.
         let is_followed = self.followed.lock().contains(&publication.room);
-        if is_followed
-            && let Some(inlet) = &state.inlet
-        {
+        if is_followed && let Some(inlet) = &state.inlet {
             inlet.event(delivery);
         }
         Ok(Ack { position: Some(at), duplicate: false })
