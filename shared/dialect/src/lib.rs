@@ -6,8 +6,11 @@
 //! that one body is encoded once and shared by every session. [`msgpack`] turns finished JSON into MessagePack
 //! and a client's MessagePack into JSON, so that both encodings of a dialect have one meaning.
 //!
-//! Reading order: [`told`] (everything a client can be told), [`native`], [`msgpack`].
+//! [`websocket`] is the framing beneath: a client's bytes to messages, and frames that are made once and shared.
+//!
+//! Reading order: [`told`] (everything a client can be told), [`native`], [`msgpack`], [`websocket`].
 
 pub mod msgpack;
 pub mod native;
 pub mod told;
+pub mod websocket;

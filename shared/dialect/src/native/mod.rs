@@ -17,6 +17,8 @@ pub use frame::{
 };
 pub use message::{ClientMessage, Refused, RoomRequest, Subscribe, TypeFilter};
 
+use crate::websocket::handshake::choose_subprotocol;
+
 /// How the objects of the native protocol are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -42,8 +44,9 @@ impl Encoding {
     /// `None` where no offer is ours: the client gets [`Encoding::Json`] and no subprotocol is named in the answer.
     #[must_use]
     pub fn from_subprotocols(offered: &str) -> Option<(Self, &'static str)> {
-        let ours = |offer: &str| [Self::Json, Self::MessagePack].into_iter().find(|encoding| encoding.subprotocol() == offer);
-        offered.split(',').find_map(|offer| ours(offer.trim())).map(|encoding| (encoding, encoding.subprotocol()))
+        let ours = [Self::Json, Self::MessagePack];
+        let chosen = choose_subprotocol([offered.as_bytes()], &ours.map(Self::subprotocol))?;
+        ours.into_iter().find(|encoding| encoding.subprotocol() == chosen).map(|encoding| (encoding, chosen))
     }
 }
 
