@@ -1,8 +1,10 @@
 //! How NATS is reached: one connection for requests and publications, one for followed rooms.
 
 use crate::{BusConfig, ConnectError, endpoint::Endpoint, tls};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
-use std::time::Duration;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, ServerError};
+use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// Events of the connections that may wait for the watch; a lost one costs a second, the time of its next round.
@@ -25,6 +27,39 @@ pub(super) struct Clients {
     pub(super) data: Client,
     pub(super) live: Client,
     pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+/// Subjects that the server refused to subscribe, kept until somebody asks; the crate tells a callback only.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<FxHashSet<String>>);
+
+/// Most refusals kept; more than that is one cause many times.
+const REFUSALS_MAX: usize = 1024;
+
+impl Refusals {
+    /// Takes note of `Permissions Violation for Subscription to "<subject>"`.
+    fn note(&self, event: &Event) {
+        if let Event::ServerError(ServerError::Other(text)) = event
+            && text.contains("ubscription to")
+            && let Some(subject) = text.split('"').nth(1)
+        {
+            let mut refused = self.0.lock();
+            if refused.len() < REFUSALS_MAX {
+                refused.insert(subject.to_owned());
+            }
+        }
+    }
+
+    /// Whether there are any at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Whether this subject was refused; forgets it.
+    pub(super) fn take(&self, subject: &str) -> bool {
+        self.0.lock().remove(subject)
+    }
 }
 
 pub(super) async fn clients(config: &BusConfig) -> Result<Clients, ConnectError> {
@@ -35,9 +70,10 @@ pub(super) async fn clients(config: &BusConfig) -> Result<Clients, ConnectError>
         return Err(ConnectError::new("the bus URL has a path, which NATS does not know"));
     }
     let (sender, reports) = mpsc::channel(EVENTS_MAX);
-    let data = one(config, &endpoint, false, sender.clone()).await?;
-    let live = one(config, &endpoint, true, sender).await?;
-    Ok(Clients { data, live, reports })
+    let refusals = Arc::<Refusals>::default();
+    let data = one(config, &endpoint, false, sender.clone(), refusals.clone()).await?;
+    let live = one(config, &endpoint, true, sender, refusals.clone()).await?;
+    Ok(Clients { data, live, reports, refusals })
 }
 
 async fn one(
@@ -45,6 +81,7 @@ async fn one(
     endpoint: &Endpoint,
     is_live: bool,
     reports: mpsc::Sender<Report>,
+    refusals: Arc<Refusals>,
 ) -> Result<Client, ConnectError> {
     let is_tls = endpoint.scheme.contains("tls");
     let scheme = if is_tls { "tls" } else { "nats" };
@@ -64,6 +101,7 @@ async fn one(
         .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64).min(Duration::from_secs(2)))
         .max_reconnects(None)
         .event_callback(move |event| {
+            refusals.note(&event);
             // Full: the watch is behind, and finds the state out by itself in its next round.
             let _ = reports.try_send(Report { is_live, event });
             std::future::ready(())

@@ -81,7 +81,7 @@ impl Live {
         }
         drop(order);
         self.link.live.barrier(self.link.void()).await.map_err(BusError::Unavailable)?;
-        self.link.refused_among(&enrolled.rooms)?;
+        self.link.refused_among(&enrolled.rooms).await?;
         enrolled.confirmed = true;
         Ok(())
     }

@@ -21,20 +21,16 @@ mod stream;
 mod watch;
 
 use crate::*;
-use connection::Clients;
+use connection::{Clients, Refusals};
 use inbox::Inbox;
 use live::Live;
 use names::Names;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use publish::Lanes;
-use rustc_hash::FxHashSet;
 use std::{sync::atomic::AtomicU64, time::Instant};
 use stream::Identity;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-/// Refused subscriptions that are remembered until `follow` has looked.
-const REFUSALS_MAX: usize = 1024;
 
 pub(crate) struct NatsBus {
     link: Arc<Link>,
@@ -65,8 +61,7 @@ struct Link {
     changed: Notify,
     /// The stream may be gone.
     suspect: Notify,
-    /// Subjects that the server refused to subscribe.
-    refused: Mutex<FxHashSet<String>>,
+    refusals: Arc<Refusals>,
 }
 
 use tokio::sync::watch as watch_channel;
@@ -98,24 +93,14 @@ impl Link {
         if self.mode.is_durable() { self.names.live(room) } else { self.names.stored(room) }
     }
 
-    /// Remembers what the server refused, `Permissions Violation for Subscription to "<subject>"`.
-    fn note_refusal(&self, text: &str) {
-        tracing::warn!(text, "NATS refuses");
-        let mut refused = self.refused.lock();
-        if text.contains("ubscription")
-            && let Some(subject) = text.split('"').nth(1)
-            && refused.len() < REFUSALS_MAX
-        {
-            refused.insert(subject.to_owned());
-        }
-    }
-
-    fn refused_among(&self, rooms: &[Room]) -> Result<(), BusError> {
-        let mut refused = self.refused.lock();
-        if refused.is_empty() {
+    /// Fails if the server refused one of these rooms. The crate tells of a refusal on a task of its own, so that it
+    /// may be told a moment after the confirmation of what followed: one more round trip is time enough.
+    async fn refused_among(&self, rooms: &[Room]) -> Result<(), BusError> {
+        self.live.barrier(self.void()).await.map_err(BusError::Unavailable)?;
+        if self.refusals.is_empty() {
             return Ok(());
         }
-        match rooms.iter().map(|room| self.live_subject(room)).find(|subject| refused.remove(subject)) {
+        match rooms.iter().map(|room| self.live_subject(room)).find(|subject| self.refusals.take(subject)) {
             Some(subject) => Err(BusError::Refused(format!("no right to subscribe to {subject}"))),
             None => Ok(()),
         }
@@ -125,7 +110,7 @@ impl Link {
 impl NatsBus {
     pub(crate) async fn connect(config: &BusConfig) -> Result<Self, ConnectError> {
         meters::describe();
-        let Clients { data, live, reports } = connection::clients(config).await?;
+        let Clients { data, live, reports, refusals } = connection::clients(config).await?;
         let failed = |error: async_nats::SubscribeError| ConnectError::new(format!("{}: {error}", config.url_shown()));
         let names = Names::new(&config.prefix);
         let link = Arc::new(Link {
@@ -145,7 +130,7 @@ impl NatsBus {
             highest: AtomicU64::new(0),
             changed: Notify::new(),
             suspect: Notify::new(),
-            refused: Mutex::default(),
+            refusals,
         });
         let live = Arc::new(Live::new(link.clone()));
         let bus = Self { link: link.clone(), live: live.clone() };

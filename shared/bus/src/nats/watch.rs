@@ -2,7 +2,7 @@
 
 use super::{Link, connection::Report, live::Live, stream};
 use crate::{BusError, Health, Signal, meters};
-use async_nats::{Event, ServerError};
+use async_nats::Event;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -112,7 +112,6 @@ impl Watch {
             Event::LameDuckMode => leave_lame_duck(self.link(), report.is_live),
             Event::SlowConsumer(_) if report.is_live => self.lagged(),
             Event::SlowConsumer(_) => tracing::warn!("replies came faster than they were taken"),
-            Event::ServerError(ServerError::Other(text)) => self.link().note_refusal(&text),
             Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
             Event::ClientError(error) => tracing::warn!(%error, "the NATS connection reports an error"),
             Event::Draining => {}

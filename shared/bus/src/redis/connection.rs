@@ -106,8 +106,8 @@ fn is_refusal(error: &Error) -> bool {
     let text = error.details();
     *error.kind() == ErrorKind::Auth
         || ["NOPERM", "NOAUTH", "WRONGPASS", "ERR unknown command", "WRONGTYPE"].iter().any(|word| text.starts_with(word))
+        || text.contains("The user executing the script can't")
         || text.contains("ACL failure in script")
-        || text.contains("No permissions")
 }
 
 pub(super) fn bus_error(error: &Error) -> BusError {

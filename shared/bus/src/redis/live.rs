@@ -17,10 +17,14 @@ use fred::{
     types::{Message, config::Options},
     util::redis_keyslot,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{self, Either},
+    stream,
+};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Instant};
 use tokio::sync::{Notify, broadcast};
 use weft_event::Room;
 
@@ -121,7 +125,6 @@ impl Live {
         let enrolled = Enrolled::new(self, rooms);
         let channels: Vec<_> = rooms.iter().map(|room| (room.broker_name().to_owned(), true)).collect();
         self.subscribe(&channels).await?;
-        self.barrier().await?;
         enrolled.confirm();
         Ok(())
     }
@@ -141,11 +144,7 @@ impl Live {
     pub(super) async fn follow_commands(&self, channel: &str) -> Result<(), BusError> {
         self.require_up()?;
         self.channels.lock().insert(channel.to_owned(), Purpose::Commands);
-        let confirmed = async {
-            self.subscribe(&[(channel.to_owned(), false)]).await?;
-            self.barrier().await
-        };
-        let result = confirmed.await;
+        let result = self.subscribe(&[(channel.to_owned(), false)]).await;
         if result.is_err() {
             self.unfollow_commands(channel);
         }
@@ -171,17 +170,12 @@ impl Live {
 
     /// Subscribes to everything again, on a new connection.
     pub(super) async fn subscribe_all(&self) -> Result<(), BusError> {
-        self.subscribe(&self.wanted()).await?;
-        self.barrier().await
+        self.subscribe(&self.wanted()).await
     }
 
-    /// Sends subscriptions; nothing is known of them until the [`Live::barrier`].
+    /// Subscribes, and waits for the confirmation of it.
     async fn subscribe(&self, channels: &[(String, bool)]) -> Result<(), BusError> {
-        let _order = self.wire.lock().await;
-        for batch in channels.chunks(BATCH) {
-            let names: Vec<String> = batch.iter().map(|(name, _)| name.clone()).collect();
-            self.subscriber.subscribe(names).await.map_err(|error| bus_error(&error))?;
-        }
+        let order = self.wire.lock().await;
         if self.link.is_cluster() {
             // Our script publishes to the shard; a raw PUBLISH goes to everyone. Both must be heard.
             stream::iter(by_slot(channels))
@@ -191,7 +185,33 @@ impl Live {
                 .await
                 .map_err(|error| bus_error(&error))?;
         }
-        Ok(())
+        let mut batches = channels.chunks(BATCH).map(|batch| self.subscribe_batch(batch));
+        let last = batches.next_back();
+        for batch in batches {
+            batch.await?;
+        }
+        let barrier = pin!(self.barrier());
+        let Some(last) = last else {
+            return barrier.await;
+        };
+        // A refused SUBSCRIBE is answered by an error that the crate gives to whatever waits for a reply, or to nobody:
+        // the barrier must be under way by then, so it is sent at once, right behind.
+        match future::select(pin!(last), barrier).await {
+            Either::Left((sent, barrier)) => {
+                drop(order);
+                sent?;
+                barrier.await
+            }
+            Either::Right((confirmed, last)) => {
+                last.await?;
+                confirmed
+            }
+        }
+    }
+
+    async fn subscribe_batch(&self, batch: &[(String, bool)]) -> Result<(), BusError> {
+        let names: Vec<String> = batch.iter().map(|(name, _)| name.clone()).collect();
+        self.subscriber.subscribe(names).await.map_err(|error| bus_error(&error))
     }
 
     async fn unsubscribe(&self, channels: &[(String, bool)]) -> Result<(), fred::error::Error> {

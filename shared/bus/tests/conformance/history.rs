@@ -37,6 +37,25 @@ pub async fn pages_are_bounded_and_complete(mut world: World) {
     assert_eq!((all.anchor, positions(&all.events)), (Anchor::Held, acked));
 }
 
+/// An event of the largest legal size is read whatever the page's bytes.
+pub async fn large_events_are_read(mut world: World) {
+    let bus = world.bus().await;
+    let room = room("execution:large");
+    let mut acked = Vec::new();
+    for n in 0..3 {
+        let payload = format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(960 * 1024 - 20));
+        acked.push(publish(&bus, &room, payload).await.position.expect("a position"));
+    }
+    let mut from = ReadFrom::Start;
+    for (index, at) in acked.iter().enumerate() {
+        let page = bus.read(&room, from, PageLimit { events: 10, bytes: 1 }).await.expect("reads");
+        assert_eq!((page.anchor, positions(&page.events), page.more), (Anchor::Held, vec![*at], index < 2));
+        from = ReadFrom::After(*at);
+    }
+    assert_eq!(positions(&read_all(&bus, &room).await), acked);
+    assert_eq!(bus.tails(std::slice::from_ref(&room)).await.expect("tails")[0].at, acked[2]);
+}
+
 pub async fn an_anchor_is_verified(mut world: World) {
     let bus = world.bus().await;
     let (room, other) = (room("execution:e"), room("execution:other"));

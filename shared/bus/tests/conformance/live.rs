@@ -1,7 +1,14 @@
 //! Publishing and following.
 
 use crate::common::*;
-use weft_bus::{BusError, First, ReadFrom, Stamp};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use weft_bus::{BusError, Delivery, First, Inlet, PublishError, ReadFrom, Signal, Stamp};
 use weft_event::{Epoch, Room, fingerprint};
 
 pub async fn events_arrive_in_order(mut world: World) {
@@ -174,6 +181,55 @@ pub async fn a_raw_publish_arrives(mut world: World) {
     if world.is_durable() {
         assert_eq!(read_all(&follower, &room).await.len(), usize::from(is_stored));
     }
+}
+
+/// What the broker cannot take is refused, and the connection lives on.
+pub async fn an_event_may_be_too_large(mut world: World) {
+    let bus = world.bus().await;
+    let room = room("execution:e");
+    let huge = bus.publish(publication(&room, "x".repeat(1 << 21))).await;
+    assert!(matches!(huge, Err(PublishError::TooLarge(_))), "{huge:?}");
+    let batch = vec![publication(&room, "{}"), publication(&room, "x".repeat(1 << 21)), publication(&room, "{}")];
+    let results = bus.publish_batch(batch).await;
+    assert!(results[0].is_ok() && matches!(results[1], Err(PublishError::TooLarge(_))), "{results:?}");
+    assert_eq!(results[2], Err(PublishError::AfterFailure), "what follows a failure would be out of order");
+}
+
+/// An inlet that does not return holds up the reader; what is dropped meanwhile is told.
+pub async fn a_slow_inlet_is_told_of_its_losses(mut world: World) {
+    struct Slow(Recorder, AtomicBool);
+    impl Inlet for Slow {
+        fn event(&self, delivery: Delivery) {
+            while !self.1.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            self.0.event(delivery);
+        }
+        fn signal(&self, signal: Signal) {
+            self.0.signal(signal);
+        }
+    }
+    let (publisher, follower) = (world.bus().await, world.bus().await);
+    let slow = Arc::new(Slow(Recorder::default(), AtomicBool::new(false)));
+    follower.attach(slow.clone());
+    let room = room("execution:e");
+    follower.follow(std::slice::from_ref(&room)).await.expect("follows");
+    let batch = (0..2000).map(|n| publication(&room, format!("{{\"n\":{n}}}"))).collect();
+    for ack in publisher.publish_batch(batch).await {
+        ack.expect("stored");
+    }
+    slow.0.until("told to reconcile", |seen| seen.signals().contains(&Signal::Restored)).await;
+    slow.1.store(true, Ordering::Relaxed);
+    if world.is_durable() {
+        assert_eq!(read_all(&follower, &room).await.len(), 2000);
+    }
+    // In fire and forget the next ones may be dropped as well, until the reader has caught up.
+    eventually("live again", async || {
+        publish(&publisher, &room, "{\"last\":1}").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if slow.0.payloads(&room).contains(&"{\"last\":1}".to_owned()) { Ok(()) } else { Err("not heard") }
+    })
+    .await;
 }
 
 pub async fn nothing_is_stored(mut world: World) {

@@ -67,6 +67,7 @@ macro_rules! stored {
                 live::two_thousand_rooms,
                 live::names_of_all_shapes,
                 history::pages_are_bounded_and_complete,
+                history::large_events_are_read,
                 history::an_anchor_is_verified,
                 history::tails_stand_at_the_last_event,
                 history::an_empty_tail_is_a_place_to_resume_from,
@@ -145,6 +146,13 @@ sent! {
 }
 
 suite! {
-    limits_jetstream = Setup::JetStream(Current) => [outage::a_full_broker_says_so];
-    limits_redis = Setup::RedisStreams => [outage::a_full_broker_says_so];
+    jetstream_debian_only = Setup::JetStream(Debian) => [live::an_event_may_be_too_large, live::a_slow_inlet_is_told_of_its_losses];
+    jetstream_only = Setup::JetStream(Current) => [
+        live::an_event_may_be_too_large,
+        live::a_slow_inlet_is_told_of_its_losses,
+        outage::a_full_broker_says_so,
+    ];
+    nats_core_only = Setup::NatsCore(Current) => [live::an_event_may_be_too_large, live::a_slow_inlet_is_told_of_its_losses];
+    redis_streams_only = Setup::RedisStreams => [outage::a_full_broker_says_so, outage::redis_drops_connections_and_scripts];
+    redis_pubsub_only = Setup::RedisPubSub => [heads::announcements_come_and_go];
 }

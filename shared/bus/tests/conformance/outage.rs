@@ -74,6 +74,31 @@ pub async fn a_stopped_broker_is_noticed(mut world: World) {
     follower.probe().await.expect("answers again");
 }
 
+/// The server drops the subscriptions, forgets the scripts, drops the other connection: everything goes on.
+pub async fn redis_drops_connections_and_scripts(mut world: World) {
+    let bus = world.bus().await;
+    let seen = Recorder::on(&bus);
+    let room = room("execution:e");
+    bus.follow(std::slice::from_ref(&room)).await.expect("follows");
+    let Server::Redis(server) = &world.server else { panic!("not Redis") };
+    let mut raw = server.raw().await.expect("connects");
+    for (round, words) in
+        [&["CLIENT", "KILL", "TYPE", "pubsub"][..], &["SCRIPT", "FLUSH"], &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]]
+            .into_iter()
+            .enumerate()
+    {
+        raw.say(words).await.expect("said");
+        if words.contains(&"pubsub") {
+            until_restored(&seen).await;
+        }
+        let payload = format!("{{\"round\":{round}}}");
+        let publish = async || bus.publish(with_id(&room, &format!("id-{round}"), payload.clone())).await;
+        eventually("published", publish).await;
+        seen.until("heard", |seen| seen.payloads(&room).contains(&payload)).await;
+    }
+    assert_eq!(read_all(&bus, &room).await.len(), 3);
+}
+
 /// Publishes through three kills; whatever was acknowledged is there afterwards, in order, once.
 pub async fn nothing_is_acknowledged_falsely(mut world: World) {
     let publisher = world.bus().await;

@@ -1,10 +1,11 @@
--- Stores events in one room, in order, and publishes each. All or none of it happens.
+-- Stores events in one room, in order, and publishes each: all of them or none.
 -- KEYS 1 stream, 2 meta, then one an event: its id key, or meta where it has no id
 -- ARGV 1 namespace, 2 channel, 3 PUBLISH or SPUBLISH, 4 most events, 5 most bytes (0: no bound), 6 oldest in ms,
 --      7 ms an id is remembered, 8 epoch of a new room, 9 ms the meta lives; then 4 an event: payload, check, first, traceparent
 -- Answers one line an event: "<seq> <epoch> <check> <1 if it was there already>"
 local stream, meta = KEYS[1], KEYS[2]
 local most_events, most_bytes, oldest_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local function decimal(number) return string.format('%.0f', number) end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local room = redis.call('HMGET', meta, 'e', 'i', 's', 'b', 'o')
@@ -17,6 +18,10 @@ if not epoch then
 end
 local held = redis.call('XLEN', stream)
 if held == 0 then bytes, oldest = 0, now end
+-- What may be refused comes first, so that a refusal leaves nothing half done: this write where memory is full or the
+-- server a replica, then the publishing where the right to the channel is missing.
+redis.call('HSET', meta, 'e', epoch, 'i', incarnation, 's', decimal(seq))
+redis.call('PEXPIRE', meta, ARGV[9])
 
 local lines, check = {}, false
 for n = 1, #KEYS - 2 do
@@ -28,19 +33,17 @@ for n = 1, #KEYS - 2 do
   if known_in == incarnation then
     lines[n] = known_seq .. ' ' .. epoch .. ' ' .. known_check .. ' 1'
   else
-    seq = seq + 1
-    local number = string.format('%.0f', seq)
-    local stamp = string.format('%.0f', now)
+    local number, stamp = decimal(seq + 1), decimal(now)
+    redis.call(ARGV[3], ARGV[2], '\1w1 ' .. ARGV[1] .. ' ' .. epoch .. ' ' .. number .. ' ' .. this_check .. ' ' .. stamp
+      .. ' ' .. (trace ~= '' and trace or '-') .. ' ' .. (first ~= '' and first or '-') .. '\n' .. payload)
     local fields = {'d', payload, 't', stamp, 'c', this_check}
     if first ~= '' then fields[#fields + 1] = 'f'; fields[#fields + 1] = first end
     if trace ~= '' then fields[#fields + 1] = 'p'; fields[#fields + 1] = trace end
     redis.call('XADD', stream, number .. '-0', unpack(fields))
-    held, bytes, check = held + 1, bytes + #payload, this_check
     if id ~= meta then
       redis.call('SET', id, incarnation .. ' ' .. number .. ' ' .. this_check, 'PX', ARGV[7])
     end
-    redis.call(ARGV[3], ARGV[2], '\1w1 ' .. ARGV[1] .. ' ' .. epoch .. ' ' .. number .. ' ' .. this_check .. ' ' .. stamp
-      .. ' ' .. (trace ~= '' and trace or '-') .. ' ' .. (first ~= '' and first or '-') .. '\n' .. payload)
+    seq, held, bytes, check = seq + 1, held + 1, bytes + #payload, this_check
     lines[n] = number .. ' ' .. epoch .. ' ' .. this_check .. ' 0'
   end
 end
@@ -56,9 +59,7 @@ if check then
     bytes, oldest = bytes - #two[1][2][2], tonumber(two[2][2][4])
     held, steps = held - 1, steps - 1
   end
-  redis.call('HSET', meta, 'e', epoch, 'i', incarnation, 's', string.format('%.0f', seq), 'c', check,
-    'b', string.format('%.0f', bytes), 'o', string.format('%.0f', oldest))
+  redis.call('HSET', meta, 's', decimal(seq), 'c', check, 'b', decimal(bytes), 'o', decimal(oldest))
   redis.call('PEXPIRE', stream, ARGV[6])
-  redis.call('PEXPIRE', meta, ARGV[9])
 end
 return lines

@@ -47,4 +47,4 @@ if anchor_check ~= '' or #found == 0 then
   if first and held(first) then oldest = seq(first) end
 end
 if oldest == '0' and found[1] then oldest = seq(found[1]) end
-return {room[1], room[2], room[3], oldest, anchor_check, more, found}
+return {room[1], room[2], room[3] or '00000000', oldest, anchor_check, more, found}

@@ -9,4 +9,4 @@ if not room[1] then
   return {ARGV[1], '0', '00000000', 0}
 end
 if redis.call('PTTL', KEYS[2]) * 2 < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
-return {room[1], room[2], room[3], redis.call('XLEN', KEYS[1])}
+return {room[1], room[2], room[3] or '00000000', redis.call('XLEN', KEYS[1])}

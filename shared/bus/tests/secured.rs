@@ -1,0 +1,233 @@
+//! Passwords, tokens, certificates, and what happens where rights are missing.
+
+mod common;
+
+use common::*;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+use weft_bus::{Bus, BusConfig, BusError, ConnectError};
+use weft_testkit::servers::{NatsOptions, NatsServer, NatsVersion, RedisOptions, RedisServer};
+
+async fn connect(url: &str) -> Result<Bus, ConnectError> {
+    Bus::connect(BusConfig::parse(url).expect("a bus URL")).await
+}
+
+/// Publishes to itself and hears it.
+async fn assert_works(bus: &Bus) {
+    let seen = Recorder::on(bus);
+    let room = room(&format!("execution:{}", rand_word()));
+    bus.follow(std::slice::from_ref(&room)).await.expect("follows");
+    publish(bus, &room, "{\"n\":1}").await;
+    seen.until_events(1).await;
+    assert_eq!(read_all(bus, &room).await.len(), 1);
+}
+
+/// A directory that goes away with its certificates: one authority, a server's and a client's.
+struct Certificates {
+    directory: PathBuf,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let directory = std::env::temp_dir().join(format!("weft-bus-{}-{}", std::process::id(), rand_word()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let mut params = CertificateParams::new(Vec::new()).expect("params");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A certificate whose issuer has its own name would pass for self-signed.
+        params.distinguished_name.push(DnType::CommonName, "weft test authority");
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
+        let write = |name: &str, text: String| std::fs::write(directory.join(name), text).expect("written");
+        write("ca.pem", authority.pem());
+        for name in ["server", "client"] {
+            let key = KeyPair::generate().expect("a key");
+            let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let certificate = CertificateParams::new(names).and_then(|params| params.signed_by(&key, &authority));
+            write(&format!("{name}.pem"), certificate.expect("signed").pem());
+            write(&format!("{name}.key"), key.serialize_pem());
+        }
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn config(&self, url: &str) -> BusConfig {
+        let mut config = BusConfig::parse(url).expect("a bus URL");
+        config.tls_ca_file = Some(self.path("ca.pem"));
+        config.tls_client = Some((self.path("client.pem"), self.path("client.key")));
+        config
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn rand_word() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+async fn assert_tls(url: &str, certificates: &Certificates) {
+    let bus = Bus::connect(certificates.config(url)).await.expect("connects");
+    assert_works(&bus).await;
+    let mut unknown = certificates.config(url);
+    unknown.tls_ca_file = None;
+    Bus::connect(unknown).await.map(|_| ()).expect_err("an authority that the system does not know");
+    let mut anonymous = certificates.config(url);
+    anonymous.tls_client = None;
+    Bus::connect(anonymous).await.map(|_| ()).expect_err("no client certificate");
+    let mut missing = certificates.config(url);
+    missing.tls_ca_file = Some(Path::new("/nonexistent/ca.pem").into());
+    let error = Bus::connect(missing).await.map(|_| ()).expect_err("no such file");
+    assert!(error.to_string().contains("/nonexistent/ca.pem"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_with_certificates() {
+    let certificates = Certificates::new();
+    let mut options = NatsOptions::new(NatsVersion::Current);
+    options.config = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}\n",
+        certificates.text("server.pem"),
+        certificates.text("server.key"),
+        certificates.text("ca.pem")
+    );
+    let server = NatsServer::start_with(options).await.expect("starts");
+    assert_tls(&server.url().replace("nats://", "nats+tls://"), &certificates).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_with_certificates() {
+    let certificates = Certificates::new();
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let arguments = [
+        ("--tls-port", port.to_string()),
+        ("--tls-cert-file", certificates.text("server.pem")),
+        ("--tls-key-file", certificates.text("server.key")),
+        ("--tls-ca-cert-file", certificates.text("ca.pem")),
+    ];
+    let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    let _server = RedisServer::start_with(RedisOptions { arguments, ..RedisOptions::default() }).await.expect("starts");
+    assert_tls(&format!("rediss://127.0.0.1:{port}"), &certificates).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_with_a_password_and_with_a_token() {
+    let mut options = NatsOptions::new(NatsVersion::Current);
+    options.config = "authorization { user: weft, password: \"p@ss/w:rd\" }\n".into();
+    let server = NatsServer::start_with(options).await.expect("starts");
+    let url = |credentials: &str| format!("nats://{credentials}127.0.0.1:{}", server.port());
+    assert_works(&connect(&url("weft:p%40ss%2Fw%3Ard@")).await.expect("connects")).await;
+    for wrong in ["", "weft:wrong@", "weft@"] {
+        let error = connect(&url(wrong)).await.map(|_| ()).expect_err("refused");
+        assert!(!error.to_string().contains("wrong"), "the password is told: {error}");
+    }
+    let mut options = NatsOptions::new(NatsVersion::Debian);
+    options.config = "authorization { token: \"t0ken\" }\n".into();
+    let server = NatsServer::start_with(options).await.expect("starts");
+    assert_works(&connect(&format!("nats://t0ken@127.0.0.1:{}", server.port())).await.expect("connects")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_with_a_password() {
+    let options = RedisOptions { password: Some("secret".into()), ..RedisOptions::default() };
+    let server = RedisServer::start_with(options).await.expect("starts");
+    assert_works(&connect(&server.url()).await.expect("connects")).await;
+    assert_works(&connect(&format!("redis://:secret@127.0.0.1:{}/0", server.port())).await.expect("connects")).await;
+    connect(&format!("redis://127.0.0.1:{}", server.port())).await.map(|_| ()).expect_err("no password");
+    connect(&format!("redis://:wrong@127.0.0.1:{}", server.port())).await.map(|_| ()).expect_err("a wrong one");
+}
+
+/// A gateway's rights, as documented: nothing that makes or removes streams, and nothing that publishes events.
+const GATEWAY: &str = r#"
+    authorization { users: [
+        { user: admin, password: a },
+        { user: gateway, password: g, permissions: {
+            publish: ["weft.live.>", "weft.cmd.*", "weft.head.*", "weft.own.>", "weft.present.>", "weft.epoch.*",
+                      "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
+                      "$JS.API.STREAM.PURGE.WEFT_PRESENCE"],
+            subscribe: ["weft.live.*", "_INBOX.>"] } } ] }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_without_the_right_to_make_streams() {
+    let mut options = NatsOptions::new(NatsVersion::Current);
+    options.config = GATEWAY.into();
+    let server = NatsServer::start_with(options).await.expect("starts");
+    let url = |user: &str| format!("nats://{user}@127.0.0.1:{}", server.port());
+    let error = connect(&url("gateway:g")).await.map(|_| ()).expect_err("there are no streams");
+    assert!(error.to_string().contains("WEFT_EVENTS") && error.to_string().contains("create"), "{error}");
+    let admin = connect(&url("admin:a")).await.expect("makes the streams");
+    let gateway = connect(&url("gateway:g")).await.expect("finds the streams");
+    let seen = Recorder::on(&gateway);
+    let room = room("execution:e");
+    gateway.follow(std::slice::from_ref(&room)).await.expect("follows");
+    publish(&admin, &room, "{\"n\":1}").await;
+    seen.until_events(1).await;
+    assert_eq!(read_all(&gateway, &room).await.len(), 1);
+    assert_eq!(gateway.tails(std::slice::from_ref(&room)).await.expect("tails").len(), 1);
+    // Publishing is an executor's right.
+    gateway.publish(publication(&room, "{}")).await.map(|_| ()).expect_err("not a gateway's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_without_the_right_to_follow() {
+    let mut options = NatsOptions::new(NatsVersion::Current);
+    options.config = r#"
+        authorization { users: [
+            { user: narrow, password: n, permissions: {
+                publish: [">"], subscribe: { allow: [">"], deny: ["weft.live.execution:secret"] } } } ] }
+    "#
+    .into();
+    let server = NatsServer::start_with(options).await.expect("starts");
+    let bus = connect(&format!("nats://narrow:n@127.0.0.1:{}", server.port())).await.expect("connects");
+    let refused = bus.follow(&[room("execution:secret")]).await;
+    assert!(matches!(refused, Err(BusError::Refused(_))), "{refused:?}");
+    assert_works(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_without_rights() {
+    let server = RedisServer::start().await.expect("starts");
+    let mut raw = server.raw().await.expect("connects");
+    let url = |user: &str| format!("redis://{user}:p@127.0.0.1:{}", server.port());
+    raw.say(&["ACL", "SETUSER", "deaf", "on", ">p", "~*", "resetchannels", "+@all"]).await.expect("set");
+    let error = connect(&url("deaf")).await.map(|_| ()).expect_err("no channels");
+    assert!(error.to_string().contains("weft:canary:*"), "{error}");
+    raw.say(&["ACL", "SETUSER", "narrow", "on", ">p", "~weft:*", "resetchannels", "&weft:*", "&user:*", "+@all"])
+        .await
+        .expect("set");
+    let narrow = connect(&url("narrow")).await.expect("connects");
+    let refused = narrow.follow(&[room("execution:secret")]).await;
+    assert!(matches!(refused, Err(BusError::Refused(_))), "{refused:?}");
+    narrow.follow(&[room("user:u")]).await.expect("follows what it may");
+    let refused = narrow.publish(publication(&room("execution:secret"), "{}")).await;
+    assert!(matches!(refused, Err(weft_bus::PublishError::Refused(_))), "{refused:?}");
+    // As documented: keys of the prefix, channels of the prefix and of the rooms.
+    raw.say(&[
+        "ACL",
+        "SETUSER",
+        "weft",
+        "on",
+        ">p",
+        "~weft:*",
+        "resetchannels",
+        "&weft:*",
+        "&execution:*",
+        "+@all",
+        "-@dangerous",
+    ])
+    .await
+    .expect("set");
+    assert_works(&connect(&url("weft")).await.expect("connects")).await;
+}
