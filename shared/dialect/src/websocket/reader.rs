@@ -187,11 +187,11 @@ impl Reader {
     /// The next header, or `None` where it is not whole yet.
     fn header(&mut self, bytes: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
         let held = self.pending.as_ref().map_or(0, |pending| usize::from(pending.header_len));
-        if held == 0 {
-            if let Some((header, len)) = header::decode(bytes)? {
-                take(bytes, len as u64);
-                return Ok(Some(header));
-            }
+        if held == 0
+            && let Some((header, len)) = header::decode(bytes)?
+        {
+            take(bytes, len as u64);
+            return Ok(Some(header));
         }
         let pending = self.pending();
         let more = bytes.len().min(CLIENT_HEADER_BYTES_MAX - held);
