@@ -154,9 +154,10 @@ cat <<TEXT
        curl -X POST http://127.0.0.1:3001/api/events -H 'Content-Type: application/json' \\
             -d '{"type":"log","executionId":"hello","data":{"level":"info","message":"Hello, Weft"}}'
 
-  3. See what can be run, and read a room back:
-       curl http://127.0.0.1:3001/api/workflows
-       curl 'http://127.0.0.1:3001/api/executions/hello/events?limit=10'
+  3. Have the executor run a workflow, follow it, and read its state (more of them: /api/workflows):
+       curl -X POST http://127.0.0.1:3001/api/workflows/story/execute -d '{"executionId":"story-1"}'
+       python3 deploy/dev/follow.py story-1
+       curl http://127.0.0.1:3001/api/executions/story-1
 TEXT
 if [ "$bus" != memory ]; then
     printf '\n  The second gateway is on port 3003: python3 deploy/dev/follow.py hello 3001 3003\n'
