@@ -176,7 +176,10 @@ async fn nats_without_the_right_to_make_streams() {
     seen.until_events(1).await;
     assert_eq!(read_all(&gateway, &room).await.len(), 1);
     assert_eq!(gateway.tails(std::slice::from_ref(&room)).await.expect("tails").len(), 1);
-    // Publishing is an executor's right.
+    // Publishing and taking commands are an executor's rights.
+    let (inbox, _commands) = tokio::sync::mpsc::channel(1);
+    let refused = gateway.serve(&weft_bus::Address::Execution(room.clone()), inbox).await.map(|_| ());
+    assert!(matches!(refused, Err(BusError::Refused(_))), "{refused:?}");
     gateway.publish(publication(&room, "{}")).await.map(|_| ()).expect_err("not a gateway's");
 }
 

@@ -1,7 +1,11 @@
 //! Commands: NATS requests. The server says at once when nobody serves an address; a queue group gives a command to
 //! one process only.
 
-use super::{Link, api::Failure, inbox::NoReply};
+use super::{
+    Link,
+    api::Failure,
+    inbox::{NoReply, REQUEST_TIMEOUT},
+};
 use crate::{Address, BusError, Command, Incoming, Reply, RequestError, Serving, outcome::Outcome};
 use async_nats::Message;
 use futures_util::StreamExt;
@@ -17,18 +21,37 @@ pub(super) async fn serve(link: &Arc<Link>, address: &Address, inbox: mpsc::Send
     let mut commands = link
         .data
         .client
-        .queue_subscribe(subject, GROUP.to_owned())
+        .queue_subscribe(subject.clone(), GROUP.to_owned())
         .await
         .map_err(|error| BusError::Refused(error.to_string()))?;
+    // Twice, as for a followed room: a refusal is told a moment late.
     link.data.barrier(link.void()).await.map_err(BusError::Unavailable)?;
+    link.data.barrier(link.void()).await.map_err(BusError::Unavailable)?;
+    link.check_refusals(std::iter::once(subject))?;
     let (server, address) = (link.clone(), address.clone());
-    let reader = tokio::spawn(async move {
-        while let Some(command) = commands.next().await {
-            arrived(&server, &address, &inbox, command);
+    let (over, mut ended) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                command = commands.next() => match command {
+                    Some(command) => arrived(&server, &address, &inbox, command),
+                    None => return,
+                },
+                _ = &mut ended => break,
+            }
+        }
+        // What the server has sent already is still answered: nobody else was given it.
+        if commands.drain().await.is_ok() {
+            let rest = async {
+                while let Some(command) = commands.next().await {
+                    arrived(&server, &address, &inbox, command);
+                }
+            };
+            // Past this the server is away, and nothing more comes.
+            let _ = tokio::time::timeout(REQUEST_TIMEOUT, rest).await;
         }
     });
-    let reader = reader.abort_handle();
-    Ok(Serving { undo: Some(Box::new(move || reader.abort())) })
+    Ok(Serving { undo: Some(Box::new(move || drop(over))) })
 }
 
 fn arrived(link: &Arc<Link>, address: &Address, inbox: &mpsc::Sender<Incoming>, message: Message) {

@@ -4,6 +4,13 @@
 //! stream on `<prefix>.live.<room>` with its sequence and the room's previous one; that is what `follow` subscribes
 //! to, so a plain `nats pub` is stored and delivered like any other. In core mode there is only `<prefix>.<room>`.
 //!
+//! Streams are `<PREFIX>_EVENTS`, `_HEADS`, `_EPOCH` and `_PRESENCE`, made where they are missing. With the prefix
+//! `weft`, rights that suffice beside `subscribe _INBOX.>`: a gateway subscribes `weft.live.*` and publishes
+//! `weft.live.>`, `weft.cmd.*`, `weft.head.*`, `weft.own.>`, `weft.present.>`, `weft.epoch.*`,
+//! `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.DIRECT.GET.>` and
+//! `$JS.API.STREAM.PURGE.WEFT_PRESENCE`; an executor also publishes `weft.*` and subscribes `weft.cmd.*`; whoever
+//! makes the streams may also use `$JS.API.STREAM.CREATE.*` and `$JS.API.STREAM.UPDATE.*`.
+//!
 //! Core mode keeps no announcements ([`BusError::NotDurable`]); commands work in both.
 
 mod api;
@@ -97,10 +104,14 @@ impl Link {
     /// may be told a moment after the confirmation of what followed: one more round trip is time enough.
     async fn refused_among(&self, rooms: &[Room]) -> Result<(), BusError> {
         self.live.barrier(self.void()).await.map_err(BusError::Unavailable)?;
+        self.check_refusals(rooms.iter().map(|room| self.live_subject(room)))
+    }
+
+    fn check_refusals(&self, mut subjects: impl Iterator<Item = String>) -> Result<(), BusError> {
         if self.refusals.is_empty() {
             return Ok(());
         }
-        match rooms.iter().map(|room| self.live_subject(room)).find(|subject| self.refusals.take(subject)) {
+        match subjects.find(|subject| self.refusals.take(subject)) {
             Some(subject) => Err(BusError::Refused(format!("no right to subscribe to {subject}"))),
             None => Ok(()),
         }

@@ -181,10 +181,13 @@ pub(super) fn arrived(link: &Arc<Link>, exchange: &Exchange, bytes: &[u8]) {
         return;
     };
     let (reply, answer) = oneshot::channel();
-    let handed_over = {
-        let served = exchange.served.lock();
-        let Some(served) = served.get(&sent.address).filter(|served| served.holder == sent.holder) else { return };
-        served.inbox.try_send(Incoming { command: sent.command, address: served.address.clone(), reply })
+    let handed_over = match exchange.served.lock().get(&sent.address).filter(|served| served.holder == sent.holder) {
+        Some(served) => {
+            served.inbox.try_send(Incoming { command: sent.command, address: served.address.clone(), reply }).map_err(drop_sent)
+        }
+        // Ours until a moment ago: the sender need not wait for its timeout.
+        None if sent.holder.starts_with(&link.process) => Err(mpsc::error::TrySendError::Closed(())),
+        None => return,
     };
     let (link, id, reply_to) = (link.clone(), sent.id, sent.reply_to);
     tokio::spawn(async move {
@@ -197,4 +200,11 @@ pub(super) fn arrived(link: &Arc<Link>, exchange: &Exchange, bytes: &[u8]) {
             tracing::warn!(error, "the reply to a command could not be sent");
         }
     });
+}
+
+fn drop_sent<T>(error: mpsc::error::TrySendError<T>) -> mpsc::error::TrySendError<()> {
+    match error {
+        mpsc::error::TrySendError::Full(_) => mpsc::error::TrySendError::Full(()),
+        mpsc::error::TrySendError::Closed(_) => mpsc::error::TrySendError::Closed(()),
+    }
 }

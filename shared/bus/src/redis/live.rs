@@ -374,7 +374,9 @@ async fn take_leave(live: Arc<Live>) {
         channels.retain(|(name, _)| !live.channels.lock().contains_key(name));
         let begun = Instant::now();
         if let Err(error) = live.unsubscribe(&channels).await {
-            // A lost connection has no subscriptions; the new one gets only what is wanted.
+            // A lost connection has no subscriptions, and the new one gets only what is wanted; in case it was not
+            // lost, they go with the next ones.
+            live.leaving.lock().extend(channels.iter().cloned());
             tracing::debug!(%error, channels = channels.len(), took = ?begun.elapsed(), "could not unsubscribe");
         }
     }

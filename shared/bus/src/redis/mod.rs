@@ -4,6 +4,10 @@
 //! An event is stored and published by one script, so that a room's order is the primary's order and nothing is
 //! published that is not stored. `follow` subscribes to the room's channel, whose name is the room's, so that a raw
 //! `PUBLISH` reaches clients too. In pub/sub mode the payload travels alone: trace context only in the event itself.
+//!
+//! Keys begin with the prefix; room keys share the room's hash tag. Rights that suffice: keys `~<prefix>:*`, channels
+//! `&<prefix>:*` and those of the rooms (`&execution:*`, `&user:*`, `&agent:*`, `&kb:*`, with tenants `&<tenant>/*`),
+//! commands `+@all -@dangerous`. `maxmemory-policy` must be `noeviction` or `volatile-ttl`.
 
 mod commands;
 mod connection;
@@ -45,6 +49,8 @@ struct Link {
     dedup_window: Duration,
     /// Names this connection among all processes.
     process: String,
+    /// As Redis shows it in CLIENT LIST.
+    client_name: String,
     cancel: CancellationToken,
 }
 
@@ -79,6 +85,7 @@ impl RedisBus {
             retention: config.retention,
             dedup_window: config.dedup_window,
             process: uuid::Uuid::new_v4().simple().to_string(),
+            client_name: config.client_name.replace(|sign: char| !sign.is_ascii_graphic(), "-"),
             cancel: CancellationToken::new(),
         });
         let live = Live::start(link.clone(), subscriber, events).await?;

@@ -5,7 +5,7 @@ use crate::{BusError, Health, Signal, meters};
 use fred::{
     clients::Client,
     error::Error,
-    interfaces::{ClientLike, ClusterInterface, EventInterface, PubsubInterface},
+    interfaces::{ClientInterface, ClientLike, ClusterInterface, EventInterface, PubsubInterface},
     types::{ClusterStateChange, Message, config::Server},
 };
 use std::{sync::Arc, time::Duration};
@@ -75,6 +75,12 @@ pub(super) async fn restore(live: &Live) -> Result<(), BusError> {
         return Err(BusError::Unavailable("the canary did not come back".into()));
     }
     live.commands.renew(&live.link).await;
+    if !live.link.is_cluster()
+        && let Err(error) = live.link.data.client_setname(live.link.client_name.as_str()).await
+    {
+        // For the operator's eyes only; the right to it may be missing.
+        tracing::debug!(%error, "the connection has no name");
+    }
     Ok(())
 }
 

@@ -119,7 +119,7 @@ pub async fn an_address_moves_between_processes(mut world: World) {
         assert!(reply == format!("\"old {reference} execution:e 14\"") || reply == format!("\"new {reference} execution:e 14\""));
     }
     drop(first);
-    eventually("the second answers", async || match gateway.request(&address, command("r"), PATIENCE).await {
+    eventually("the second answers", async || match gateway.request(&address, command("r"), Duration::from_secs(5)).await {
         Ok(reply) if accepted(&reply).starts_with("\"new") => Ok(()),
         other => Err(other.map(|reply| accepted(&reply))),
     })
