@@ -6,8 +6,8 @@ use weft_dialect::websocket::{Limits, Reader, Scratch, Violation};
 
 const LIMITS: Limits = Limits { frame_bytes_max: 3000, message_bytes_max: 4000, fragments_max: 12, empty_fragments_max: 4 };
 
-/// What was read, in words, and how it ended; pieces of `piece` bytes.
-fn read(deflate: bool, bytes: &[u8], piece: usize) -> (Vec<String>, Option<Violation>, usize) {
+/// What was read, in words, how it ended, and whether something is unfinished; pieces of `piece` bytes.
+fn read(deflate: bool, bytes: &[u8], piece: usize) -> (Vec<String>, Option<Violation>, bool) {
     let (mut reader, mut scratch, mut read) = (Reader::new(deflate), Scratch::default(), Vec::new());
     for piece in bytes.chunks(piece) {
         let mut piece = piece.to_vec();
@@ -18,7 +18,7 @@ fn read(deflate: bool, bytes: &[u8], piece: usize) -> (Vec<String>, Option<Viola
                 Ok(None) => break,
                 Err(violation) => {
                     assert_eq!((reader.bytes_held(), reader.unfinished()), (0, None));
-                    return (read, Some(violation), 0);
+                    return (read, Some(violation), false);
                 }
             }
         }
@@ -26,7 +26,7 @@ fn read(deflate: bool, bytes: &[u8], piece: usize) -> (Vec<String>, Option<Viola
         assert!(reader.bytes_held() <= LIMITS.message_bytes_max + 256);
         assert_eq!(reader.bytes_held() > 0, reader.unfinished().is_some());
     }
-    (read, None, reader.bytes_held())
+    (read, None, reader.unfinished().is_some())
 }
 
 fuzz_target!(|input: &[u8]| {
