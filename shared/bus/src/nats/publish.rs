@@ -134,7 +134,10 @@ async fn store(link: &Link, publication: &Publication) -> Result<Ack, PublishErr
     };
     if !ack.duplicate && ack.seq <= highest {
         // Numbers only grow within one history: this is another one.
+        tracing::warn!(seq = ack.seq, highest, "the events stream has begun again, or lost its end");
         stream::refresh(link).await.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+        // If it lost its end the epoch goes on, and whoever holds a lost position finds another event there.
+        link.highest.store(ack.seq, Ordering::Relaxed);
     } else if link.epoch() == epoch {
         link.highest.fetch_max(ack.seq, Ordering::Relaxed);
     }
