@@ -20,7 +20,7 @@ fail() { printf 'run: %s\n' "$*" >&2; exit 1; }
 
 # Ends what was started, last first, so that the broker outlives those who use it.
 end_all() {
-    trap - EXIT INT TERM
+    trap - EXIT INT TERM HUP
     local index
     for ((index = ${#pids[@]} - 1; index >= 0; index--)); do
         kill -TERM "${pids[index]}" 2>/dev/null || true
@@ -34,7 +34,7 @@ end_all() {
     done
 }
 trap end_all EXIT
-trap 'printf "\n"; exit 0' INT TERM
+trap 'printf "\n"; exit 0' INT TERM HUP
 
 # start <name> <command…>
 start() {

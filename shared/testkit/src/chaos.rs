@@ -15,7 +15,7 @@ pub use plan::{BusKind, ChaosPlan, ExecutorPlan};
 pub use report::Report;
 
 use crate::{Result, history::History};
-use clients::Clients;
+use clients::{Clients, RUNNER_ROOM};
 use fleet::Fleet;
 use publishers::Publishers;
 use rustc_hash::FxHashMap;
@@ -40,7 +40,7 @@ pub async fn run(plan: &ChaosPlan) -> Result<Report> {
     let (published, retries) = published?;
     fleet.await_executions().await?;
 
-    let ran = fleet.executions.iter().map(|id| format!("execution:{id}"));
+    let ran = fleet.executions.iter().map(|id| format!("execution:{id}")).chain([RUNNER_ROOM.to_owned()]);
     let rooms: BTreeSet<String> =
         published.iter().flat_map(|event| event.rooms.iter()).map(|room| room.to_string()).chain(ran).collect();
     let mut stored = FxHashMap::default();

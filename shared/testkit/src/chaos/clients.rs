@@ -16,6 +16,12 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 /// When some client cannot get everything, because of a declared gap or a fault, waiting ends after this much silence.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// Owns what the real executor runs.
+pub(super) const RUNNER: &str = "runner";
+
+/// The room of [`RUNNER`].
+pub(super) const RUNNER_ROOM: &str = "user:runner";
+
 pub(super) struct Clients {
     clients: Vec<Client>,
 }
@@ -32,9 +38,12 @@ impl Clients {
         Ok(Self { clients: started })
     }
 
-    /// Has some of them follow one execution more.
+    /// Has five of them follow one execution more, from its start. Not those who follow its owner: what they had from the
+    /// user's room before they asked for the execution's past would rightly come again.
     pub(super) fn follow(&self, room: &str, begin_with: usize) {
-        for client in self.clients.iter().cycle().skip(begin_with).take(self.clients.len().min(5)) {
+        let follows_owner = |client: &&Client| client.record().follows.iter().any(|follow| &*follow.room == RUNNER_ROOM);
+        let others: Vec<&Client> = self.clients.iter().filter(|client| !follows_owner(client)).collect();
+        for client in others.iter().cycle().skip(begin_with).take(others.len().min(5)) {
             client.follow(Follow::start(room));
         }
     }
@@ -81,6 +90,9 @@ fn client_plan(plan: &ChaosPlan, gateways: &[String], index: usize) -> ClientPla
     }
     if index.is_multiple_of(5) {
         follows.push(Follow::start(&format!("agent:writer:{execution}")));
+    }
+    if plan.executor.is_some() && index % 10 == 1 {
+        follows.push(Follow::start(RUNNER_ROOM));
     }
     ClientPlan { first_gateway: index, keep_bodies: false, ..ClientPlan::new(&format!("client-{index}"), gateways, follows) }
 }

@@ -1,6 +1,10 @@
 //! The processes of a run, and the trouble they are put through.
 
-use super::{ChaosPlan, brokers::Broker, clients::Clients};
+use super::{
+    ChaosPlan,
+    brokers::Broker,
+    clients::{Clients, RUNNER},
+};
 use crate::{
     Fault, Result, http,
     process::{Process, ProcessOptions},
@@ -98,7 +102,7 @@ impl Fleet {
         let index = self.executions.len();
         let name = &executor.names[index % executor.names.len()];
         let id = format!("run-{index}");
-        let body = serde_json::json!({"executionId": id, "userId": plan.user(0)});
+        let body = serde_json::json!({"executionId": id, "userId": RUNNER});
         let began = Instant::now();
         loop {
             // A repeat whose first attempt was taken after all is answered with a conflict.
