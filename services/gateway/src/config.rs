@@ -5,7 +5,10 @@ use crate::{
     hub::{HubLimits, log::LogLimits},
     session::SessionLimits,
 };
-use clap::{Args, Parser, ValueEnum};
+use clap::{
+    Args, CommandFactory, Parser, ValueEnum,
+    error::{ContextKind, ContextValue},
+};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use weft_bus::BusConfig;
 use weft_dialect::native;
@@ -141,6 +144,25 @@ pub struct LimitSettings {
     pub drain_secs: u64,
 }
 
+/// What is wrong with flags or environment, in one line that names the setting: who reads it may have set either.
+#[must_use]
+pub fn in_one_line(error: &clap::Error) -> String {
+    let said = error.to_string();
+    let line = said.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.as_str(),
+        _ => return line.to_owned(),
+    };
+    let flag = argument.split_whitespace().next().unwrap_or_default().trim_start_matches("--");
+    let command = Settings::command();
+    let found = command.get_arguments().find(|known| known.get_long() == Some(flag));
+    match found.and_then(clap::Arg::get_env) {
+        Some(variable) => format!("{}: {line}", variable.to_string_lossy()),
+        None => line.to_owned(),
+    }
+}
+
 /// Why the gateway does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -167,6 +189,22 @@ impl Settings {
             if value == 0 {
                 return Err(BadSetting(format!("{name}: must be at least 1")));
             }
+        }
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if self.bus.bus_prefix.is_empty() || !self.bus.bus_prefix.bytes().all(legal) {
+            return Err(BadSetting("WEFT_BUS_PREFIX: must be one word of A-Z a-z 0-9 _ -".into()));
+        }
+        // Compared exactly with what browsers send, so that anything else would never match.
+        let is_origin = |origin: &String| {
+            origin.parse::<axum::http::Uri>().is_ok_and(|uri| {
+                matches!(uri.scheme_str(), Some("http" | "https"))
+                    && uri.host().is_some()
+                    && !origin.ends_with('/')
+                    && uri.path() == "/"
+            })
+        };
+        if let Some(origin) = self.origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(BadSetting(format!("WEFT_ORIGINS: {origin} is no origin, such as https://app.example")));
         }
         self.bus.config(&self.instance).map(|_| ())
     }
@@ -255,7 +293,7 @@ mod tests {
 
     fn checked(arguments: &[&str]) -> Result<(), String> {
         let arguments = ["gateway"].iter().chain(arguments).copied();
-        let settings = Settings::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        let settings = Settings::try_parse_from(arguments).map_err(|error| in_one_line(&error))?;
         settings.check().map_err(|error| error.to_string())
     }
 
@@ -267,9 +305,12 @@ mod tests {
             (&["--listen", "0.0.0.0:1", "--auth", "off"], "WEFT_ALLOW_ANONYMOUS_REMOTE"),
             (&["--bus", "kafka://x"], "WEFT_BUS"),
             (&["--retention-events", "0"], "WEFT_RETENTION_EVENTS"),
-            (&["--ping-secs", "0"], "--ping-secs"),
-            (&["--auth", "jwt"], "--auth"),
-            (&["--listen", "nowhere"], "--listen"),
+            (&["--ping-secs", "0"], "WEFT_PING_SECS"),
+            (&["--auth", "jwt"], "WEFT_AUTH"),
+            (&["--listen", "nowhere"], "WEFT_LISTEN"),
+            (&["--bus-prefix", "a.b"], "WEFT_BUS_PREFIX"),
+            (&["--origins", "*"], "WEFT_ORIGINS"),
+            (&["--no-such-flag"], "--no-such-flag"),
         ] {
             let refused = checked(arguments).expect_err(named);
             assert!(refused.contains(named), "{refused}");

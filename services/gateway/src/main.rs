@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use tokio::net::TcpListener;
 use weft_bus::Bus;
 use weft_drain::Drain;
-use weft_gateway::{Settings, run};
+use weft_gateway::{Settings, config, run};
 use weft_telemetry::{Metrics, Readiness, init_logs, serve_admin};
 
 #[global_allocator]
@@ -19,9 +19,10 @@ const EXIT_UNAVAILABLE: u8 = 69;
 fn main() -> ExitCode {
     let settings = match Settings::try_parse() {
         Ok(settings) => settings,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        Err(error) if error.use_stderr() => return fail(EXIT_USAGE, &config::in_one_line(&error)),
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
     if let Err(error) = settings.check() {

@@ -151,6 +151,12 @@ impl Log {
         self.base == 0 && self.floor.is_none_or(|floor| floor.check == 0)
     }
 
+    /// Whether events are missing at this index or after it.
+    pub fn has_gap_from(&self, index: u64) -> bool {
+        let start = index.saturating_sub(self.base) as usize;
+        self.slots.iter().skip(start).any(|slot| matches!(slot, Slot::Gap(_)))
+    }
+
     /// Where reading goes on after `at`.
     pub fn find(&self, at: Position) -> Found {
         if self.floor.is_some_and(|floor| is_same(floor, at)) {

@@ -147,6 +147,15 @@ impl Room {
         self.inner.lock().log.find(at)
     }
 
+    /// Where reading goes on after a position, if the log has all that followed it.
+    pub fn find_unbroken(&self, at: Position) -> Option<u64> {
+        let inner = self.inner.lock();
+        match inner.log.find(at) {
+            Found::At(index) if !inner.log.has_gap_from(index) => Some(index),
+            _ => None,
+        }
+    }
+
     /// The log's end: its next index, and the last position.
     pub fn end(&self) -> (u64, Option<Position>) {
         let inner = self.inner.lock();

@@ -5,7 +5,7 @@ use super::subscription::Place;
 use crate::hub::{
     Hub, Room, Snapped,
     history::{HistoryPage, position},
-    log::{Found, Gap},
+    log::Gap,
 };
 use std::{sync::Arc, time::Duration};
 use weft_bus::{Anchor, BusError, ReadFrom};
@@ -137,7 +137,7 @@ async fn from_start(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
 async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Result<Begun, BusError> {
     let since = Some((at.epoch, since.unwrap_or(at.seq)));
     let resumed = |place| Begun { outcome: Outcome::Resumed, recovered: true, place, seen: Some(at), since, ..live(room) };
-    if let Found::At(index) = room.find(at) {
+    if let Some(index) = room.find_unbroken(at) {
         return Ok(resumed(Place::Log(index)));
     }
     let (page, index) = room.history.page_after(hub, room, ReadFrom::After(at)).await?;

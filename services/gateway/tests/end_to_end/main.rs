@@ -5,6 +5,7 @@
 mod http;
 mod leaving;
 mod raw;
+mod resume;
 mod rooms;
 mod seam;
 mod snapshots;

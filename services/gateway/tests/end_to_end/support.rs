@@ -14,7 +14,7 @@ use weft_testkit::{
 };
 
 /// Nothing here takes nearly as long; it only bounds a hang.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// Whether the long forms are wanted.
 pub fn is_full() -> bool {
@@ -230,8 +230,10 @@ impl Socket {
 
     /// What comes next.
     pub async fn next(&mut self) -> Heard {
+        let end = tokio::time::Instant::now() + SOON;
         loop {
-            let next = tokio::time::timeout(SOON, self.socket.next()).await.expect("a frame, in time");
+            // Pings come all the time; they are no answer.
+            let next = tokio::time::timeout_at(end, self.socket.next()).await.expect("a frame, in time");
             match next {
                 Some(Ok(Message::Text(text))) => {
                     return Heard::Frame(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")));
