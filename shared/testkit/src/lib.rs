@@ -6,7 +6,8 @@
 //! nothing of us, follows rooms with recording [`client`]s, and hands what was acknowledged and what was seen to the
 //! [`history`] checker. All randomness comes from one printed [`seed`].
 //!
-//! Everything that is started ends with the value that started it, and also when the test itself is killed.
+//! Everything that is started ends with the value that started it, and also when the test itself is killed. Directories
+//! with logs and data go with it, unless `WEFT_TEST_KEEP` is set.
 
 mod fault;
 mod leash;

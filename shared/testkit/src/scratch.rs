@@ -3,7 +3,8 @@
 use crate::{Fault, Result};
 use std::path::{Path, PathBuf};
 
-/// A fresh directory under the system's temporary one; removed with everything in it when dropped.
+/// A fresh directory under the system's temporary one; removed with everything in it when dropped, unless
+/// `WEFT_TEST_KEEP` is set.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
@@ -23,6 +24,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // Whoever looks into a failure wants the logs.
+        if std::env::var_os("WEFT_TEST_KEEP").is_some() {
+            eprintln!("kept: {}", self.path.display());
+            return;
+        }
         // A leftover in the temporary directory fails no test.
         let _ = std::fs::remove_dir_all(&self.path);
     }

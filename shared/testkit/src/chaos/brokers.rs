@@ -62,7 +62,10 @@ impl Broker {
                 tokio::time::sleep(AWAY * 8).await;
                 node.restart().await
             }
-            Self::RedisCluster(cluster) => bounce_redis(&mut cluster.nodes[0]).await,
+            Self::RedisCluster(cluster) => {
+                bounce_redis(&mut cluster.nodes[0]).await?;
+                cluster.is_whole().await
+            }
             Self::RedisSentinel(group) => {
                 let port = group.primary_port().await?;
                 let primary = group.servers.iter_mut().find(|server| server.port() == port);

@@ -146,13 +146,23 @@ impl RedisCluster {
             redis.say(&["CLUSTER", "ADDSLOTSRANGE", from, to]).await?;
             redis.say(&["CLUSTER", "MEET", "127.0.0.1", &first]).await?;
         }
-        for node in &nodes {
+        let cluster = Self { nodes };
+        cluster.is_whole().await?;
+        Ok(cluster)
+    }
+
+    /// Waits until each member says that all slots are served, as is not so for seconds after one was away.
+    ///
+    /// # Errors
+    /// A member does not run, or they never agree.
+    pub async fn is_whole(&self) -> Result<()> {
+        for node in &self.nodes {
             until_says(node, &["CLUSTER", "INFO"], |info| {
                 info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
             })
             .await?;
         }
-        Ok(Self { nodes })
+        Ok(())
     }
 
     /// `redis-cluster://` with all members.
