@@ -191,8 +191,8 @@ impl Settings {
             }
         }
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if self.bus.bus_prefix.is_empty() || !self.bus.bus_prefix.bytes().all(legal) {
-            return Err(BadSetting("WEFT_BUS_PREFIX: must be one word of A-Z a-z 0-9 _ -".into()));
+        if !self.bus.bus_prefix.split('.').all(|word| !word.is_empty() && word.bytes().all(legal)) {
+            return Err(BadSetting("WEFT_BUS_PREFIX: must be words of A-Z a-z 0-9 _ -, with dots between them".into()));
         }
         // Compared exactly with what browsers send, so that anything else would never match.
         let is_origin = |origin: &String| {
@@ -308,7 +308,7 @@ mod tests {
             (&["--ping-secs", "0"], "WEFT_PING_SECS"),
             (&["--auth", "jwt"], "WEFT_AUTH"),
             (&["--listen", "nowhere"], "WEFT_LISTEN"),
-            (&["--bus-prefix", "a.b"], "WEFT_BUS_PREFIX"),
+            (&["--bus-prefix", "a..b"], "WEFT_BUS_PREFIX"),
             (&["--origins", "*"], "WEFT_ORIGINS"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {

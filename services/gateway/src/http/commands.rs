@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use weft_bus::{Address, Bus, Incoming, PRESENCE_LIFETIME, Presence, Reply, Serving};
+use weft_bus::{Address, Bus, BusError, Incoming, PRESENCE_LIFETIME, Presence, Reply, Serving};
 use weft_dialect::told;
 use weft_event::{Room, id};
 
@@ -154,9 +154,11 @@ pub async fn stream(
             let _ = newest.wait_for(|newest| *newest != number).await;
         };
         let next = async { outbox.lock().await.recv().await };
+        // Replaced first: a command given to a stream that nobody reads any more would be lost.
         let incoming = tokio::select! {
-            incoming = next => incoming?,
+            biased;
             () = replaced => return None,
+            incoming = next => incoming?,
         };
         let event = told(&executors, incoming);
         Some((Ok(event), (outbox, newest, executors)))
@@ -214,8 +216,11 @@ pub async fn register(
     }
     app.executors.serve(&executor, addresses).await?;
     let announced = json!({ "id": executor, "workflows": registered.workflows });
-    app.shared.hub.bus.announce(Presence::Executor, &executor, announced.to_string().into()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    match app.shared.hub.bus.announce(Presence::Executor, &executor, announced.to_string().into()).await {
+        // A bus that keeps nothing lists no workflows, but it carries commands.
+        Ok(()) | Err(BusError::NotDurable) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `POST /api/commands/{ref}/reply`: 404 for a command that is not known here, 409 for one that has its reply.

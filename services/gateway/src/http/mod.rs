@@ -70,7 +70,7 @@ pub fn router(app: App) -> Router {
         .route("/api/executions/{id}/events", get(catch_up::of_execution))
         .route("/api/executions/{id}/cancel", post(workflows::cancel))
         .route("/api/rooms/{room}/events", get(catch_up::of_room))
-        .route("/api/workflows", get(workflows::list))
+        .route("/api/workflows", get(workflows::list).post(workflows::run))
         .route("/api/workflows/{name}/execute", post(workflows::execute))
         .route("/api/commands", get(commands::stream))
         .route("/api/commands/{executor}", put(commands::register))

@@ -73,6 +73,28 @@ pub async fn execute(State(app): State<App>, Path(name): Path<String>, body: axu
     Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
 }
 
+/// `POST /api/workflows`, as system B sends it: `{"name"?,"steps":[…]}`, or `nodes` as in a workflow file. Runs it once. The
+/// executor takes built-in steps only; nobody can bring a command along.
+pub async fn run(State(app): State<App>, body: axum::body::Bytes) -> Result<Response, Refusal> {
+    let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be a workflow: {error}"));
+    let mut definition: serde_json::Map<String, Value> = serde_json::from_slice(&body).map_err(invalid)?;
+    match (definition.remove("steps"), definition.contains_key("nodes")) {
+        (Some(steps), false) => drop(definition.insert("nodes".into(), steps)),
+        (None, true) => {}
+        _ => return Err(Refusal::new(told::INVALID, "nodes: must be given, or else steps").field("nodes")),
+    }
+    definition.entry("name").or_insert_with(|| "unnamed".into());
+    let mut able = executors(&app).await?;
+    if able.is_empty() {
+        return Err(Refusal::plain(told::NO_EXECUTOR));
+    }
+    let (chosen, _) = able.swap_remove(rand::random_range(0..able.len()));
+    let id = uuid::Uuid::now_v7().to_string();
+    let body = json!({ "definition": definition, "executionId": id });
+    let reply = ask(&app, &Address::Executor(chosen), "execute", &body).await?;
+    Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
+}
+
 /// `POST /api/executions/{id}/cancel`, with `{"reason"}` or without a body.
 pub async fn cancel(State(app): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Result<Response, Refusal> {
     #[derive(Default, Deserialize)]

@@ -2,6 +2,8 @@
 //!
 //! `WEFT_TEST_FULL=1` runs the long forms.
 
+mod commands;
+mod hostile;
 mod http;
 mod leaving;
 mod raw;
