@@ -17,7 +17,7 @@ if [ "${1:-quick}" = full ]; then
     arguments=(-- --include-ignored)
 fi
 
-row() { printf '%-44s %8s %8s %8s %10s\n' "$@" >>"$table"; }
+row() { printf '%-48s %8s %8s %8s %10s\n' "$@" >>"$table"; }
 
 # check <name> <command…>: a step without tests of its own; failing counts as one failure.
 check() {
@@ -32,9 +32,10 @@ check() {
 # Turns cargo's output into table rows: a line "Running tests/x.rs (…)" names what the next "test result" is about.
 suites() {
     awk '
-        $1 == "Running" && $2 != "unittests" { name = $2 }
-        $1 == "Running" && $2 == "unittests" { name = $NF; gsub(/[()]/, "", name)
-            sub(/.*\//, "", name); sub(/-[0-9a-f]+$/, "", name); name = name " " $3 }
+        # Cargo runs the suites of a package after its unit tests, whose program has the name of the package.
+        $1 == "Running" && $2 == "unittests" { package = $NF; gsub(/[()]/, "", package)
+            sub(/.*\//, "", package); sub(/-[0-9a-f]+$/, "", package); name = package " " $3 }
+        $1 == "Running" && $2 != "unittests" { name = package " " $2 }
         $1 == "Doc-tests" { name = $2 " (examples in docs)" }
         /^test result: / { split($0, part, ";"); ok = part[1]; sub(/.*[.] /, "", ok); time = $NF
             print name "\t" ok + 0 "\t" part[2] + 0 "\t" part[3] + 0 "\t" time; name = "" }
