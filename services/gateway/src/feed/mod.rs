@@ -5,6 +5,8 @@
 //! after a room opens, on every signal of trouble, and by a timer for as long as it is followed ([`reconcile`]).
 
 pub mod heads;
+#[cfg(feature = "mutants")]
+pub mod mischief;
 mod reconcile;
 pub mod sync;
 
@@ -40,14 +42,14 @@ pub fn start(hub: &Arc<Hub>, to_open: mpsc::UnboundedReceiver<Arc<Room>>) -> Arc
 }
 
 impl Inlet for Feed {
+    #[cfg(feature = "mutants")]
     fn event(&self, delivery: Delivery) {
-        if let Some(room) = self.hub.room(&delivery.room) {
-            let todo = room.live(&self.hub, delivery);
-            self.carry_out(&room, todo);
-        } else {
-            // Nobody follows it any more; the broker has not heard of that yet.
-            self.hub.metrics.events_unfollowed.increment(1);
-        }
+        self.hub.mischief.disturb(delivery).into_iter().for_each(|delivery| self.take(delivery));
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    fn event(&self, delivery: Delivery) {
+        self.take(delivery);
     }
 
     fn signal(&self, signal: Signal) {
@@ -71,6 +73,16 @@ impl Inlet for Feed {
 }
 
 impl Feed {
+    fn take(&self, delivery: Delivery) {
+        if let Some(room) = self.hub.room(&delivery.room) {
+            let todo = room.live(&self.hub, delivery);
+            self.carry_out(&room, todo);
+        } else {
+            // Nobody follows it any more; the broker has not heard of that yet.
+            self.hub.metrics.events_unfollowed.increment(1);
+        }
+    }
+
     /// Checks a room's tail soon.
     pub fn suspect(&self, room: Arc<Room>) {
         let _ = self.suspects.send(reconcile::Suspect::One(room));

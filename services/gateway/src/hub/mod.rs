@@ -65,6 +65,9 @@ pub struct Hub {
     pub wheel: wheel::Wheel,
     /// Permits for history reads.
     pub reads: Semaphore,
+    /// Test builds only.
+    #[cfg(feature = "mutants")]
+    pub mischief: crate::feed::mischief::Mischief,
     rooms: RwLock<FxHashMap<RoomName, Arc<Room>>>,
     sessions: Mutex<Slab<Arc<SessionCell>>>,
     log_bytes: AtomicIsize,
@@ -93,6 +96,8 @@ impl Hub {
             metrics,
             wheel: wheel::Wheel::default(),
             reads: Semaphore::new(limits.reads),
+            #[cfg(feature = "mutants")]
+            mischief: crate::feed::mischief::Mischief::from_env(),
             rooms: RwLock::default(),
             sessions: Mutex::default(),
             log_bytes: AtomicIsize::new(0),
@@ -118,6 +123,8 @@ impl Hub {
             return Err(TooManyRooms);
         }
         let room = Room::new(name.clone(), self.bus.is_durable());
+        #[cfg(feature = "mutants")]
+        room.leave_out(self.mischief.mutant());
         rooms.insert(name.clone(), room.clone());
         self.metrics.rooms.set(rooms.len() as f64);
         let follower = Follower::register(&room, cell);

@@ -240,6 +240,11 @@ impl Room {
         self.inner.lock().sync.without = mutant;
     }
 
+    #[cfg(feature = "mutants")]
+    pub fn is_without_dedup(&self) -> bool {
+        self.inner.lock().sync.without == crate::feed::sync::Mutant::Dedup
+    }
+
     /// Runs the state machine and carries its steps out in order, under one lock; wakes the followers after it.
     fn with_sync(self: &Arc<Self>, hub: &Hub, run: impl FnOnce(&mut Inner) -> Vec<Step>) -> Vec<Todo> {
         let mut todo = Vec::new();

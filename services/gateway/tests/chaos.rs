@@ -1,0 +1,122 @@
+//! Gateways die in the middle of bursts, brokers too, while real executions run: every client's record is held
+//! against what was acknowledged. The short forms run with every test run, the long ones by `make chaos` and
+//! `make test-full`; `WEFT_TEST_SEED` repeats a run.
+
+use std::path::PathBuf;
+use weft_testkit::{
+    chaos::{self, BusKind, ChaosPlan, ExecutorPlan, Report},
+    seed::Seed,
+};
+
+fn executor() -> ExecutorPlan {
+    let workflows = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../executor/workflows");
+    ExecutorPlan { workflows, names: ["story", "build-and-test", "demo"].map(str::to_owned).to_vec() }
+}
+
+/// One run at a time: two cores cannot tell a fault from a machine that is busy with another run.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn run(plan: ChaosPlan) -> Report {
+    let _alone = ALONE.lock().await;
+    let report = chaos::run(&plan).await.unwrap_or_else(|error| panic!("{plan}: {error}"));
+    eprintln!("{report}");
+    assert!(report.converged, "not every client got to the end\n{report}");
+    report
+}
+
+/// Nothing lost, nothing twice, nothing out of order, and nothing declared missing.
+async fn whole(plan: ChaosPlan) {
+    let report = run(plan).await;
+    assert!(report.verdict.is_whole(), "{report}");
+}
+
+/// The long form: as [`whole`], and each client has come back at least three times.
+async fn whole_and_long(plan: ChaosPlan) {
+    let report = run(plan).await;
+    assert!(report.verdict.is_whole(), "{report}");
+    assert!(report.kills >= 10 && report.verdict.resumes_min >= 3, "{report}");
+    assert!(report.verdict.clients.received >= 500_000, "{report}");
+}
+
+/// The broker dies as well: what it lost may be told as a gap, and nothing else.
+async fn sound(plan: ChaosPlan) {
+    let report = run(ChaosPlan { restart_broker: true, ..plan }).await;
+    assert!(report.verdict.is_sound(), "{report}");
+    assert!(report.broker_restarts > 0, "{report}");
+}
+
+fn short(bus: BusKind) -> ChaosPlan {
+    ChaosPlan { sources: 2, executor: Some(executor()), ..ChaosPlan::short(bus, Seed::from_env()) }
+}
+
+fn long(bus: BusKind) -> ChaosPlan {
+    ChaosPlan { executor: Some(executor()), ..ChaosPlan::long(bus, Seed::from_env()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_while_gateways_die() {
+    whole(short(BusKind::Nats)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_while_gateways_die() {
+    whole(short(BusKind::Redis)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_while_gateways_and_the_broker_die() {
+    sound(ChaosPlan::short(BusKind::Nats, Seed::from_env())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_while_gateways_and_the_broker_die() {
+    sound(ChaosPlan::short(BusKind::Redis, Seed::from_env())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn long_nats_while_gateways_die() {
+    whole_and_long(long(BusKind::Nats)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn long_redis_while_gateways_die() {
+    whole_and_long(long(BusKind::Redis)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn long_nats_while_gateways_and_the_broker_die() {
+    sound(ChaosPlan::long(BusKind::Nats, Seed::from_env())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn long_redis_while_gateways_and_the_broker_die() {
+    sound(ChaosPlan::long(BusKind::Redis, Seed::from_env())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn debians_nats_while_gateways_die() {
+    whole(ChaosPlan::short(BusKind::NatsDebian, Seed::from_env())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn a_nats_cluster_while_gateways_and_leaders_die() {
+    sound(ChaosPlan::short(BusKind::NatsCluster, Seed::from_env())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn a_redis_cluster_while_gateways_and_a_node_die() {
+    sound(ChaosPlan::short(BusKind::RedisCluster, Seed::from_env())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos"]
+async fn redis_with_sentinels_while_gateways_and_the_primary_die() {
+    sound(ChaosPlan::short(BusKind::RedisSentinel, Seed::from_env())).await;
+}
