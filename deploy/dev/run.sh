@@ -100,10 +100,36 @@ nats_server() {
     command -v nats-server || fail "nats-server not found: make fetch"
 }
 
+# gateway <port> <admin port>
 gateway() {
     free "$1" "a gateway's"
     free "$2" "its admin port"
     start "gateway-$1" env WEFT_LISTEN="127.0.0.1:$1" WEFT_ADMIN_LISTEN="127.0.0.1:$2" WEFT_BUS="$url" "$bin/gateway"
+}
+
+pid_of() {
+    local index
+    for index in "${!names[@]}"; do
+        [ "${names[index]}" != "$1" ] || printf '%s' "${pids[index]}"
+    done
+}
+
+# revive <port> <admin port>: of two gateways one may be killed, to see its clients go on at the other; here it is
+# started again, as a cluster would.
+revive() {
+    local index
+    for index in "${!names[@]}"; do
+        [ "${names[index]}" = "gateway-$1" ] || continue
+        kill -0 "${pids[index]}" 2>/dev/null && return
+        wait "${pids[index]}" 2>/dev/null || true
+        unset "pids[index]" "names[index]"
+        pids=("${pids[@]}")
+        names=("${names[@]}")
+        printf 'The gateway on port %s has ended; it is started again.\n' "$1"
+        sleep 2
+        gateway "$1" "$2"
+        return
+    done
 }
 
 executor() {
@@ -160,11 +186,16 @@ cat <<TEXT
        curl http://127.0.0.1:3001/api/executions/story-1
 TEXT
 if [ "$bus" != memory ]; then
-    printf '\n  The second gateway is on port 3003: python3 deploy/dev/follow.py hello 3001 3003\n'
+    printf '\n  The second gateway is on port 3003. Kill the first while this runs and see it go on at the other:\n'
+    printf '       python3 deploy/dev/follow.py hello 3001 3003\n       kill -9 %s\n' "$(pid_of gateway-3001)"
 fi
 printf '\n  Ctrl-C ends all.\n\n'
 
 while true; do
+    if [ "$bus" != memory ]; then
+        revive 3001 9464
+        revive 3003 9466
+    fi
     alive
     sleep 1 &
     wait $!
