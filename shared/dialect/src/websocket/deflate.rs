@@ -144,7 +144,10 @@ impl Inflater {
         loop {
             if out.len() == out.capacity() {
                 // Four times the input is usual; beyond that it doubles. One byte more than allowed tells that there is more.
-                let more = (input.len() * 4).clamp(64, 1 << 16).max(out.len()).min((bytes_max + 1).saturating_sub(out.len()));
+                let more = (input.len() * 4)
+                    .clamp(64, 1 << 16)
+                    .max(out.len())
+                    .min(bytes_max.saturating_add(1).saturating_sub(out.len()));
                 out.reserve_exact(more);
             }
             let (consumed, produced) = (self.stream.total_in(), out.len());
