@@ -240,6 +240,7 @@ impl Room {
         self.inner.lock().sync.without = mutant;
     }
 
+    /// Test builds only: whether repeats are let through.
     #[cfg(feature = "mutants")]
     pub fn is_without_dedup(&self) -> bool {
         self.inner.lock().sync.without == crate::feed::sync::Mutant::Dedup

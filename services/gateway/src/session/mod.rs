@@ -106,7 +106,8 @@ pub struct Session<T> {
     resumed: bool,
     told_degraded: bool,
     drain_close_at: Option<u64>,
-    heard_at: u64,
+    /// When the first ping went out that no sign of life has followed.
+    unanswered_since: Option<u64>,
     pinged_at: u64,
     ping_due: bool,
     /// The second at which the wheel is known to wake this session.
@@ -166,7 +167,7 @@ pub async fn serve<T: Transport>(shared: Arc<Shared>, transport: T, encoding: En
         resumed: false,
         told_degraded: false,
         drain_close_at: None,
-        heard_at: now,
+        unanswered_since: None,
         pinged_at: now,
         ping_due: false,
         scheduled: 0,
@@ -208,7 +209,7 @@ impl<T: Transport> Session<T> {
                 return Ok(());
             }
             let Poll::Ready(received) = self.transport.poll_receive(context)? else { return Ok(()) };
-            self.heard_at = self.now();
+            self.unanswered_since = None;
             match (received, self.encoding) {
                 (Received::Text(bytes), Encoding::Json) | (Received::Binary(bytes), Encoding::MessagePack) => {
                     self.message(&bytes)?;
@@ -262,12 +263,13 @@ impl<T: Transport> Session<T> {
         if self.blocked && now >= self.written_at + limits.stall_secs {
             return Err(End::Close(told::TOO_SLOW));
         }
-        if self.pinged_at > self.heard_at && now >= self.pinged_at + limits.pong_secs {
+        if self.unanswered_since.is_some_and(|since| now >= since + limits.pong_secs) {
             return Err(End::Close(told::PING_TIMEOUT));
         }
         if now >= self.pinged_at + limits.ping_secs {
             self.ping_due = true;
             self.pinged_at = now;
+            self.unanswered_since.get_or_insert(now);
         }
         self.tell_degraded();
         self.drain(now)?;
@@ -279,8 +281,8 @@ impl<T: Transport> Session<T> {
     fn schedule(&mut self) {
         let limits = self.shared.limits;
         let mut due = self.pinged_at + limits.ping_secs;
-        if self.pinged_at > self.heard_at {
-            due = due.min(self.pinged_at + limits.pong_secs);
+        if let Some(since) = self.unanswered_since {
+            due = due.min(since + limits.pong_secs);
         }
         if self.blocked {
             due = due.min(self.written_at + limits.stall_secs);

@@ -108,6 +108,23 @@ async fn a_stalled_socket_is_closed_as_too_slow_and_its_client_goes_on_from_its_
     back.hears_nothing_more().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_answers_no_ping_is_taken_for_dead() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[("WEFT_PING_SECS", "1"), ("WEFT_PONG_SECS", "2")]).await;
+    // A library that is not polled answers nothing.
+    let mut dead = Socket::open(&gateway).await;
+    let mut lively = Socket::open(&gateway).await;
+    let is_closed = async || {
+        lively.hears_nothing_more().await;
+        gateway.metrics().await.expect("metrics").contains("weft_gateway_closes_total{code=\"4408\"} 1")
+    };
+    until("the close of the dead peer", is_closed).await;
+    // Its library answers the pings first, to a connection that is gone, and may not come to read the code.
+    assert!(matches!(dead.hear_close().await, Some(4408) | None));
+    lively.hears_nothing_more().await;
+}
+
 /// A room without history cannot make up for what a slow client has not read, and says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_of_a_room_without_history_is_told_of_the_gap() {

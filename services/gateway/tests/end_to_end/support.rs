@@ -170,7 +170,7 @@ pub async fn get(gateway: &Process, path: &str) -> (u16, Value) {
 }
 
 /// Asks again and again until it holds.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = tokio::time::Instant::now() + SOON;
     while !holds().await {
         assert!(tokio::time::Instant::now() < end, "{what}: not within {SOON:?}");
