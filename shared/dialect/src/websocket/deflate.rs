@@ -22,6 +22,9 @@ const INFLATE_TAIL: [u8; 6] = [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00];
 /// inflater, and two bytes suffice to ask for one.
 const FINAL_BLOCKS_MAX: usize = 8;
 
+/// A larger buffer than this does not outlive its payload.
+const OUT_BYTES_KEPT: usize = 64 * 1024;
+
 /// When and how well to compress.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -41,6 +44,7 @@ impl Default for Effort {
 #[derive(Debug)]
 pub struct Deflater {
     stream: Compress,
+    level: Compression,
     bytes_min: usize,
     out: Vec<u8>,
 }
@@ -50,7 +54,7 @@ impl Deflater {
     #[must_use]
     pub fn new(effort: Effort) -> Self {
         let level = Compression::new(effort.level.min(9));
-        Self { stream: Compress::new(level, false), bytes_min: effort.bytes_min, out: Vec::new() }
+        Self { stream: Compress::new(level, false), level, bytes_min: effort.bytes_min, out: Vec::new() }
     }
 
     /// The payload of a compressed message; `None` where compressing is not worth while.
@@ -72,17 +76,24 @@ impl Deflater {
         if payload.len() < self.bytes_min {
             return None;
         }
-        if self.out.capacity() > payload.len().max(1 << 16) {
+        // The most that a payload can become: every literal in 9 bits, the heads of blocks, the flush.
+        let most = payload.len() + payload.len() / 8 + payload.len() / 64 + 64;
+        if self.out.capacity() > most.max(OUT_BYTES_KEPT) {
             self.out = Vec::new();
         }
         self.out.clear();
-        // Whatever does not fit into the payload's own length is not worth sending.
-        self.out.reserve_exact(payload.len());
+        self.out.reserve_exact(most);
         self.stream.reset();
-        self.stream.compress_vec(payload, &mut self.out, FlushCompress::Sync).ok()?;
+        let flushed = self.stream.compress_vec(payload, &mut self.out, FlushCompress::Sync);
         // A flush is complete once it leaves room behind it.
         let complete = self.stream.total_in() == payload.len() as u64 && self.out.len() < self.out.capacity();
-        let compressed = self.out.strip_suffix(&FLUSH_TAIL).filter(|_| complete)?;
+        if flushed.is_err() || !complete {
+            // A stream that still holds output does not survive a reset: zlib-rs 0.6.8 keeps the place of what was held,
+            // and panics once too little room is left behind it.
+            self.stream = Compress::new(self.level, false);
+            return None;
+        }
+        let compressed = self.out.strip_suffix(&FLUSH_TAIL)?;
         (compressed.len() < payload.len()).then_some(compressed)
     }
 }

@@ -109,9 +109,34 @@ fn what_does_not_pay_is_not_compressed() {
     let mut deflater = Deflater::new(Effort { level: 3, bytes_min: 200 });
     assert_eq!(deflater.compress(&[b'x'; 199]), None);
     assert!(deflater.compress(&[b'x'; 200]).is_some_and(|compressed| compressed.len() < 20));
-    let noise: Vec<u8> = (0..1000u32).flat_map(|n| n.wrapping_mul(0x9E37_79B9).rotate_left(n).to_le_bytes()).collect();
-    assert_eq!(deflater.compress(&noise), None);
+    assert_eq!(deflater.compress(&noise(1, 4000)), None);
     assert_eq!(Deflater::new(Effort { level: 99, bytes_min: 0 }).compress(b""), None);
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// An abandoned stream once left its place behind, and the compressor panicked after some hundred of them.
+#[test]
+fn ten_thousand_payloads_that_do_not_compress_leave_nothing_behind() {
+    for level in [1, 3, 6, 9] {
+        let mut deflater = Deflater::new(Effort { level, bytes_min: 1 });
+        for seed in 0..2500 {
+            assert_eq!(deflater.compress(&noise(seed, 1 + seed as usize % 900)), None, "level {level}, seed {seed}");
+        }
+        let words = b"so much that is the same, ".repeat(20);
+        let compressed = deflater.compress(&words).expect("compresses");
+        assert_eq!(inflated(&compressed, words.len()), words);
+        assert_eq!(deflater.compress(&noise(7, 300_000)), None);
+        assert_eq!(deflater.compress(&words), Some(compressed));
+    }
 }
 
 fn any_payload() -> impl Strategy<Value = Vec<u8>> {
@@ -178,6 +203,18 @@ proptest! {
     fn no_payload_panics_or_passes_the_limit(payload in prop::collection::vec(any::<u8>(), 0..300), bytes_max in 0usize..2000) {
         if let Ok(bytes) = inflate(&payload, bytes_max) {
             prop_assert!(bytes.len() <= bytes_max);
+        }
+    }
+
+    #[test]
+    fn an_inflater_forgets_every_message(messages in prop::collection::vec(any_payload(), 1..12), bytes_max in 0usize..20_000) {
+        let (mut kept, mut out) = (Inflater::default(), Vec::new());
+        for (nth, message) in messages.iter().enumerate() {
+            // Whole, cut off, or never compressed at all.
+            let compressed = deflated(message, 6);
+            let payload = [&compressed, &compressed[..compressed.len() / 2], &message[..]][nth % 3];
+            let result = kept.inflate(payload, &mut out, bytes_max);
+            prop_assert_eq!(result.map(|()| out.clone()), inflate(payload, bytes_max));
         }
     }
 
