@@ -26,6 +26,8 @@ pub struct Metrics {
     pub feed_reads: Counter,
     pub head_failures: Counter,
     pub heads_put_off: Counter,
+    pub checks_due: Gauge,
+    pub replies_awaited: Gauge,
 }
 
 /// Why a session never got an event that it should have had.
@@ -36,6 +38,9 @@ pub enum Failed {
     /// It could not be told in the session's encoding.
     Encode,
 }
+
+/// How commands end.
+const COMMAND_OUTCOMES: [&str; 6] = ["accepted", "rejected", "no_executor", "timeout", "busy", "unavailable"];
 
 impl Metrics {
     /// Registers and describes everything, so that each series exists from the start.
@@ -50,6 +55,9 @@ impl Metrics {
         }
         for outcome in ["live", "resumed", "snapshot", "gap"] {
             counter!("weft_gateway_subscribes_total", "outcome" => outcome).absolute(0);
+        }
+        for outcome in COMMAND_OUTCOMES {
+            counter!("weft_gateway_commands_total", "outcome" => outcome).absolute(0);
         }
         for cause in ["link", "tail", "overflow"] {
             counter!("weft_gateway_repairs_total", "cause" => cause).absolute(0);
@@ -75,6 +83,8 @@ impl Metrics {
             feed_reads: counter!("weft_gateway_feed_reads_total"),
             head_failures: counter!("weft_gateway_head_failures_total"),
             heads_put_off: counter!("weft_gateway_heads_put_off_total"),
+            checks_due: gauge!("weft_gateway_checks_due"),
+            replies_awaited: gauge!("weft_gateway_replies_awaited"),
         }
     }
 
@@ -115,6 +125,11 @@ impl Metrics {
     /// A connection came that resumed something: a client that was here before.
     pub fn reconnected(&self) {
         counter!("weft_gateway_reconnects_total").increment(1);
+    }
+
+    /// A command got its one answer.
+    pub fn command(&self, outcome: &'static str) {
+        counter!("weft_gateway_commands_total", "outcome" => outcome).increment(1);
     }
 
     /// A session ended, with this close code (0: none was sent or received).
@@ -172,5 +187,8 @@ fn describe() {
     describe_counter!("weft_gateway_reconnects_total", "Connections that resumed a room");
     describe_counter!("weft_gateway_closes_total", "Connections ended, by close code; 0 is an end without one");
     describe_counter!("weft_gateway_head_failures_total", "Heads of executions that could not be moved");
+    describe_gauge!("weft_gateway_checks_due", "Checks of rooms' tails that are planned");
+    describe_gauge!("weft_gateway_replies_awaited", "Commands given to executors by HTTP that are remembered");
+    describe_counter!("weft_gateway_commands_total", "Commands from clients, by their answer");
     describe_counter!("weft_gateway_heads_put_off_total", "Times the queue of heads to move was full; a later event asks again");
 }

@@ -23,7 +23,7 @@ const LAST_GOODBYES: Duration = Duration::from_secs(5);
 pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &Drain, readiness: &Readiness) {
     let (hub, to_open, due_heads) = Hub::new(bus.clone(), settings.hub_limits(), Metrics::new());
     let feed = feed::start(&hub, to_open);
-    let executors = Executors::new(bus.clone());
+    let executors = Executors::new(bus.clone(), hub.metrics.replies_awaited.clone());
     let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
     let stopped = CancellationToken::new();
     let _tasks = [

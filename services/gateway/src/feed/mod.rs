@@ -21,6 +21,8 @@ const PAGE: PageLimit = PageLimit { events: 512, bytes: 1024 * 1024 };
 const OPEN_BATCH: usize = 256;
 /// Pause before a failed or stale read is tried again.
 const READ_PAUSE: Duration = Duration::from_millis(100);
+/// Refusals of the broker until its word about one room is taken for final.
+const REFUSALS_MAX: usize = 6;
 
 /// The inlet of this process.
 pub struct Feed {
@@ -131,14 +133,27 @@ async fn open_rooms(feed: Arc<Feed>, mut to_open: mpsc::UnboundedReceiver<Arc<Ro
     while to_open.recv_many(&mut batch, OPEN_BATCH).await > 0 {
         if let Err(error) = open_patiently(&feed, &batch).await {
             tracing::error!(rooms = batch.len(), %error, "the broker refused to open rooms; trying each alone");
-            for room in &batch {
-                if let Err(error) = open_patiently(&feed, std::slice::from_ref(room)).await {
-                    tracing::error!(room = %room.name, %error, "the broker refused to open a room");
-                    feed.hub.refuse(room, error);
-                }
+            for room in batch.drain(..) {
+                tokio::spawn(open_alone(feed.clone(), room));
             }
         }
         batch.clear();
+    }
+}
+
+/// Opens a room that was refused in a batch; once may be the moment in which the broker is set up anew.
+async fn open_alone(feed: Arc<Feed>, room: Arc<Room>) {
+    let mut pause = READ_PAUSE;
+    for _ in 0..REFUSALS_MAX {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+        if open_patiently(&feed, std::slice::from_ref(&room)).await.is_ok() {
+            return;
+        }
+    }
+    if let Err(error) = open_patiently(&feed, std::slice::from_ref(&room)).await {
+        tracing::error!(room = %room.name, %error, "the broker refused to open a room");
+        feed.hub.refuse(&room, error);
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) async fn run(feed: Arc<Feed>, mut suspected: mpsc::UnboundedReceiver<
             },
             _ = tick.tick() => {
                 check_due(&feed, &mut due).await;
+                feed.hub.metrics.checks_due.set(due.len() as f64);
                 if restoring.is_some_and(|at| at <= Instant::now()) {
                     restoring = None;
                     // It may have gone again meanwhile; then it will be restored again.

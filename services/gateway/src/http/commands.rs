@@ -8,6 +8,7 @@ use axum::{
     response::sse::{Event, KeepAlive, Sse},
 };
 use futures_util::{Stream, stream};
+use metrics::Gauge;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,6 +41,7 @@ pub struct Executors {
     executors: Mutex<HashMap<String, Executor>>,
     replies: Mutex<Replies>,
     streams: AtomicU64,
+    awaited: Gauge,
 }
 
 struct Executor {
@@ -73,8 +75,8 @@ impl Replies {
 
 impl Executors {
     /// Nobody yet.
-    pub fn new(bus: Bus) -> Arc<Self> {
-        Arc::new(Self { bus, executors: Mutex::default(), replies: Mutex::default(), streams: AtomicU64::new(0) })
+    pub fn new(bus: Bus, awaited: Gauge) -> Arc<Self> {
+        Arc::new(Self { bus, executors: Mutex::default(), replies: Mutex::default(), streams: AtomicU64::new(0), awaited })
     }
 
     /// Forgets executors that have not renewed for the lifetime of an announcement.
@@ -180,7 +182,11 @@ impl Executors {
 
 fn told(executors: &Executors, incoming: Incoming) -> Event {
     let Incoming { command, address, reply } = incoming;
-    executors.replies.lock().expect(&command.reference, reply);
+    {
+        let mut replies = executors.replies.lock();
+        replies.expect(&command.reference, reply);
+        executors.awaited.set(replies.by_age.len() as f64);
+    }
     let body = json!({
         "ref": command.reference,
         "address": address.name(),

@@ -8,27 +8,34 @@ use hyper_util::{
 };
 use std::{io, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A client that has not sent its headers by then is not a client.
 const HEADER_TIME: Duration = Duration::from_secs(10);
+/// How long answers under way may take when the process leaves.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Largest request head in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Serves until `token` is cancelled; connections that were upgraded live on in their sessions.
+/// Serves until `token` is cancelled, then answers what was asked before; connections that were upgraded live on in
+/// their sessions.
 pub async fn serve(listener: TcpListener, router: Router, token: CancellationToken) {
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = token.cancelled() => return,
+            () = token.cancelled() => break,
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(serve_one(stream, router.clone()));
+                connections.spawn(serve_one(stream, router.clone(), token.clone()));
             }
             Err(error) => pause_after(&error).await,
         }
     }
+    connections.close();
+    // A stream of commands has no end of its own.
+    let _ = tokio::time::timeout(LAST_ANSWERS, connections.wait()).await;
 }
 
 /// Out of descriptors, say: the connection waits in the backlog until there are some again.
@@ -38,12 +45,21 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn serve_one(stream: TcpStream, router: Router) {
+async fn serve_one(stream: TcpStream, router: Router, token: CancellationToken) {
     // Events are small and must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEAD_BYTES_MAX);
-    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router)).await {
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = token.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::trace!(%error, "a connection ended");
     }
 }

@@ -111,7 +111,7 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>, body: axum::
 async fn ask(app: &App, address: &Address, kind: &str, body: &Value) -> Result<Option<Value>, Refusal> {
     let body = to_raw_value(body).map_err(|error| Refusal::new(told::INTERNAL, error.to_string()))?;
     let command = Command { reference: uuid::Uuid::new_v4().to_string(), kind: kind.to_owned(), subject: None, body };
-    match app.shared.hub.bus.request(address, command, app.shared.limits.command_timeout).await? {
+    match app.shared.hub.request(address, command, app.shared.limits.command_timeout).await? {
         Reply::Accepted { body } => Ok(body.and_then(|body| serde_json::from_str(body.get()).ok())),
         Reply::Rejected { code, message } => {
             let told = if code == "not_found" { told::NOT_FOUND } else { told::REJECTED };

@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
-use weft_bus::{Bus, BusError};
+use weft_bus::{Address, Bus, BusError, Command, Reply, RequestError};
 use weft_event::{Limits, Room as RoomName};
 
 /// Bounds of the hub.
@@ -210,6 +210,20 @@ impl Hub {
     /// Whether all logs together hold more than they may: new events then push old ones out at once.
     pub(crate) fn is_over_budget(&self) -> bool {
         self.log_bytes.load(Ordering::Relaxed) > self.limits.logs_bytes as isize
+    }
+
+    /// Sends a command to whoever serves the address, and counts its answer.
+    pub async fn request(&self, address: &Address, command: Command, timeout: Duration) -> Result<Reply, RequestError> {
+        let reply = self.bus.request(address, command, timeout).await;
+        self.metrics.command(match &reply {
+            Ok(Reply::Accepted { .. }) => "accepted",
+            Ok(Reply::Rejected { .. }) => "rejected",
+            Err(RequestError::NoExecutor) => "no_executor",
+            Err(RequestError::Timeout) => "timeout",
+            Err(RequestError::Busy) => "busy",
+            Err(RequestError::Bus(_)) => "unavailable",
+        });
+        reply
     }
 
     /// Asks the upkeep to move the head of a room's execution.

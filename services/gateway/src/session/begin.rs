@@ -14,6 +14,8 @@ use weft_event::{Epoch, Position, Resume, RoomKind};
 
 /// Pause before a failed read is tried again; the client waits, its connection stays.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Refusals of the broker until its word is taken for final.
+const REFUSALS_MAX: u32 = 20;
 
 /// What the client asked for.
 #[derive(Clone, Copy, Debug)]
@@ -63,15 +65,31 @@ pub struct PageRead {
 /// Decides how a subscription begins. Waits for as long as the broker is away; an error is one that stays.
 pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
     room.wait_open().await?;
+    let mut patience = Patience::default();
     loop {
         match try_begin(hub, room, wanted).await {
             Ok(begun) => return Ok(begun),
-            Err(error @ (BusError::Refused(_) | BusError::NotDurable)) => return Err(error),
-            Err(error @ BusError::Unavailable(_)) => {
-                tracing::debug!(room = %room.name, %error, "a subscription could not begin; trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(error) => patience.bear(room, error).await?,
         }
+    }
+}
+
+/// How often a broker that answers with refusals is asked again: once may be the moment in which it is set up anew.
+#[derive(Default)]
+struct Patience {
+    refusals: u32,
+}
+
+impl Patience {
+    /// Pauses before a further attempt, or gives the error back if it stays.
+    async fn bear(&mut self, room: &Room, error: BusError) -> Result<(), BusError> {
+        self.refusals += u32::from(!matches!(error, BusError::Unavailable(_)));
+        if self.refusals > REFUSALS_MAX {
+            return Err(error);
+        }
+        tracing::debug!(room = %room.name, %error, "history could not be read; trying again");
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
     }
 }
 
@@ -162,14 +180,11 @@ async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Res
 
 /// Reads the next page of a subscription. Waits for as long as the broker is away; an error is one that stays.
 pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRead, BusError> {
+    let mut patience = Patience::default();
     loop {
         match try_read_page(hub, room, from).await {
             Ok(read) => return Ok(read),
-            Err(error @ (BusError::Refused(_) | BusError::NotDurable)) => return Err(error),
-            Err(error @ BusError::Unavailable(_)) => {
-                tracing::debug!(room = %room.name, %error, "history could not be read; trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(error) => patience.bear(room, error).await?,
         }
     }
 }

@@ -37,7 +37,7 @@ impl<T: Transport> Session<T> {
         let (shared, encoding) = (self.shared.clone(), self.encoding);
         let answer = async move {
             let timeout = shared.limits.command_timeout;
-            let reply = shared.hub.bus.request(&Address::Execution(room.clone()), command, timeout).await;
+            let reply = shared.hub.request(&Address::Execution(room.clone()), command, timeout).await;
             Done::Reply(frame(encoding, reply, &room, reference.as_deref()))
         };
         self.operations.push(answer.boxed());

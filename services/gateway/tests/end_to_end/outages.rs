@@ -145,7 +145,7 @@ async fn two_publishers_into_one_room_are_seen_in_one_order_by_all() {
     for kind in SHARED {
         let seed = Seed::from_env();
         let broker = Broker::start(kind).await;
-        let gateways = broker.gateways(&[("WEFT_LOG_EVENTS_MAX", "100")]).await;
+        let gateways = broker.gateways(&[("WEFT_LOG_EVENTS_MAX", "100"), ("WEFT_RETENTION_EVENTS", "50000")]).await;
         let mut clients = Vec::new();
         for index in 0..6 {
             let follows = vec![Follow::start("execution:both")];
