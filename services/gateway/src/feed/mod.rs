@@ -34,7 +34,7 @@ pub struct Feed {
 
 /// Attaches the feed to the bus and starts its tasks.
 pub fn start(hub: &Arc<Hub>, to_open: mpsc::UnboundedReceiver<Arc<Room>>) -> Arc<Feed> {
-    // Unbounded, but holds rooms that are followed (bounded) and one word per signal.
+    // Unbounded, but each followed room stands in it once, and drivers signal no more than once a second.
     let (suspects, suspected) = mpsc::unbounded_channel();
     let feed = Arc::new(Feed { hub: hub.clone(), runtime: Handle::current(), suspects });
     hub.bus.attach(feed.clone());
@@ -67,7 +67,7 @@ impl Inlet for Feed {
             }
             Signal::Lagged(name) => {
                 if let Some(room) = self.hub.room(&name) {
-                    let _ = self.suspects.send(reconcile::Suspect::One(room));
+                    self.suspect(room);
                 }
             }
         }
@@ -87,7 +87,9 @@ impl Feed {
 
     /// Checks a room's tail soon.
     pub fn suspect(&self, room: Arc<Room>) {
-        let _ = self.suspects.send(reconcile::Suspect::One(room));
+        if room.queue_check() {
+            let _ = self.suspects.send(reconcile::Suspect::One(room));
+        }
     }
 
     fn carry_out(&self, room: &Arc<Room>, todo: Vec<Todo>) {

@@ -90,14 +90,15 @@ fn schedule(feed: &Feed, due: &mut BinaryHeap<Reverse<Due>>, suspect: Suspect) -
         due.push(Reverse(Due { at: now + after, room: Arc::downgrade(room), again }));
     };
     match suspect {
+        // Queued by whoever suspects it.
         Suspect::One(room) => add(&room, Duration::ZERO, false),
         Suspect::Opened(room) => {
             AFTER_OPENING.iter().for_each(|after| add(&room, *after, false));
             add(&room, jittered(PERIOD), true);
         }
         Suspect::All => {
-            for room in feed.hub.all_rooms() {
-                add(&room, AFTER_RESTORE.mul_f64(rand::random()), false);
+            for room in feed.hub.all_rooms().iter().filter(|room| room.queue_check()) {
+                add(room, AFTER_RESTORE.mul_f64(rand::random()), false);
             }
             return Some(now + AFTER_RESTORE);
         }
@@ -115,6 +116,7 @@ async fn check_due(feed: &Arc<Feed>, due: &mut BinaryHeap<Reverse<Due>>) {
         {
             let Some(Reverse(next)) = due.pop() else { break };
             let Some(room) = next.room.upgrade() else { continue };
+            room.check_begins();
             if next.again {
                 due.push(Reverse(Due { at: now + jittered(PERIOD), ..next }));
             }
@@ -142,7 +144,8 @@ async fn check(feed: &Arc<Feed>, rooms: Vec<(Arc<Room>, Position)>, due: &mut Bi
             // A check that could not be made is not a check: it stays due.
             tracing::debug!(%error, rooms = rooms.len(), "tails could not be read; trying again");
             let at = Instant::now() + Duration::from_millis(500);
-            due.extend(rooms.iter().map(|(room, _)| Reverse(Due { at, room: Arc::downgrade(room), again: false })));
+            let queued = rooms.iter().filter(|(room, _)| room.queue_check());
+            due.extend(queued.map(|(room, _)| Reverse(Due { at, room: Arc::downgrade(room), again: false })));
         }
     }
 }

@@ -103,6 +103,13 @@ pub async fn no_such_route() -> Refusal {
     Refusal::new(told::NOT_FOUND, "there is no such route")
 }
 
+/// Something lives at this address, but not for this method.
+pub async fn no_such_method() -> Response {
+    let mut response = Refusal::new(told::INVALID, "method: this address takes another method").field("method").into_response();
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
 /// Now, as the contract writes time.
 pub fn timestamp() -> String {
     heads::rfc3339(crate::feed::heads::now_ms()).unwrap_or_default()

@@ -1,8 +1,12 @@
 //! History over HTTP: the events of a room after an offset.
 
-use super::{App, answer::Refusal};
+use super::{
+    App,
+    answer::Refusal,
+    extract::{Path, Query},
+};
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
@@ -39,8 +43,13 @@ pub async fn of_room(State(app): State<App>, Path(room): Path<String>, Query(ran
     read(&app, Room::parse(&room)?, range).await
 }
 
+fn read_after(text: &str) -> Result<Resume, Refusal> {
+    text.parse()
+        .map_err(|invalid: weft_event::Invalid| Refusal::new(told::INVALID, format!("after: {}", invalid.rule)).field("after"))
+}
+
 async fn read(app: &App, room: Room, range: Range) -> Result<Response, Refusal> {
-    let from = match range.after.as_deref().map(str::parse::<Resume>).transpose()? {
+    let from = match range.after.as_deref().map(read_after).transpose()? {
         None | Some(Resume::Start) => ReadFrom::Start,
         Some(Resume::After(offset)) => ReadFrom::After(offset.at),
     };

@@ -1,9 +1,12 @@
 //! Executors without a broker: they take commands by HTTP, and this gateway serves their addresses on the bus.
 
-use super::{App, answer::Refusal};
+use super::{
+    App,
+    answer::Refusal,
+    extract::{Json, Path, Query},
+};
 use axum::{
-    Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::StatusCode,
     response::sse::{Event, KeepAlive, Sse},
 };

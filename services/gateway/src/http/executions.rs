@@ -1,10 +1,14 @@
 //! Executions: the list and the state of each, from their heads.
 
-use super::{App, answer::Refusal};
+use super::{
+    App,
+    answer::Refusal,
+    extract::{Path, Query},
+};
 use crate::hub::fold_history;
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };

@@ -21,11 +21,19 @@ pub async fn publish(State(app): State<App>, body: Body) -> Result<Response, Ref
     if app.shared.hub.is_draining() {
         return Err(Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs));
     }
-    let too_large = format!("a body must be at most {} bytes", app.limits.ingress_bytes);
-    let body = to_bytes(body, app.limits.ingress_bytes).await.map_err(|_| Refusal::new(told::TOO_LARGE, too_large))?;
+    let body = to_bytes(body, app.limits.ingress_bytes).await.map_err(|error| unread(&app, error))?;
     let events = read(&app, &body)?;
     let stored = store_all(&app.shared.hub.bus, &app.heads, None, events).await;
     answer(&app, stored)
+}
+
+/// The body is too large, or its sender has gone before its end.
+fn unread(app: &App, error: axum::Error) -> Refusal {
+    if error.into_inner().is::<http_body_util::LengthLimitError>() {
+        Refusal::new(told::TOO_LARGE, format!("a body must be at most {} bytes", app.limits.ingress_bytes))
+    } else {
+        Refusal::new(told::MALFORMED, "the body ended before its end")
+    }
 }
 
 /// Reads and checks all before anything is stored, so that a refused body has had no effect.
@@ -47,7 +55,11 @@ fn read(app: &App, body: &Bytes) -> Result<Vec<Prepared>, Refusal> {
     }
     let check = |(index, item): (usize, &RawValue)| {
         let bytes = body.slice_ref(item.get().as_bytes());
-        prepare(bytes, None, &app.limits.event).map_err(|invalid| Refusal::from(invalid).index(index))
+        let too_large = bytes.len() > app.limits.event.event_bytes_max;
+        prepare(bytes, None, &app.limits.event).map_err(|invalid| match too_large {
+            true => Refusal::new(told::TOO_LARGE, invalid.to_string()).field(invalid.field).index(index),
+            false => Refusal::from(invalid).index(index),
+        })
     };
     items.into_iter().enumerate().map(check).collect()
 }

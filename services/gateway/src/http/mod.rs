@@ -5,6 +5,7 @@ mod catch_up;
 mod commands;
 mod door;
 mod executions;
+mod extract;
 mod ingress;
 mod page;
 pub mod serve;
@@ -77,6 +78,7 @@ pub fn router(app: App) -> Router {
         .route("/api/commands/{ref}/reply", post(commands::reply))
         .route("/api/fleet", get(fleet))
         .fallback(answer::no_such_route)
+        .method_not_allowed_fallback(answer::no_such_method)
         .layer(DefaultBodyLimit::max(1024 * 1024))
         .layer(middleware::from_fn_with_state(app.door.clone(), door::check))
         .with_state(app)

@@ -1,9 +1,9 @@
 //! Workflows and what is asked of executors: passed on over the bus, answered with the executor's own words.
 
-use super::{App, answer::Refusal};
+use super::{App, answer::Refusal, extract::Path};
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::to_raw_value};
 use std::collections::BTreeMap;
 use weft_bus::{Address, Command, Presence, Reply};
-use weft_dialect::told;
+use weft_dialect::told::{self, ErrorCode};
 use weft_event::Room;
 
 /// What an executor announces.
@@ -73,7 +73,7 @@ pub async fn execute(State(app): State<App>, Path(name): Path<String>, body: axu
     Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
 }
 
-/// `POST /api/workflows`, as system B sends it: `{"name"?,"steps":[…]}`, or `nodes` as in a workflow file. Runs it once. The
+/// `POST /api/workflows`, as system B sends it: `{"name"?,"executionId"?,"steps":[…]}`, or `nodes` as in a workflow file. Runs it once. The
 /// executor takes built-in steps only; nobody can bring a command along.
 pub async fn run(State(app): State<App>, body: axum::body::Bytes) -> Result<Response, Refusal> {
     let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be a workflow: {error}"));
@@ -83,13 +83,18 @@ pub async fn run(State(app): State<App>, body: axum::body::Bytes) -> Result<Resp
         (None, true) => {}
         _ => return Err(Refusal::new(told::INVALID, "nodes: must be given, or else steps").field("nodes")),
     }
+    let id = match definition.remove("executionId") {
+        None => uuid::Uuid::now_v7().to_string(),
+        Some(Value::String(id)) => id,
+        Some(_) => return Err(Refusal::new(told::INVALID, "executionId: must be a string").field("executionId")),
+    };
+    Room::execution(&id)?;
     definition.entry("name").or_insert_with(|| "unnamed".into());
     let mut able = executors(&app).await?;
     if able.is_empty() {
         return Err(Refusal::plain(told::NO_EXECUTOR));
     }
     let (chosen, _) = able.swap_remove(rand::random_range(0..able.len()));
-    let id = uuid::Uuid::now_v7().to_string();
     let body = json!({ "definition": definition, "executionId": id });
     let reply = ask(&app, &Address::Executor(chosen), "execute", &body).await?;
     Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
@@ -108,14 +113,22 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>, body: axum::
     Ok((StatusCode::ACCEPTED, Json(json!({ "executionId": id }))).into_response())
 }
 
+/// An executor's word for its refusal, in the words that clients know.
+fn refused(code: &str) -> ErrorCode {
+    match code {
+        "invalid" | "invalid_value" | "unknown_command" => told::INVALID,
+        "too_large" => told::TOO_LARGE,
+        "not_found" | "unknown_workflow" | "unknown_execution" | "unknown_request" => told::NOT_FOUND,
+        "busy" | "draining" | "unavailable" => told::BUSY,
+        _ => told::REJECTED,
+    }
+}
+
 async fn ask(app: &App, address: &Address, kind: &str, body: &Value) -> Result<Option<Value>, Refusal> {
     let body = to_raw_value(body).map_err(|error| Refusal::new(told::INTERNAL, error.to_string()))?;
     let command = Command { reference: uuid::Uuid::new_v4().to_string(), kind: kind.to_owned(), subject: None, body };
     match app.shared.hub.request(address, command, app.shared.limits.command_timeout).await? {
         Reply::Accepted { body } => Ok(body.and_then(|body| serde_json::from_str(body.get()).ok())),
-        Reply::Rejected { code, message } => {
-            let told = if code == "not_found" { told::NOT_FOUND } else { told::REJECTED };
-            Err(Refusal::new(told, format!("{code}: {message}")))
-        }
+        Reply::Rejected { code, message } => Err(Refusal::new(refused(&code), format!("{code}: {message}"))),
     }
 }

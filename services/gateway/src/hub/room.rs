@@ -12,7 +12,7 @@ use slab::Slab;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -74,6 +74,8 @@ pub struct Room {
     opened: watch::Sender<Opened>,
     /// One fold of the history at a time.
     folding: tokio::sync::Mutex<()>,
+    /// Whether a check of the tail is queued, so that trouble without end queues no more than one.
+    check_queued: AtomicBool,
     /// Events since the execution's head was last asked to move.
     since_head: AtomicU64,
 }
@@ -107,6 +109,7 @@ impl Room {
             followers: Mutex::new(Followers { cells: Slab::new(), idle_since: None }),
             opened: watch::channel(Opened::NotYet).0,
             folding: tokio::sync::Mutex::default(),
+            check_queued: AtomicBool::new(false),
             since_head: AtomicU64::new(0),
         })
     }
@@ -330,6 +333,16 @@ impl Room {
         for (_, cell) in self.followers.lock().cells.iter() {
             cell.wake();
         }
+    }
+
+    /// Claims the one place that this room has among the checks to be made; false if it is taken.
+    pub fn queue_check(&self) -> bool {
+        !self.check_queued.swap(true, Ordering::Relaxed)
+    }
+
+    /// The check is made now.
+    pub fn check_begins(&self) {
+        self.check_queued.store(false, Ordering::Relaxed);
     }
 
     // ── the folded state ──────────────────────────────────────────────────────────────────────────────────────
