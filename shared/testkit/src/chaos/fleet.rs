@@ -64,7 +64,9 @@ impl Fleet {
         let mut rng = plan.seed.rng("trouble");
         let end = Instant::now() + plan.duration;
         while self.kills < plan.kills || Instant::now() < end {
-            self.run_next(plan, clients).await?;
+            for _ in 0..plan.executor.as_ref().map_or(0, |executor| executor.at_once) {
+                self.run_next(plan, clients).await?;
+            }
             let rest = plan.kill_interval.mul_f64(rng.random_range(0.6..1.4));
             tokio::time::sleep(rest).await;
             if plan.restart_broker && self.broker_restarts == 0 && self.kills * 2 >= plan.kills {

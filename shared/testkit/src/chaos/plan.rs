@@ -25,8 +25,10 @@ pub enum BusKind {
 pub struct ExecutorPlan {
     /// The directory of its workflows.
     pub workflows: PathBuf,
-    /// The workflows to start, in turn, one after each kill.
+    /// The workflows to start, in turn.
     pub names: Vec<String>,
+    /// How many of them to start before each kill.
+    pub at_once: usize,
 }
 
 /// A chaos run.
