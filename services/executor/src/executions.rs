@@ -202,7 +202,7 @@ impl Executions {
         Ok(())
     }
 
-    /// Takes back an execution that was admitted and could not begin.
+    /// Takes back an execution that was admitted and could not begin; its id is free again.
     pub fn forget(&self, id: &str) {
         let mut state = self.state.lock();
         if state.by_id.remove(id).is_some() {

@@ -3,6 +3,7 @@
 use crate::{
     definition, engine,
     executions::{Execution, Executions, Stop},
+    place::Place,
     reach::Reach,
     refusal::{Code, Refusal},
     reporter::Report,
@@ -74,26 +75,9 @@ struct Shared {
     publisher: Publisher,
     tenant: Option<String>,
     reach: Reach,
-    executions: Executions,
+    executions: Arc<Executions>,
     runs: TaskTracker,
     leaving: CancellationToken,
-}
-
-/// The place of a running execution; given back however it ends.
-struct Place {
-    executor: Executor,
-    execution: Arc<Execution>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.execution.status().is_terminal() {
-            // Only a panic comes here, and the next order must not pay for it.
-            let error = Some("a fault of the executor".to_owned());
-            self.execution.ended(weft_event::Status::Failed, format!("{:.3}", jiff::Timestamp::now()), error, None);
-        }
-        self.executor.0.executions.ended(&self.execution.id);
-    }
 }
 
 impl Executor {
@@ -101,24 +85,25 @@ impl Executor {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { workflows, tools, publisher, tenant, reach, executions } = parts;
-        let (tools, runs, leaving) = (Arc::new(tools), TaskTracker::new(), CancellationToken::new());
+        let (tools, executions) = (Arc::new(tools), Arc::new(executions));
+        let (runs, leaving) = (TaskTracker::new(), CancellationToken::new());
         Self(Arc::new(Shared { workflows, tools, publisher, tenant, reach, executions, runs, leaving }))
     }
 
     /// Begins an execution; its id.
     pub async fn execute(&self, order: Order) -> Result<String, Refusal> {
         let prepared = self.prepare(order);
-        let (execution, is_given) = prepared.inspect_err(|_| crate::metrics::execution("refused"))?;
-        let id = execution.id.clone();
+        let (place, is_given) = prepared.inspect_err(|_| crate::metrics::execution("refused"))?;
+        let id = place.execution().id.clone();
         // In a task of its own: whoever asked may go away in between, and an admitted execution must begin or be
         // taken back.
         let executor = self.clone();
-        let begun = self.0.runs.spawn(async move { executor.begin(execution, is_given).await });
+        let begun = self.0.runs.spawn(async move { executor.begin(place, is_given).await });
         begun.await.map_err(|_| Refusal::new(Code::Unavailable, "a fault of the executor"))??;
         Ok(id)
     }
 
-    fn prepare(&self, order: Order) -> Result<(Arc<Execution>, bool), Refusal> {
+    fn prepare(&self, order: Order) -> Result<(Place, bool), Refusal> {
         let workflow = match order.plan {
             Plan::Named(name) => self.workflow(&name)?,
             Plan::Brought(definition) => Arc::new(definition::parse_request(definition)?),
@@ -131,22 +116,20 @@ impl Executor {
         let id = order.execution_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         let room = Room::execution(&id)?.in_tenant(self.0.tenant.as_deref())?;
         let execution = Arc::new(Execution::new(id, room, workflow, inputs, order.user));
-        self.0.executions.admit(&execution)?;
-        Ok((execution, is_given))
+        Ok((Place::take(&self.0.executions, execution)?, is_given))
     }
 
-    async fn begin(&self, execution: Arc<Execution>, is_given: bool) -> Result<(), Refusal> {
-        if is_given && let Err(refusal) = self.claim(&execution).await {
-            crate::metrics::execution("refused");
-            self.0.executions.forget(&execution.id);
-            return Err(refusal);
+    async fn begin(&self, mut place: Place, is_given: bool) -> Result<(), Refusal> {
+        let execution = place.execution().clone();
+        if is_given {
+            self.claim(&execution).await.inspect_err(|_| crate::metrics::execution("refused"))?;
         }
         // Commands can reach it before its first event is out, so that no prompt is told before it can be answered.
         let served = self.0.reach.serve(&execution).await;
         let report = Report::new(&self.0.publisher, &execution.id, &execution.workflow.name, execution.user.as_deref());
         let executor = self.clone();
+        place.begin();
         self.0.runs.spawn(async move {
-            let place = Place { executor: executor.clone(), execution: execution.clone() };
             engine::run(executor.0.tools.clone(), execution, report).await;
             drop(place);
             let leaving = executor.0.leaving.clone();

@@ -8,7 +8,7 @@
 //! It runs commands, so it is no open door ([`door`]): commands are written only in files of the workflow directory
 //! ([`definition`] reads them), and what a request brings can become a value, never code ([`template`]).
 //!
-//! Reading order: [`workflow`], [`definition`], [`template`]; [`executor`], [`executions`], [`engine`], [`steps`],
+//! Reading order: [`workflow`], [`definition`], [`template`]; [`executor`], [`executions`], [`place`], [`engine`], [`steps`],
 //! [`process`], [`prompts`], [`reporter`]; [`reach`], [`commands`], [`gateway`]; [`http`], [`door`], [`refusal`];
 //! [`config`], [`metrics`]. [`run`] puts them together.
 
@@ -23,6 +23,7 @@ pub mod executor;
 pub mod gateway;
 pub mod http;
 pub mod metrics;
+pub mod place;
 pub mod process;
 pub mod prompts;
 pub mod reach;

@@ -1,7 +1,7 @@
 //! The `executor` binary.
 
 use clap::Parser as _;
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{io::Write as _, net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use weft_bus::Bus;
@@ -78,6 +78,7 @@ fn first_line(text: &str) -> String {
 }
 
 fn fail(code: u8, reason: &str) -> ExitCode {
-    eprintln!("executor: {reason}");
+    // `eprintln!` panics where nobody reads any more, and the code must come out all the same.
+    let _ = writeln!(std::io::stderr(), "executor: {reason}");
     ExitCode::from(code)
 }

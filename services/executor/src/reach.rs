@@ -49,13 +49,16 @@ impl Reach {
         match self {
             Self::Bus { bus, inbox } => serve_on_bus(bus, inbox, execution).await,
             Self::Gateway(registration) => {
+                // First, so that the id is taken off again whatever happens next.
+                let gateway = Some((registration.clone(), execution.id.clone()));
+                let reachable = Reachable { _bus: None, late: None, gateway };
                 registration.add(&execution.id);
                 match tokio::time::timeout(PATIENCE, registration.renew()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => warn!(execution = execution.id, %error, "no gateway knows of this execution yet"),
                     Err(_) => warn!(execution = execution.id, "no gateway knows of this execution yet"),
                 }
-                Reachable { _bus: None, late: None, gateway: Some((registration.clone(), execution.id.clone())) }
+                reachable
             }
         }
     }

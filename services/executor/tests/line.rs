@@ -244,6 +244,49 @@ async fn a_stream_that_breaks_comes_back_and_registers_again() {
     assert_eq!(find(&events, "execution:cancelled")["data"]["reason"], "executor stopped");
 }
 
+/// The log's reader may go away first, as in a pipe to `head`; the executor works and leaves as if it were there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gone_log_reader_stops_nothing() {
+    let gateway = Gateway::default();
+    let base = gateway.start().await;
+    let dir = directory(&["name: sleeper\nnodes:\n  - {id: a, command: 'echo up; sleep 1000'}"]);
+    let token = dir.join("token");
+    std::fs::write(&token, TOKEN).expect("written");
+    let mut child = binary()
+        .args(["--id", "line-1", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--gateway-url", &base])
+        .args(["--log-level", "trace", "--workflow-dir"])
+        .arg(&dir)
+        .arg("--gateway-token-file")
+        .arg(&token)
+        .stderr(unread())
+        .spawn()
+        .expect("starts");
+    let order = json!({"ref": "r1", "address": "executor:line-1", "kind": "execute", "subject": null, "body": {"workflow": "sleeper", "executionId": "e"}});
+    gateway.send(order).await;
+    assert_eq!(gateway.reply("r1").await["outcome"], "accepted");
+    gateway.events_until("e", "log").await;
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+    let events = gateway.events_until("e", "execution:cancelled").await;
+    assert_eq!(find(&events, "execution:cancelled")["data"]["reason"], "executor stopped");
+    let status = tokio::task::spawn_blocking(move || child.wait().expect("waited"));
+    assert_eq!(timeout(SOON, status).await.expect("the executor leaves").expect("joined").code(), Some(0));
+    std::fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn a_bad_setting_is_answered_with_its_code_also_unread() {
+    let mut child = binary().args(["--no-such-flag"]).stderr(unread()).spawn().expect("starts");
+    assert_eq!(child.wait().expect("waited").code(), Some(64));
+}
+
+/// A pipe whose reader is gone from the start.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
     command.env_clear().env("PATH", std::env::var_os("PATH").expect("PATH")).stdin(Stdio::null());

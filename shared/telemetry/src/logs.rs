@@ -36,13 +36,15 @@ pub enum LogError {
     Installed(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the log of this process; once.
+/// Sets up the log of this process; once. Lines that standard error does not take are lost without a word.
 ///
 /// # Errors
 /// The filter cannot be read, or a log is set up already.
 pub fn init_logs(options: &LogOptions) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&options.log_level)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. Reporting that, again to standard error, panics where its reader is gone,
+    // and the panic ends whichever task was logging.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match options.log_format {
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
         // Colour codes are noise in a file.
