@@ -198,7 +198,6 @@ impl Settings {
         for (setting, value) in [
             ("WEFT_EXECUTIONS_MAX", self.limits.executions_max),
             ("WEFT_NODES_MAX", self.limits.nodes_max),
-            ("WEFT_RETENTION_EVENTS", self.bus.retention_events),
             ("WEFT_PUBLISH_BUFFER_BYTES", self.limits.publish_buffer_bytes),
         ] {
             if value == 0 {
@@ -248,9 +247,10 @@ impl BusSettings {
         config.tls_client = self.bus_tls_cert_file.clone().zip(self.bus_tls_key_file.clone());
         config.retention.events = self.retention_events;
         config.retention.bytes = self.retention_bytes;
-        config.retention.age = Duration::from_secs(self.retention_secs.max(1));
-        config.retention.head_age = Duration::from_secs(self.head_secs.max(1));
+        config.retention.age = Duration::from_secs(self.retention_secs);
+        config.retention.head_age = Duration::from_secs(self.head_secs);
         config.client_name = client_name.to_owned();
+        config.check().map_err(|error| BadSetting(error.to_string()))?;
         Ok(config)
     }
 
@@ -321,6 +321,12 @@ mod tests {
             (&["--id", "a b"], "WEFT_EXECUTOR_ID: may hold only"),
             (&["--tenant", "a.b"], "WEFT_TENANT: must be"),
             (&["--bus", "kafka://x"], "WEFT_BUS: names no bus"),
+            (&["--bus-prefix", "a*"], "WEFT_BUS_PREFIX: must be"),
+            (&["--retention-events", "0"], "WEFT_RETENTION_EVENTS: must be 1 to"),
+            (&["--retention-secs", "18446744073709551615"], "WEFT_RETENTION_SECS: must be 1 to"),
+            (&["--head-secs", "0"], "WEFT_HEAD_SECS: must be 1 to"),
+            (&["--bus-credentials-file", "/nowhere"], "WEFT_BUS_CREDENTIALS_FILE: /nowhere: "),
+            (&["--bus-tls-ca-file", "/nowhere"], "WEFT_BUS_TLS_CA_FILE: /nowhere: "),
             (&["--executions-max", "0"], "WEFT_EXECUTIONS_MAX: must be at least 1"),
         ] {
             let refused = settings(flags).check().expect_err(told).to_string();

@@ -303,6 +303,10 @@ fn a_bad_setting_stops_the_start_with_one_line() {
         (vec!["--no-such-flag"], "executor: unexpected argument"),
         (vec!["--workflow-dir", &shipped], "executor: WEFT_GATEWAY_URL: is mandatory"),
         (vec!["--workflow-dir", &shipped, "--bus", "kafka://x"], "executor: WEFT_BUS: names no bus"),
+        (
+            vec!["--workflow-dir", &shipped, "--bus", "redis://x", "--retention-secs", "18446744073709551615"],
+            "executor: WEFT_RETENTION_SECS: must be 1 to",
+        ),
         (vec!["--workflow-dir", &shipped, "--listen", "0.0.0.0:0"], "executor: WEFT_EXECUTOR_TOKEN_FILE: is mandatory"),
         (
             vec!["--workflow-dir", &broken_text, "--gateway-url", "http://x"],

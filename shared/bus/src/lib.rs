@@ -10,6 +10,7 @@
 //! `nats`, `redis`.
 
 mod canary;
+mod check;
 pub mod config;
 mod endpoint;
 pub mod heads;

@@ -321,7 +321,7 @@ fn sweep(state: &mut State, followed: &HashSet<Room>, now: Instant, retention: &
         history.expire(now, retention, dedup_window);
     }
     state.rooms.retain(|room, history| !history.events.is_empty() || !history.ids.is_empty() || followed.contains(room));
-    let oldest_ms = now_ms().saturating_sub(retention.head_age.as_millis() as u64);
+    let oldest_ms = now_ms().saturating_sub(u64::try_from(retention.head_age.as_millis()).unwrap_or(u64::MAX));
     state.heads.retain(|_, (head, _)| head.updated_ms >= oldest_ms);
 }
 

@@ -41,10 +41,12 @@ impl Stream {
 
     /// What the stream is created with.
     fn config(self, link: &Link) -> Value {
-        let nanos = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX / 2);
+        // The server counts in signed numbers.
+        let nanos = |age: Duration| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        let events = i64::try_from(link.retention.events).unwrap_or(i64::MAX);
         let below = |rest: &str| link.names.below(rest);
         let (subjects, storage, age, per_subject) = match self {
-            Self::Events => (vec![below("*")], "file", link.retention.age, link.retention.events as i64),
+            Self::Events => (vec![below("*")], "file", link.retention.age, events),
             Self::Heads => (vec![below("head.*"), below("own.*.*.*")], "file", link.retention.head_age, 1),
             Self::Epoch => (vec![below("epoch.*")], "file", Duration::ZERO, 1),
             Self::Presence => (vec![below("present.*.*")], "memory", PRESENCE_LIFETIME, 1),

@@ -1,6 +1,10 @@
 //! Execution heads: one hash each, and ordered sets that list them by creation.
 
-use super::{Link, publish::number, scripts};
+use super::{
+    Link,
+    publish::{ms, number},
+    scripts,
+};
 use crate::{BusError, Expect, HeadQuery, Revision, StoreError, meters};
 use fred::{
     interfaces::{HashesInterface, SortedSetsInterface},
@@ -37,7 +41,7 @@ pub(super) async fn store(link: &Link, head: &Head, expect: Expect) -> Result<Re
         Expect::Absent => "".into(),
         Expect::At(revision) => number(revision.0),
     };
-    let age = number((link.retention.head_age.as_millis() as u64).max(1));
+    let age = number(ms(link.retention.head_age));
     let answer =
         scripts::STORE_HEAD.ask(&link.data, vec![link.names.head(&room)], vec![expected, record.into(), age.clone()]).await?;
     let answer = answer.into_string().ok_or_else(|| meters::nonsense("a revision"))?;

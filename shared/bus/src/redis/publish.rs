@@ -5,6 +5,7 @@ use crate::{Ack, Publication, PublishError, meters, types::First};
 use fred::{interfaces::PubsubInterface, types::Value};
 use futures_util::{StreamExt, stream};
 use rustc_hash::FxHashMap;
+use std::time::Duration;
 use weft_event::{Epoch, Position, Room, fingerprint};
 
 /// Most events of one room in one script call, and most payload bytes (passed by at most one event): a script holds
@@ -17,6 +18,9 @@ const ROOMS_AT_ONCE: usize = 64;
 
 /// Room metadata outlives the stream by this much, so that a quiet room keeps its epoch.
 const META_EXTRA_MS: u64 = 3_600_000;
+
+/// A hundred years: added to the time of day it is still a number that a script holds exactly.
+const AGE_MAX_MS: u64 = 100 * 365 * 86_400_000;
 
 pub(super) async fn one(link: &Link, publication: Publication) -> Result<Ack, PublishError> {
     let result = if link.mode.is_durable() {
@@ -114,7 +118,7 @@ async fn store(link: &Link, room: &Room, publications: &[&Publication]) -> Resul
         number(link.retention.events.max(1) as u64),
         number(link.retention.bytes),
         number(age_ms(link)),
-        number((link.dedup_window.as_millis() as u64).max(1)),
+        number(ms(link.dedup_window)),
         new_epoch(),
         number(meta_ms(link)),
     ];
@@ -158,9 +162,25 @@ pub(super) fn new_epoch() -> Value {
 }
 
 pub(super) fn age_ms(link: &Link) -> u64 {
-    (link.retention.age.as_millis() as u64).max(1)
+    ms(link.retention.age)
+}
+
+/// An age as the server takes it: it refuses 0, and ages that pass the end of its clock.
+pub(super) fn ms(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX).clamp(1, AGE_MAX_MS)
 }
 
 pub(super) fn meta_ms(link: &Link) -> u64 {
-    age_ms(link) + META_EXTRA_MS
+    age_ms(link).saturating_add(META_EXTRA_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_stay_within_what_the_server_takes() {
+        let (day, longest) = (Duration::from_secs(86_400), Duration::from_secs(u64::MAX));
+        assert_eq!([Duration::ZERO, day, longest].map(ms), [1, 86_400_000, AGE_MAX_MS]);
+    }
 }
