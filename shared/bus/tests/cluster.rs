@@ -1,5 +1,5 @@
 //! Clusters and sentinels: several brokers, their failures and their moves. Takes minutes and several processes, so it
-//! runs only with `WEFT_TEST_FULL=1`.
+//! runs only with `--include-ignored`.
 
 mod common;
 
@@ -8,15 +8,6 @@ use std::time::Duration;
 use weft_bus::{Address, Anchor, Bus, BusConfig, Expect, HeadQuery, Presence, ReadFrom, Signal, Stamp};
 use weft_event::{Head, Position, Room};
 use weft_testkit::servers::{NatsCluster, RedisCluster, RedisSentinel, RedisServer};
-
-/// Whether to run; says so where not.
-fn is_full() -> bool {
-    let is_full = std::env::var_os("WEFT_TEST_FULL").is_some_and(|value| value == "1");
-    if !is_full {
-        eprintln!("skipped: set WEFT_TEST_FULL=1 to run tests with clusters");
-    }
-    is_full
-}
 
 async fn connect(config: &BusConfig) -> Bus {
     eventually("connected", async || Bus::connect(config.clone()).await).await
@@ -80,10 +71,8 @@ async fn commands_arrive(gateway: &Bus, executor: &Bus) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "starts clusters and takes minutes: part of the full run"]
 async fn a_redis_cluster_works_as_one() {
-    if !is_full() {
-        return;
-    }
     let cluster = RedisCluster::start().await.expect("starts");
     let config = BusConfig::parse(&cluster.url()).expect("a bus URL");
     works_as_one(&config).await;
@@ -128,10 +117,8 @@ async fn move_slot(nodes: &[RedisServer], key: &str) -> (usize, usize) {
 
 /// The server takes sharded subscriptions of a moved slot away without the crate noticing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "starts clusters and takes minutes: part of the full run"]
 async fn a_moved_slot_is_followed() {
-    if !is_full() {
-        return;
-    }
     let cluster = RedisCluster::start().await.expect("starts");
     let config = BusConfig::parse(&cluster.url()).expect("a bus URL");
     let (publisher, follower) = (connect(&config).await, connect(&config).await);
@@ -152,10 +139,8 @@ async fn a_moved_slot_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "starts clusters and takes minutes: part of the full run"]
 async fn a_redis_failover_is_survived() {
-    if !is_full() {
-        return;
-    }
     let mut group = RedisSentinel::start().await.expect("starts");
     let config = BusConfig::parse(&group.url()).expect("a bus URL");
     works_as_one(&config).await;
@@ -181,10 +166,8 @@ async fn a_redis_failover_is_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "starts clusters and takes minutes: part of the full run"]
 async fn a_jetstream_leader_is_lost_without_a_loss() {
-    if !is_full() {
-        return;
-    }
     let mut cluster = NatsCluster::start().await.expect("starts");
     let mut config = BusConfig::parse(&cluster.url()).expect("a bus URL");
     config.replicas = 3;
