@@ -364,7 +364,7 @@ pub enum PublishError {
     #[error("the broker is full: {0}")]
     Full(String),
     /// Larger than the broker takes.
-    #[error("larger than the broker takes: {0}")]
+    #[error("too large for the broker: {0}")]
     TooLarge(String),
     /// The broker refused, for rights or configuration.
     #[error("the broker refused: {0}")]

@@ -55,7 +55,7 @@ impl Failure {
             Self::NoReply(NoReply::NoResponders) => {
                 "nobody answers: JetStream is off, the stream is missing, or has no leader".into()
             }
-            Self::NoReply(NoReply::TooLarge) => "larger than the server takes".into(),
+            Self::NoReply(NoReply::TooLarge { bytes, max }) => too_large(*bytes, *max),
             Self::Api(error) => format!("{} ({})", error.description, error.err_code),
             Self::Nonsense(what) => format!("the server answered something else than {what}"),
         }
@@ -65,7 +65,7 @@ impl Failure {
 impl From<Failure> for BusError {
     fn from(failure: Failure) -> Self {
         match &failure {
-            Failure::NoReply(NoReply::TooLarge) => Self::Refused(failure.reason()),
+            Failure::NoReply(NoReply::TooLarge { .. }) => Self::Refused(failure.reason()),
             Failure::Api(error) if error.code < 500 && error.err_code != STREAM_NOT_FOUND => Self::Refused(failure.reason()),
             _ => Self::Unavailable(failure.reason()),
         }
@@ -76,13 +76,18 @@ impl From<Failure> for PublishError {
     fn from(failure: Failure) -> Self {
         let reason = failure.reason();
         match failure {
-            Failure::NoReply(NoReply::TooLarge) => Self::TooLarge(reason),
+            Failure::NoReply(NoReply::TooLarge { .. }) => Self::TooLarge(reason),
             Failure::Api(error) if TOO_LARGE.contains(&error.err_code) => Self::TooLarge(reason),
             Failure::Api(error) if FULL.contains(&error.err_code) => Self::Full(reason),
             Failure::Api(error) if error.code < 500 && error.err_code != STREAM_NOT_FOUND => Self::Refused(reason),
             _ => Self::Unavailable(reason),
         }
     }
+}
+
+/// By how much something is too large.
+pub(super) fn too_large(bytes: usize, max: usize) -> String {
+    format!("{bytes} bytes with headers, and the server takes {max}")
 }
 
 /// One API request.
@@ -102,4 +107,17 @@ pub(super) fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failure> {
         return Err(Failure::Api(refused.error));
     }
     serde_json::from_slice(payload).map_err(|error| Failure::Nonsense(format!("expected ({error})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_large_tells_both_sizes_once() {
+        let failure = || Failure::NoReply(NoReply::TooLarge { bytes: 1_048_600, max: 1_048_576 });
+        let sizes = "1048600 bytes with headers, and the server takes 1048576";
+        assert_eq!(PublishError::from(failure()).to_string(), format!("too large for the broker: {sizes}"));
+        assert_eq!(BusError::from(failure()), BusError::Refused(sizes.into()));
+    }
 }

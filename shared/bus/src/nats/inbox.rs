@@ -25,8 +25,8 @@ pub(super) enum NoReply {
     Away(String),
     /// The server says that nobody serves the subject.
     NoResponders,
-    /// Larger than the server takes; not sent.
-    TooLarge,
+    /// So many bytes with headers, more than the server takes; not sent.
+    TooLarge { bytes: usize, max: usize },
 }
 
 /// Sends requests on one connection.
@@ -89,8 +89,9 @@ impl Inbox {
             // The crate would keep it and send it later, when nobody waits for the answer any more.
             return Err(NoReply::Away("reconnecting".into()));
         }
-        if self.client.max_payload() < payload.len() + headers.as_ref().map_or(0, headers_length) {
-            return Err(NoReply::TooLarge);
+        let (bytes, max) = (payload.len() + headers.as_ref().map_or(0, headers_length), self.client.max_payload());
+        if bytes > max {
+            return Err(NoReply::TooLarge { bytes, max });
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, replies) = mpsc::channel(replies_max);
@@ -116,7 +117,7 @@ impl Inbox {
         match self.ask(void, None, Bytes::new()).await {
             Ok(_) | Err(NoReply::NoResponders) => Ok(()),
             Err(NoReply::Away(reason)) => Err(reason),
-            Err(NoReply::TooLarge) => Err("the server takes nothing".into()),
+            Err(NoReply::TooLarge { .. }) => Err("the server takes nothing".into()),
         }
     }
 }

@@ -163,8 +163,9 @@ async fn send(link: &Link, publication: &Publication) -> Result<Ack, PublishErro
         return Err(PublishError::Unavailable("reconnecting".into()));
     }
     let headers = headers(publication, false);
-    if publication.payload.len() + headers_length(&headers) > link.data.client.max_payload() {
-        return Err(PublishError::TooLarge(format!("the server takes {} bytes", link.data.client.max_payload())));
+    let (bytes, max) = (publication.payload.len() + headers_length(&headers), link.data.client.max_payload());
+    if bytes > max {
+        return Err(PublishError::TooLarge(api::too_large(bytes, max)));
     }
     let subject = link.names.stored(&publication.room);
     let payload = publication.payload.clone();
