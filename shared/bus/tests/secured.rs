@@ -2,8 +2,10 @@
 
 mod common;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::json;
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
@@ -136,6 +138,60 @@ async fn nats_with_a_password_and_with_a_token() {
     options.config = "authorization { token: \"t0ken\" }\n".into();
     let server = NatsServer::start_with(options).await.expect("starts");
     assert_works(&connect(&format!("nats://t0ken@127.0.0.1:{}", server.port())).await.expect("connects")).await;
+}
+
+/// A token about `subject`, signed by `issuer`, as operators and accounts hand them out.
+fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: serde_json::Value) -> String {
+    let claims = json!({"jti": rand_word(), "iat": 1_760_000_000, "iss": issuer.public_key(), "sub": subject.public_key(),
+        "name": "weft", "nats": nats});
+    let header = json!({"typ": "JWT", "alg": "ed25519-nkey"});
+    let text = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+    let signature = issuer.sign(text.as_bytes()).expect("signed");
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// What a `.creds` file holds.
+fn credentials(account: &nkeys::KeyPair) -> String {
+    let user = nkeys::KeyPair::new_user();
+    let claims = json!({"type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1});
+    let (token, seed) = (jwt(account, &user, claims), user.seed().expect("a seed"));
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_with_a_credentials_file() {
+    let operator = nkeys::KeyPair::new_operator();
+    let (system, account, stranger) =
+        (nkeys::KeyPair::new_account(), nkeys::KeyPair::new_account(), nkeys::KeyPair::new_account());
+    let limits = json!({"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1,
+        "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1});
+    let plain = json!({"type": "account", "version": 2, "limits": {"subs": -1, "data": -1, "payload": -1, "imports": -1,
+        "exports": -1, "wildcards": true, "conn": -1, "leaf": -1}});
+    let (of_system, of_account) =
+        (jwt(&operator, &system, plain), jwt(&operator, &account, json!({"type": "account", "version": 2, "limits": limits})));
+    let mut options = NatsOptions::new(NatsVersion::Current);
+    options.config = format!(
+        "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {of_system}, {}: {of_account} }}\n",
+        jwt(&operator, &operator, json!({"type": "operator", "version": 2})),
+        system.public_key(),
+        system.public_key(),
+        account.public_key(),
+    );
+    let server = NatsServer::start_with(options).await.expect("starts");
+    let directory = Certificates::new();
+    let with = |name: &str, text: String| {
+        std::fs::write(directory.path(name), text).expect("written");
+        let mut config = BusConfig::parse(&server.url()).expect("a bus URL");
+        config.credentials_file = Some(directory.path(name));
+        config.check().expect("can be used");
+        config
+    };
+    assert_works(&Bus::connect(with("weft.creds", credentials(&account))).await.expect("connects")).await;
+    Bus::connect(with("stranger.creds", credentials(&stranger))).await.map(|_| ()).expect_err("another account's");
+    connect(&server.url()).await.map(|_| ()).expect_err("no credentials");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
