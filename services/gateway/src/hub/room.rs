@@ -384,7 +384,8 @@ impl Room {
         };
         let mut slots = Vec::new();
         inner.log.read(from, usize::MAX, &mut slots)?;
-        let mut fold = Fold { snapshot: history.snapshot.clone(), at: history.at.or(inner.log.end()), known: history.known };
+        // Without a position nothing is folded yet: all that the log has counts, not only what comes after its end.
+        let mut fold = Fold { snapshot: history.snapshot.clone(), at: history.at, known: history.known };
         for slot in slots {
             match slot {
                 Slot::Event(entry) if self.folds(&entry) => fold.apply(&entry),
@@ -392,6 +393,7 @@ impl Room {
                 Slot::Event(_) | Slot::Gap(_) => {}
             }
         }
+        fold.at = fold.at.or(inner.log.end());
         let snapped = Snapped { snapshot: fold.snapshot.clone(), at: fold.at, cursor: inner.log.next_index() };
         inner.fold = Some(fold);
         Some(snapped)

@@ -120,7 +120,9 @@ fn live(room: &Room) -> Begun {
 }
 
 async fn with_snapshot(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
-    let Some(snapped) = room.snapshot(hub).await? else { return Ok(live(room)) };
+    // Taken first: an event that comes while the state is looked for is either in the state or follows it.
+    let before = live(room);
+    let Some(snapped) = room.snapshot(hub).await? else { return Ok(before) };
     Ok(Begun {
         outcome: Outcome::Snapshot,
         place: Place::Log(snapped.cursor),

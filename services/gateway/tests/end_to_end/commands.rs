@@ -207,7 +207,7 @@ async fn workflows_are_listed_and_run_by_whoever_announced_them() {
         assert_eq!((status, &answer["executionId"]), (202, &json!("mine")), "{kind:?}: {answer}");
         let body = json!({"inputs": {"bad": true}}).to_string();
         let (status, answer) = request(other, "POST", "/api/workflows/demo/execute", Some(body)).await;
-        assert_eq!((status, &answer["error"]["code"]), (409, &json!("rejected")), "{kind:?}: {answer}");
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid")), "{kind:?}: {answer}");
         // A workflow that the request itself brings along.
         let body = json!({"name": "mine", "steps": [{"id": "a", "sleep": "1s"}]}).to_string();
         let (status, answer) = request(other, "POST", "/api/workflows", Some(body)).await;

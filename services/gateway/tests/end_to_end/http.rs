@@ -127,7 +127,7 @@ async fn catching_up_by_next_reads_every_event_once_in_the_published_bytes() {
         let answer = socket.subscribe(json!({"executionId": "e", "offset": after})).await;
         assert_eq!(answer["outcome"], "resumed", "{kind:?}");
         socket.hears_nothing_more().await;
-        for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("after=zzz", "offset")] {
+        for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("after=zzz", "after"), ("limit=many", "query")] {
             let (status, answer) = get(&gateway, &format!("/api/executions/e/events?{query}")).await;
             assert_eq!((status, &answer["error"]["field"]), (400, &json!(field)), "{kind:?}: {answer}");
         }
