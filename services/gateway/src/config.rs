@@ -10,7 +10,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
-use weft_bus::BusConfig;
+use weft_bus::{BusConfig, Retention};
 use weft_dialect::native;
 use weft_telemetry::LogOptions;
 
@@ -180,7 +180,6 @@ impl Settings {
         }
         weft_event::id::check("WEFT_INSTANCE", &self.instance).map_err(|invalid| BadSetting(invalid.to_string()))?;
         for (name, value) in [
-            ("WEFT_RETENTION_EVENTS", self.bus.retention_events),
             ("WEFT_LOG_EVENTS_MAX", self.limits.log_events_max),
             ("WEFT_READS_MAX", self.limits.reads_max),
             ("WEFT_ROOMS_MAX", self.limits.rooms_max),
@@ -189,10 +188,6 @@ impl Settings {
             if value == 0 {
                 return Err(BadSetting(format!("{name}: must be at least 1")));
             }
-        }
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if !self.bus.bus_prefix.split('.').all(|word| !word.is_empty() && word.bytes().all(legal)) {
-            return Err(BadSetting("WEFT_BUS_PREFIX: must be words of A-Z a-z 0-9 _ -, with dots between them".into()));
         }
         // Compared exactly with what browsers send, so that anything else would never match.
         let is_origin = |origin: &String| {
@@ -278,12 +273,21 @@ impl BusSettings {
         config.credentials_file.clone_from(&self.bus_credentials_file);
         config.tls_ca_file.clone_from(&self.bus_tls_ca_file);
         config.tls_client = self.bus_tls_cert_file.clone().zip(self.bus_tls_key_file.clone());
-        config.retention.events = self.retention_events;
-        config.retention.bytes = self.retention_bytes;
-        config.retention.age = Duration::from_secs(self.retention_secs.max(1));
-        config.retention.head_age = Duration::from_secs(self.head_secs.max(1));
+        config.retention = self.retention();
         config.client_name = client_name.to_owned();
+        config.check().map_err(|error| BadSetting(error.to_string()))?;
         Ok(config)
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention {
+            events: self.retention_events,
+            bytes: self.retention_bytes,
+            age: Duration::from_secs(self.retention_secs),
+            head_age: Duration::from_secs(self.head_secs),
+        }
     }
 }
 
@@ -309,6 +313,9 @@ mod tests {
             (&["--auth", "jwt"], "WEFT_AUTH"),
             (&["--listen", "nowhere"], "WEFT_LISTEN"),
             (&["--bus-prefix", "a..b"], "WEFT_BUS_PREFIX"),
+            (&["--retention-secs", "0"], "WEFT_RETENTION_SECS"),
+            (&["--head-secs", "18446744073709551615"], "WEFT_HEAD_SECS"),
+            (&["--bus", "nats://127.0.0.1:1", "--bus-credentials-file", "/nowhere"], "WEFT_BUS_CREDENTIALS_FILE"),
             (&["--origins", "*"], "WEFT_ORIGINS"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {

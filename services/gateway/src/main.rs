@@ -1,7 +1,7 @@
 //! The `gateway` binary.
 
 use clap::Parser;
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 use tokio::net::TcpListener;
 use weft_bus::Bus;
 use weft_drain::Drain;
@@ -70,6 +70,7 @@ async fn bind(setting: &str, address: std::net::SocketAddr) -> Result<TcpListene
 }
 
 fn fail(code: u8, reason: &str) -> ExitCode {
-    eprintln!("gateway: {reason}");
+    // Who reads this may have gone; the exit code must come out all the same.
+    let _ = writeln!(std::io::stderr(), "gateway: {reason}");
     ExitCode::from(code)
 }

@@ -33,7 +33,7 @@ pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &D
         spawn(sweep(hub.clone())),
     ];
     let announced = tokio::spawn(fleet::announce(hub.clone(), settings.instance.clone(), address.clone(), stopped.clone()));
-    let heads = HeadKeeper::new(bus.clone(), HeadConfig::for_retention(&bus_retention(settings)));
+    let heads = HeadKeeper::new(bus.clone(), HeadConfig::for_retention(&settings.bus.retention()));
     let app = App {
         shared: Arc::new(Shared { hub: hub.clone(), feed, limits: settings.session_limits() }),
         heads: heads.clone(),
@@ -61,10 +61,6 @@ pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &D
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(task))
-}
-
-fn bus_retention(settings: &Settings) -> weft_bus::Retention {
-    settings.bus.config("").map(|config| config.retention).unwrap_or_default()
 }
 
 async fn turn(hub: Arc<Hub>) {
