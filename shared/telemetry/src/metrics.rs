@@ -1,7 +1,10 @@
 //! The recorder behind the macros of the crate `metrics`, and its Prometheus text.
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Upper bounds for `*_seconds`: from 100 µs, a delivery inside one machine, to a minute, a client that came back late.
 const SECONDS: &[f64] =
@@ -41,19 +44,19 @@ impl Metrics {
     /// # Errors
     /// Something else installed a recorder first.
     pub fn install() -> Result<Self, MetricsError> {
-        static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
-        let handle = match INSTALLED.get() {
+        // Held while installing: of two calls at once, the second must find what the first has installed.
+        static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = match &*installed {
             Some(handle) => handle.clone(),
             None => {
                 let recorder = builder()?.build_recorder();
                 let handle = recorder.handle();
-                match metrics::set_global_recorder(recorder) {
-                    Ok(()) => INSTALLED.get_or_init(|| handle).clone(),
-                    // Lost a race against another call, or against other code.
-                    Err(_) => INSTALLED.get().ok_or(MetricsError::Installed)?.clone(),
-                }
+                metrics::set_global_recorder(recorder).map_err(|_| MetricsError::Installed)?;
+                installed.insert(handle).clone()
             }
         };
+        drop(installed);
         let upkeep = handle.clone();
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(UPKEEP_EVERY);
