@@ -19,25 +19,25 @@ const TOKEN_BYTES_MIN: usize = 16;
 #[command(name = "executor", version)]
 pub struct Settings {
     /// Where HTTP is served; off loopback WEFT_EXECUTOR_TOKEN_FILE is mandatory.
-    #[arg(long, env = "WEFT_EXECUTOR_LISTEN", default_value = "127.0.0.1:3002")]
+    #[arg(long = "executor-listen", env = "WEFT_EXECUTOR_LISTEN", default_value = "127.0.0.1:3002")]
     pub listen: SocketAddr,
     /// Where /metrics, /livez and /readyz are served.
     #[arg(long, env = "WEFT_ADMIN_LISTEN", default_value = "127.0.0.1:9465")]
     pub admin_listen: SocketAddr,
     /// File with the bearer token that HTTP requests must carry.
-    #[arg(long, env = "WEFT_EXECUTOR_TOKEN_FILE")]
+    #[arg(long = "executor-token-file", env = "WEFT_EXECUTOR_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// Host names, besides loopback, that requests may be addressed to, comma separated, without ports.
-    #[arg(long, env = "WEFT_EXECUTOR_HOSTS", value_delimiter = ',')]
+    #[arg(long = "executor-hosts", env = "WEFT_EXECUTOR_HOSTS", value_delimiter = ',')]
     pub hosts: Vec<String>,
     /// Origins, besides loopback, whose pages may send requests, comma separated, compared exactly.
-    #[arg(long, env = "WEFT_EXECUTOR_ORIGINS", value_delimiter = ',')]
+    #[arg(long = "executor-origins", env = "WEFT_EXECUTOR_ORIGINS", value_delimiter = ',')]
     pub origins: Vec<String>,
     /// Directory of the workflows (*.yaml); commands run in it.
     #[arg(long, env = "WEFT_WORKFLOW_DIR", default_value = "services/executor/workflows")]
     pub workflow_dir: PathBuf,
     /// The name of this executor; a random one if not given.
-    #[arg(long, env = "WEFT_EXECUTOR_ID")]
+    #[arg(long = "executor-id", env = "WEFT_EXECUTOR_ID")]
     pub id: Option<String>,
     /// The tenant of all executions; over a gateway its token says it.
     #[arg(long, env = "WEFT_TENANT")]
@@ -129,7 +129,12 @@ pub struct LimitSettings {
     )]
     pub pass_env: Vec<String>,
     /// Hosts that an http step may reach where its workflow leaves the host to an input, comma separated, without ports.
-    #[arg(long, env = "WEFT_EXECUTOR_HTTP_HOSTS", value_delimiter = ',', default_value = "localhost,127.0.0.1,[::1]")]
+    #[arg(
+        long = "executor-http-hosts",
+        env = "WEFT_EXECUTOR_HTTP_HOSTS",
+        value_delimiter = ',',
+        default_value = "localhost,127.0.0.1,[::1]"
+    )]
     pub http_hosts: Vec<String>,
     /// Seconds that an event is tried again before it is given up.
     #[arg(long, env = "WEFT_PUBLISH_RETRY_SECS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=110))]
@@ -307,7 +312,8 @@ mod tests {
         assert!(matches!(link, Link::Bus(_)));
         let token = std::env::temp_dir().join(format!("weft-token-{}", std::process::id()));
         fs::write(&token, "0123456789abcdef\n").expect("written");
-        let checked = settings(&["--listen", "0.0.0.0:0", "--token-file", &token.display().to_string()]).check();
+        let checked =
+            settings(&["--executor-listen", "0.0.0.0:0", "--executor-token-file", &token.display().to_string()]).check();
         fs::remove_file(&token).expect("removed");
         assert!(checked.is_ok());
     }
@@ -315,10 +321,10 @@ mod tests {
     #[test]
     fn bad_settings_name_themselves() {
         for (flags, told) in [
-            (&["--listen", "0.0.0.0:3002"][..], "WEFT_EXECUTOR_TOKEN_FILE: is mandatory"),
-            (&["--token-file", "/nowhere"], "WEFT_EXECUTOR_TOKEN_FILE: /nowhere"),
-            (&["--token-file", "/dev/null"], "WEFT_EXECUTOR_TOKEN_FILE: must hold one token"),
-            (&["--id", "a b"], "WEFT_EXECUTOR_ID: may hold only"),
+            (&["--executor-listen", "0.0.0.0:3002"][..], "WEFT_EXECUTOR_TOKEN_FILE: is mandatory"),
+            (&["--executor-token-file", "/nowhere"], "WEFT_EXECUTOR_TOKEN_FILE: /nowhere"),
+            (&["--executor-token-file", "/dev/null"], "WEFT_EXECUTOR_TOKEN_FILE: must hold one token"),
+            (&["--executor-id", "a b"], "WEFT_EXECUTOR_ID: may hold only"),
             (&["--tenant", "a.b"], "WEFT_TENANT: must be"),
             (&["--bus", "kafka://x"], "WEFT_BUS: names no bus"),
             (&["--bus-prefix", "a*"], "WEFT_BUS_PREFIX: must be"),

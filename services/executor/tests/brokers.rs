@@ -23,7 +23,7 @@ async fn connect(url: &str) -> Bus {
 }
 
 async fn start(url: &str, dir: &Path, id: &str) -> Rig {
-    Rig::start_on(connect(url).await, dir, &["--id", id]).await
+    Rig::start_on(connect(url).await, dir, &["--executor-id", id]).await
 }
 
 /// Two executors on one broker, and a third connection that asks them.

@@ -59,7 +59,7 @@ async fn a_page_elsewhere_cannot_reach_in() {
 async fn without_the_token_nothing_is_told() {
     let token = std::env::temp_dir().join(format!("weft-token-{}", uuid::Uuid::new_v4()));
     std::fs::write(&token, "a-token-of-some-length\n").expect("written");
-    let rig = Rig::start_with(&[WORKFLOW], &["--token-file", &token.display().to_string()]).await;
+    let rig = Rig::start_with(&[WORKFLOW], &["--executor-token-file", &token.display().to_string()]).await;
     std::fs::remove_file(&token).expect("removed");
     for (head, status) in [
         ("Host: localhost\r\n", 401),

@@ -163,7 +163,8 @@ async fn start(base: &str, workflows: &[&str]) -> (Drain, tokio::task::JoinHandl
     let dir = directory(workflows);
     let path = dir.to_string_lossy().into_owned();
     let settings =
-        Settings::try_parse_from(["executor", "--workflow-dir", &path, "--gateway-url", base, "--id", "line-1"]).expect("flags");
+        Settings::try_parse_from(["executor", "--workflow-dir", &path, "--gateway-url", base, "--executor-id", "line-1"])
+            .expect("flags");
     let (config, _) = settings.check().expect("settings");
     let way = Way::Gateway(Line::new(base, Some(TOKEN.into()), "line-1").expect("a line"));
     let publisher = Publisher::over_http(base, Some(TOKEN.into()), settings.limits.publisher(None, 250)).expect("a publisher");
@@ -253,8 +254,17 @@ async fn a_gone_log_reader_stops_nothing() {
     let token = dir.join("token");
     std::fs::write(&token, TOKEN).expect("written");
     let mut child = binary()
-        .args(["--id", "line-1", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--gateway-url", &base])
-        .args(["--log-level", "trace", "--workflow-dir"])
+        .args([
+            "--executor-id",
+            "line-1",
+            "--executor-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--gateway-url",
+            &base,
+        ])
+        .args(["--log", "trace", "--workflow-dir"])
         .arg(&dir)
         .arg("--gateway-token-file")
         .arg(&token)
@@ -299,7 +309,7 @@ fn a_bad_setting_stops_the_start_with_one_line() {
     let broken = directory(&["name: broken\nnodes: [{id: a, depends_on: [b], sleep: 1s}]"]);
     let broken_text = broken.to_string_lossy().into_owned();
     for (flags, told) in [
-        (vec!["--listen", "somewhere"], "executor: invalid value 'somewhere'"),
+        (vec!["--executor-listen", "somewhere"], "executor: invalid value 'somewhere'"),
         (vec!["--no-such-flag"], "executor: unexpected argument"),
         (vec!["--workflow-dir", &shipped], "executor: WEFT_GATEWAY_URL: is mandatory"),
         (vec!["--workflow-dir", &shipped, "--bus", "kafka://x"], "executor: WEFT_BUS: names no bus"),
@@ -307,12 +317,12 @@ fn a_bad_setting_stops_the_start_with_one_line() {
             vec!["--workflow-dir", &shipped, "--bus", "redis://x", "--retention-secs", "18446744073709551615"],
             "executor: WEFT_RETENTION_SECS: must be 1 to",
         ),
-        (vec!["--workflow-dir", &shipped, "--listen", "0.0.0.0:0"], "executor: WEFT_EXECUTOR_TOKEN_FILE: is mandatory"),
+        (vec!["--workflow-dir", &shipped, "--executor-listen", "0.0.0.0:0"], "executor: WEFT_EXECUTOR_TOKEN_FILE: is mandatory"),
         (
             vec!["--workflow-dir", &broken_text, "--gateway-url", "http://x"],
             "broken.yaml: nodes.a.depends_on: there is no node 'b'",
         ),
-        (vec!["--workflow-dir", &shipped, "--gateway-url", "http://x", "--log-level", "a=loud"], "executor: WEFT_LOG: "),
+        (vec!["--workflow-dir", &shipped, "--gateway-url", "http://x", "--log", "a=loud"], "executor: WEFT_LOG: "),
     ] {
         let ended = binary().args(&flags).output().expect("runs");
         let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -353,7 +363,16 @@ async fn sigterm_ends_executions_and_tells_it() {
     let token = dir.join("token");
     std::fs::write(&token, TOKEN).expect("written");
     let mut child = binary()
-        .args(["--id", "line-1", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--gateway-url", &base])
+        .args([
+            "--executor-id",
+            "line-1",
+            "--executor-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--gateway-url",
+            &base,
+        ])
         .arg("--workflow-dir")
         .arg(&dir)
         .arg("--gateway-token-file")

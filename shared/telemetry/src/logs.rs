@@ -21,7 +21,7 @@ pub struct LogOptions {
     #[arg(long, env = "WEFT_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
     /// What is logged: a level, or a filter such as `info,weft_bus=debug`
-    #[arg(long, env = "WEFT_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long = "log", env = "WEFT_LOG", value_name = "FILTER", default_value = "info")]
     pub log_level: String,
 }
 
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn options_have_defaults_and_flags() {
-        let cli = Cli::parse_from(["test", "--log-format", "json", "--log-level", "warn"]);
+        let cli = Cli::parse_from(["test", "--log-format", "json", "--log", "warn"]);
         assert_eq!((cli.log.log_format, cli.log.log_level.as_str()), (LogFormat::Json, "warn"));
         assert!(Cli::try_parse_from(["test", "--log-format", "xml"]).is_err());
     }

@@ -18,7 +18,7 @@ struct Cli {
 fn whoever_logs_into_a_closed_pipe_goes_on() {
     if let Some(format) = std::env::var_os(CHILD) {
         let format = format.to_string_lossy().into_owned();
-        init_logs(&Cli::parse_from(["test", "--log-format", &format, "--log-level", "trace"]).log).expect("set up");
+        init_logs(&Cli::parse_from(["test", "--log-format", &format, "--log", "trace"]).log).expect("set up");
         (0..100).for_each(|n| tracing::info!(n, "is heard by nobody"));
         return;
     }

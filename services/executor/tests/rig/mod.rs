@@ -78,7 +78,7 @@ impl Rig {
     pub async fn start_on(bus: Bus, dir: &Path, flags: &[&str]) -> Self {
         let dir = dir.to_string_lossy().into_owned();
         let fixed = ["executor", "--workflow-dir", &dir, "--gateway-url", "http://127.0.0.1:1"];
-        let id = if flags.contains(&"--id") { &[][..] } else { &["--id", EXECUTOR_ID] };
+        let id = if flags.contains(&"--executor-id") { &[][..] } else { &["--executor-id", EXECUTOR_ID] };
         let settings = Settings::try_parse_from(fixed.iter().chain(id).chain(flags)).expect("flags");
         let (config, _) = settings.check().expect("settings");
         let publisher = Publisher::over_bus(bus.clone(), settings.limits.publisher(None, 250));
