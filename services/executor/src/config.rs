@@ -122,7 +122,7 @@ pub struct LimitSettings {
     pub kill_grace_ms: u64,
     /// Variables of the executor's own environment that commands get, comma separated.
     #[arg(
-        long,
+        long = "executor-pass-env",
         env = "WEFT_EXECUTOR_PASS_ENV",
         value_delimiter = ',',
         default_value = "PATH,HOME,USER,LANG,LC_ALL,TZ,TMPDIR,RUSTUP_HOME,CARGO_HOME,RUSTUP_TOOLCHAIN"
