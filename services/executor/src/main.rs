@@ -51,7 +51,7 @@ async fn serve(settings: Settings, config: Config, link: Link) -> Result<(), Str
         Link::Bus(bus) => {
             tracing::info!(bus = %bus.url_shown(), "connecting");
             let bus = tokio::select! {
-                bus = Bus::connect(*bus) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
+                bus = Bus::connect_patiently(*bus) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
                 () = drain.started() => return Ok(()),
             };
             (Way::Bus(bus.clone()), Publisher::over_bus(bus, publishing))

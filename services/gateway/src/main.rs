@@ -55,7 +55,7 @@ async fn serve(settings: &Settings) -> Result<(), String> {
     tracing::info!(bus = %config.url_shown(), "connecting");
     tracing::warn!("WEFT_AUTH=off: whoever can connect may follow, publish and act on everything");
     let bus = tokio::select! {
-        bus = Bus::connect(config) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
+        bus = Bus::connect_patiently(config) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
         () = drain.started() => return Ok(()),
     };
     let listener = bind("WEFT_LISTEN", settings.listen).await?;

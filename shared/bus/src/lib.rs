@@ -39,6 +39,11 @@ enum Driver {
     Redis(redis::RedisBus),
 }
 
+/// The first pause before another try to connect; each further one is twice as long …
+const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// … up to this.
+const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// Runs one expression against whichever driver there is.
 macro_rules! with_driver {
     ($bus:expr, $driver:ident => $body:expr) => {
@@ -59,6 +64,24 @@ impl Bus {
             Mode::JetStream | Mode::NatsCore => Driver::Nats(nats::NatsBus::connect(&config).await?),
         };
         Ok(Self(Arc::new(driver)))
+    }
+
+    /// [`Bus::connect`], which waits for a broker that is not there yet: processes of a cluster start in any order.
+    ///
+    /// # Errors
+    /// What no waiting mends: settings, rights, a broker that cannot do what is needed.
+    pub async fn connect_patiently(config: BusConfig) -> Result<Self, ConnectError> {
+        let mut pause = CONNECT_PAUSE_MIN;
+        loop {
+            match Self::connect(config.clone()).await {
+                Err(ConnectError::Away(reason)) => {
+                    tracing::warn!(%reason, pause_ms = pause.as_millis() as u64, "the broker is away; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// What this bus can do.

@@ -412,13 +412,19 @@ pub enum RequestError {
 
 /// Why the bus could not be connected: one sentence for the operator.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConnectError(pub String);
+pub enum ConnectError {
+    /// The broker cannot be reached. It may come: worth another try.
+    #[error("{0}")]
+    Away(String),
+    /// The settings, the rights or the broker are wrong. Another try changes nothing.
+    #[error("{0}")]
+    Refused(String),
+}
 
 impl ConnectError {
-    /// A reason.
+    /// A reason that another try does not change.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self::Refused(reason.into())
     }
 }
 

@@ -326,3 +326,31 @@ async fn rooms_opened_while_the_broker_is_away_are_whole_afterwards() {
         assert_eq!((answered, events), (19, 6), "{kind:?}");
     }
 }
+
+/// Processes of a cluster start in any order: a gateway without its broker lives, is not ready, and becomes so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_started_before_its_broker_waits_for_it() {
+    for kind in SHARED {
+        let mut broker = Broker::start(kind).await;
+        let mut gateway = broker.gateway(&[]).await;
+        broker.kill();
+        gateway.launch().expect("started");
+        let (live, ready) = (format!("{}/livez", gateway.admin_url()), format!("{}/readyz", gateway.admin_url()));
+        let http = weft_testkit::http::client();
+        let status = async |url: &str| http.get(url).send().await.map_or(0, |answer| answer.status().as_u16());
+        until("being alive", async || status(&live).await == 200).await;
+        // Long enough for several tries.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!((status(&live).await, status(&ready).await), (200, 503), "{kind:?}: {}", gateway.log_tail());
+        broker.restart().await;
+        until("being ready", async || status(&ready).await == 200).await;
+        publish_numbers(&gateway, "e", 1..=3).await;
+        let mut socket = Socket::open(&gateway).await;
+        socket.subscribe(json!({"executionId": "e", "offset": "0"})).await;
+        assert_eq!([socket.hear_number().await, socket.hear_number().await, socket.hear_number().await], [1, 2, 3]);
+        broker.kill();
+        gateway.launch().expect("started again");
+        until("being alive again", async || status(&live).await == 200).await;
+        assert_eq!(gateway.terminate(SOON).await.expect("it leaves").code(), Some(0), "{kind:?}: told to leave while it waits");
+    }
+}

@@ -1,7 +1,7 @@
 //! How NATS is reached: one connection for requests and publications, one for followed rooms.
 
 use crate::{BusConfig, ConnectError, endpoint::Endpoint, tls};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr, ServerError};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use std::{sync::Arc, time::Duration};
@@ -118,5 +118,13 @@ async fn one(
     if is_tls || config.tls_ca_file.is_some() || config.tls_client.is_some() {
         options = options.require_tls(true).tls_client_config(tls::client_config(config)?);
     }
-    options.connect(servers).await.map_err(|error| ConnectError::new(format!("{}: {error}", config.url_shown())))
+    options.connect(servers).await.map_err(|error| {
+        let reason = format!("{}: {error}", config.url_shown());
+        match error.kind() {
+            ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
+                ConnectError::Away(reason)
+            }
+            _ => ConnectError::Refused(reason),
+        }
+    })
 }

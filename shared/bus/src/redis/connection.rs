@@ -110,6 +110,13 @@ fn is_refusal(error: &Error) -> bool {
         || text.contains("ACL failure in script")
 }
 
+/// Why the first connection failed.
+pub(super) fn connect_error(config: &BusConfig, error: &Error) -> ConnectError {
+    let reason = format!("{}: {error}", config.url_shown());
+    let is_wrong = matches!(error.kind(), ErrorKind::Tls | ErrorKind::Config | ErrorKind::Url | ErrorKind::InvalidArgument);
+    if is_wrong || is_refusal(error) { ConnectError::Refused(reason) } else { ConnectError::Away(reason) }
+}
+
 pub(super) fn bus_error(error: &Error) -> BusError {
     if is_refusal(error) { BusError::Refused(error.to_string()) } else { BusError::Unavailable(error.to_string()) }
 }

@@ -68,7 +68,7 @@ impl Link {
 impl RedisBus {
     pub(crate) async fn connect(config: &BusConfig) -> Result<Self, ConnectError> {
         let Clients { data, subscriber } = connection::clients(config)?;
-        let failed = |error: fred::error::Error| ConnectError::new(format!("{}: {error}", config.url_shown()));
+        let failed = |error: fred::error::Error| connection::connect_error(config, &error);
         // The receivers must exist before the first event can be missed.
         let events = watch::Events::of(&subscriber);
         data.init().await.map_err(failed)?;
