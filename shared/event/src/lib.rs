@@ -4,20 +4,26 @@
 //! looks at them ([`Envelope`]), names the [`Room`]s they reach, gives them a [`Position`] and folds them into
 //! a [`Snapshot`] that an execution's durable [`Head`] keeps.
 //!
-//! Reading order: [`id`] (the grammar of ids), [`room`], [`kind`] (types and classes), [`envelope`],
-//! [`offset`], [`snapshot`], [`head`].
+//! Reading order: [`id`] (the grammar of ids), [`room`], [`kind`] (types and classes), [`envelope`], [`prepared`]
+//! (which events are valid), [`offset`], [`snapshot`], [`head`].
 
 pub mod envelope;
 pub mod head;
 pub mod id;
+pub mod invalid;
 pub mod kind;
+mod line;
 pub mod offset;
+pub mod prepared;
 pub mod room;
+mod rules;
 pub mod snapshot;
 
-pub use envelope::{Envelope, EventBytes, Invalid, Limits, Prepared, prepare};
+pub use envelope::Envelope;
 pub use head::Head;
+pub use invalid::Invalid;
 pub use kind::{Class, Family, Kind};
 pub use offset::{Epoch, Offset, Position, Resume, fingerprint};
+pub use prepared::{EventBytes, Limits, Prepared, prepare};
 pub use room::{Room, RoomKind};
 pub use snapshot::{Snapshot, Status};
