@@ -29,7 +29,7 @@ pub enum Family {
 pub enum Class {
     /// Always delivered.
     Lossless,
-    /// A later event of the same room, type and node stands for this one.
+    /// A later event of the same room, type and node stands for this one, see [`crate::conflate`].
     LatestWins,
     /// Several may be joined into one by concatenating their tokens in order.
     Mergeable,
@@ -82,6 +82,8 @@ impl<'a> Kind<'a> {
         match self.0 {
             "agent:token" => Class::Mergeable,
             "execution:updated" | "kb:processing" => Class::LatestWins,
+            // Prompts are lossless whatever they are called.
+            other if other.starts_with("user_input:") => Class::Lossless,
             other if other.ends_with(":progress") => Class::LatestWins,
             _ => Class::Lossless,
         }
@@ -109,6 +111,8 @@ mod tests {
             ("agent:token", Family::Agent, Class::Mergeable),
             ("kb:processing", Family::Kb, Class::LatestWins),
             ("user_input:required", Family::UserInput, Class::Lossless),
+            ("user_input:progress", Family::UserInput, Class::Lossless),
+            ("import:progress", Family::Other, Class::LatestWins),
             ("billing:charged", Family::Other, Class::Lossless),
         ] {
             let kind = Kind::parse(text).expect(text);

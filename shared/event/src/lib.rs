@@ -5,9 +5,12 @@
 //! a [`Snapshot`] that an execution's durable [`Head`] keeps.
 //!
 //! Reading order: [`id`] (the grammar of ids), [`room`], [`kind`] (types and classes), [`envelope`], [`prepared`]
-//! (which events are valid), [`offset`], [`snapshot`], [`head`].
+//! (which events are valid), [`conflation`] (what a reader that is behind may be spared), [`offset`], [`snapshot`],
+//! [`head`].
 
+pub mod conflation;
 pub mod envelope;
+mod fields;
 pub mod head;
 pub mod id;
 pub mod invalid;
@@ -19,6 +22,7 @@ pub mod room;
 mod rules;
 pub mod snapshot;
 
+pub use conflation::{Kept, conflate};
 pub use envelope::Envelope;
 pub use head::Head;
 pub use invalid::Invalid;

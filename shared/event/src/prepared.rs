@@ -1,7 +1,7 @@
 //! A valid event: which bytes are legal, and the facts about it that routing and delivery need.
 
 use crate::{
-    Envelope, Family, Invalid, Kind, Room,
+    Class, Envelope, Family, Invalid, Kind, Room,
     line::one_line,
     rules::{InnerIds, agreed, check_strings, require, take_from_room},
 };
@@ -52,6 +52,8 @@ pub struct Prepared {
     pub knowledge_base_id_implied: bool,
     /// Whether the body has a `timestamp`.
     pub has_timestamp: bool,
+    /// Read once, because every reader that is behind asks for it.
+    pub(crate) class: Class,
 }
 
 impl Prepared {
@@ -59,6 +61,12 @@ impl Prepared {
     #[must_use]
     pub fn kind(&self) -> Kind<'_> {
         Kind::parse(&self.kind).expect("checked by prepare")
+    }
+
+    /// The delivery class of its type.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class
     }
 
     /// The rooms the event reaches (wire contract, section 2), its first room first.
@@ -154,6 +162,7 @@ pub fn prepare(published: Bytes, room: Option<&Room>, limits: &Limits) -> Result
         agent_id_implied,
         knowledge_base_id_implied,
         has_timestamp: envelope.timestamp.is_some(),
+        class: kind.class(),
         body,
     })
 }
