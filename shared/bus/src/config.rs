@@ -81,6 +81,12 @@ pub struct BusConfig {
     pub retention: Retention,
     /// Within this time the same event id in the same room is stored once.
     pub dedup_window: Duration,
+    /// How long a [`Record`](crate::Record) is kept after it was written last.
+    pub record_age: Duration,
+    /// How long a line of a [`Journal`](crate::Journal) is kept.
+    pub journal_age: Duration,
+    /// Most lines a journal holds. A full one refuses further lines: what it holds is somebody's safety.
+    pub journal_lines: usize,
     /// Replicas of JetStream streams, when this process creates them.
     pub replicas: usize,
     /// A NATS credentials file (`.creds`).
@@ -139,6 +145,9 @@ impl BusConfig {
             prefix: "weft".into(),
             retention: Retention::default(),
             dedup_window: Duration::from_secs(120),
+            record_age: Duration::from_secs(3600),
+            journal_age: Duration::from_secs(24 * 3600),
+            journal_lines: 100_000,
             replicas: 1,
             credentials_file: None,
             tls_ca_file: None,

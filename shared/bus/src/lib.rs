@@ -169,6 +169,32 @@ impl Bus {
         with_driver!(self, driver => driver.present(kind).await)
     }
 
+    /// Writes a record, whatever was there before. `Ok` means stored.
+    pub async fn put_record(&self, kind: Record, id: &str, value: bytes::Bytes) -> Result<(), BusError> {
+        with_driver!(self, driver => driver.put_record(kind, id, value).await)
+    }
+
+    /// Reads a record, unless it has expired or was removed.
+    pub async fn record(&self, kind: Record, id: &str) -> Result<Option<bytes::Bytes>, BusError> {
+        with_driver!(self, driver => driver.record(kind, id).await)
+    }
+
+    /// Removes a record; one that is not there is no error.
+    pub async fn remove_record(&self, kind: Record, id: &str) -> Result<(), BusError> {
+        with_driver!(self, driver => driver.remove_record(kind, id).await)
+    }
+
+    /// Adds a line to a journal. `Ok` means stored; [`PublishError::Full`] that it holds
+    /// [`BusConfig::journal_lines`].
+    pub async fn write_line(&self, journal: Journal, line: bytes::Bytes) -> Result<(), PublishError> {
+        with_driver!(self, driver => driver.write_line(journal, line).await)
+    }
+
+    /// The lines after a mark, up to `limit`. A journal that was lost and begun again is read from its start.
+    pub async fn lines(&self, journal: Journal, after: Mark, limit: usize) -> Result<Lines, BusError> {
+        with_driver!(self, driver => driver.lines(journal, after, limit.max(1)).await)
+    }
+
     /// Takes commands for `address` until the answer is dropped. Commands go into `inbox`; when it is full the
     /// sender is told [`RequestError::Busy`].
     pub async fn serve(&self, address: &Address, inbox: mpsc::Sender<Incoming>) -> Result<Serving, BusError> {

@@ -16,6 +16,9 @@ pub(crate) struct MemoryBus {
     followed: Mutex<HashSet<Room>>,
     retention: Retention,
     dedup_window: Duration,
+    record_age: Duration,
+    journal_age: Duration,
+    journal_lines: usize,
     health: watch::Sender<Health>,
 }
 
@@ -26,6 +29,9 @@ struct State {
     heads: FxHashMap<Room, (Head, u64)>,
     revision: u64,
     present: BTreeMap<(&'static str, String), (bytes::Bytes, Instant)>,
+    records: FxHashMap<(&'static str, String), (bytes::Bytes, Instant)>,
+    records_swept_at: usize,
+    journals: FxHashMap<&'static str, VecDeque<(u64, bytes::Bytes, Instant)>>,
     served: FxHashMap<String, (u64, mpsc::Sender<Incoming>)>,
     swept: Option<Instant>,
 }
@@ -109,6 +115,9 @@ impl MemoryBus {
             followed: Mutex::default(),
             retention: config.retention,
             dedup_window: config.dedup_window,
+            record_age: config.record_age,
+            journal_age: config.journal_age,
+            journal_lines: config.journal_lines,
             health: watch::channel(Health::Up).0,
         }
     }
@@ -268,6 +277,60 @@ impl MemoryBus {
             .filter(|((word, _), _)| *word == kind.word())
             .map(|((_, id), (value, _))| (id.clone(), value.clone()))
             .collect())
+    }
+
+    pub(crate) async fn put_record(&self, kind: Record, id: &str, value: bytes::Bytes) -> Result<(), BusError> {
+        let mut state = self.state.lock();
+        // Half of them expired is the time to forget those: each is then looked at twice in its life.
+        if state.records.len() >= state.records_swept_at {
+            state.records.retain(|_, (_, at)| at.elapsed() < self.record_age);
+            state.records_swept_at = 1024.max(state.records.len() * 2);
+        }
+        state.records.insert((kind.word(), id.to_owned()), (value, Instant::now()));
+        Ok(())
+    }
+
+    pub(crate) async fn record(&self, kind: Record, id: &str) -> Result<Option<bytes::Bytes>, BusError> {
+        let state = self.state.lock();
+        let found = state.records.get(&(kind.word(), id.to_owned()));
+        Ok(found.filter(|(_, at)| at.elapsed() < self.record_age).map(|(value, _)| value.clone()))
+    }
+
+    pub(crate) async fn remove_record(&self, kind: Record, id: &str) -> Result<(), BusError> {
+        self.state.lock().records.remove(&(kind.word(), id.to_owned()));
+        Ok(())
+    }
+
+    pub(crate) async fn write_line(&self, journal: Journal, line: bytes::Bytes) -> Result<(), PublishError> {
+        let mut state = self.state.lock();
+        state.revision += 1;
+        let number = state.revision;
+        let lines = state.journals.entry(journal.word()).or_default();
+        while lines.front().is_some_and(|(_, _, at)| at.elapsed() >= self.journal_age) {
+            lines.pop_front();
+        }
+        if lines.len() >= self.journal_lines {
+            return Err(PublishError::Full(format!("the journal holds {} lines", self.journal_lines)));
+        }
+        lines.push_back((number, line, Instant::now()));
+        Ok(())
+    }
+
+    pub(crate) async fn lines(&self, journal: Journal, after: Mark, limit: usize) -> Result<Lines, BusError> {
+        let state = self.state.lock();
+        let (mut lines, mut mark, mut more) = (Vec::new(), after, false);
+        for (number, line, at) in state.journals.get(journal.word()).into_iter().flatten() {
+            if *number <= after.line.0 || at.elapsed() >= self.journal_age {
+                continue;
+            }
+            if lines.len() == limit {
+                more = true;
+                break;
+            }
+            mark.line.0 = *number;
+            lines.push(line.clone());
+        }
+        Ok(Lines { lines, mark, more })
     }
 
     pub(crate) async fn serve(&self, address: &Address, inbox: mpsc::Sender<Incoming>) -> Result<Serving, BusError> {

@@ -4,11 +4,11 @@
 //! stream on `<prefix>.live.<room>` with its sequence and the room's previous one; that is what `follow` subscribes
 //! to, so a plain `nats pub` is stored and delivered like any other. In core mode there is only `<prefix>.<room>`.
 //!
-//! Streams are `<PREFIX>_EVENTS`, `_HEADS`, `_EPOCH` and `_PRESENCE`, made where they are missing. With the prefix
-//! `weft`, rights that suffice beside `subscribe _INBOX.>`: a gateway subscribes `weft.live.*` and publishes
-//! `weft.live.>`, `weft.cmd.*`, `weft.head.*`, `weft.own.>`, `weft.present.>`, `weft.epoch.*`,
-//! `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.DIRECT.GET.>` and
-//! `$JS.API.STREAM.PURGE.WEFT_PRESENCE`; an executor also publishes `weft.*` and subscribes `weft.cmd.*`; whoever
+//! Streams are `<PREFIX>_EVENTS`, `_HEADS`, `_EPOCH`, `_PRESENCE`, `_RECORDS` and `_JOURNALS`, made where they are
+//! missing. With the prefix `weft`, rights that suffice beside `subscribe _INBOX.>`: a gateway subscribes `weft.live.*`
+//! and publishes `weft.live.>`, `weft.cmd.*`, `weft.head.*`, `weft.own.>`, `weft.present.>`, `weft.record.>`,
+//! `weft.journal.*`, `weft.epoch.*`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.DIRECT.GET.>`,
+//! `$JS.API.STREAM.PURGE.WEFT_PRESENCE` and `$JS.API.STREAM.PURGE.WEFT_RECORDS`; an executor also publishes `weft.*` and subscribes `weft.cmd.*`; whoever
 //! makes the streams may also use `$JS.API.STREAM.CREATE.*` and `$JS.API.STREAM.UPDATE.*`.
 //!
 //! Core mode keeps no announcements ([`BusError::NotDurable`]); commands work in both.
@@ -24,6 +24,7 @@ mod message;
 mod names;
 mod presence;
 mod publish;
+mod records;
 mod stream;
 mod watch;
 
@@ -55,6 +56,9 @@ struct Link {
     events_stream: String,
     retention: Retention,
     dedup_window: Duration,
+    record_age: Duration,
+    journal_age: Duration,
+    journal_lines: usize,
     replicas: usize,
     /// Names this connection among all processes.
     process: String,
@@ -132,6 +136,9 @@ impl NatsBus {
             names,
             retention: config.retention,
             dedup_window: config.dedup_window,
+            record_age: config.record_age,
+            journal_age: config.journal_age,
+            journal_lines: config.journal_lines,
             replicas: config.replicas,
             process: uuid::Uuid::new_v4().simple().to_string(),
             health: watch_channel::channel(Health::Down).0,
@@ -218,6 +225,26 @@ impl NatsBus {
 
     pub(crate) async fn present(&self, kind: Presence) -> Result<Vec<(String, bytes::Bytes)>, BusError> {
         presence::present(&self.link, kind).await
+    }
+
+    pub(crate) async fn put_record(&self, kind: Record, id: &str, value: bytes::Bytes) -> Result<(), BusError> {
+        records::put(&self.link, kind, id, value).await
+    }
+
+    pub(crate) async fn record(&self, kind: Record, id: &str) -> Result<Option<bytes::Bytes>, BusError> {
+        records::get(&self.link, kind, id).await
+    }
+
+    pub(crate) async fn remove_record(&self, kind: Record, id: &str) -> Result<(), BusError> {
+        records::remove(&self.link, kind, id).await
+    }
+
+    pub(crate) async fn write_line(&self, journal: Journal, line: bytes::Bytes) -> Result<(), PublishError> {
+        records::write_line(&self.link, journal, line).await
+    }
+
+    pub(crate) async fn lines(&self, journal: Journal, after: Mark, limit: usize) -> Result<Lines, BusError> {
+        records::lines(&self.link, journal, after, limit).await
     }
 
     pub(crate) async fn serve(&self, address: &Address, inbox: mpsc::Sender<Incoming>) -> Result<Serving, BusError> {

@@ -1,6 +1,6 @@
 //! Subjects and stream names.
 
-use crate::{Address, Presence};
+use crate::{Address, Journal, Presence, Record};
 use weft_event::{Invalid, Room};
 
 /// Stands for "none" where a tenant or an owner is one token: no id holds a '%' that is not followed by two digits.
@@ -69,6 +69,14 @@ impl Names {
 
     pub(super) fn all_present(&self, kind: Presence) -> String {
         format!("{}.present.{}.*", self.prefix, kind.word())
+    }
+
+    pub(super) fn record(&self, kind: Record, id: &str) -> String {
+        format!("{}.record.{}.{}", self.prefix, kind.word(), token(id))
+    }
+
+    pub(super) fn journal(&self, journal: Journal) -> String {
+        format!("{}.journal.{}", self.prefix, journal.word())
     }
 
     pub(super) fn commands(&self, address: &Address) -> String {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::{sync::atomic::Ordering, time::Duration};
 use weft_event::Epoch;
 
-/// The four streams.
+/// The six streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
     /// Events of all rooms.
@@ -25,10 +25,14 @@ pub(super) enum Stream {
     Epoch,
     /// Announcements; in memory.
     Presence,
+    /// Small records under a name.
+    Records,
+    /// Journals; a full one refuses further lines.
+    Journals,
 }
 
 impl Stream {
-    const ALL: [Self; 4] = [Self::Events, Self::Heads, Self::Epoch, Self::Presence];
+    const ALL: [Self; 6] = [Self::Events, Self::Heads, Self::Epoch, Self::Presence, Self::Records, Self::Journals];
 
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -36,6 +40,8 @@ impl Stream {
             Self::Heads => "HEADS",
             Self::Epoch => "EPOCH",
             Self::Presence => "PRESENCE",
+            Self::Records => "RECORDS",
+            Self::Journals => "JOURNALS",
         }
     }
 
@@ -50,6 +56,8 @@ impl Stream {
             Self::Heads => (vec![below("head.*"), below("own.*.*.*")], "file", link.retention.head_age, 1),
             Self::Epoch => (vec![below("epoch.*")], "file", Duration::ZERO, 1),
             Self::Presence => (vec![below("present.*.*")], "memory", PRESENCE_LIFETIME, 1),
+            Self::Records => (vec![below("record.*.*")], "file", link.record_age, 1),
+            Self::Journals => (vec![below("journal.*")], "file", link.journal_age, -1),
         };
         // The server wants the window within the age. Only events carry ids.
         let window = if self == Self::Events { link.dedup_window } else { Duration::from_secs(1) };
@@ -66,6 +74,10 @@ impl Stream {
                 config["max_bytes"] = link.retention.bytes.into();
             }
         }
+        if self == Self::Journals {
+            config["discard"] = "new".into();
+            config["max_msgs"] = link.journal_lines.into();
+        }
         config
     }
 
@@ -73,7 +85,8 @@ impl Stream {
     fn essential(self) -> &'static [&'static str] {
         match self {
             Self::Events => &["subjects", "republish", "allow_direct", "retention", "discard"],
-            Self::Heads | Self::Epoch | Self::Presence => &["subjects", "max_msgs_per_subject", "retention"],
+            Self::Journals => &["subjects", "retention", "discard"],
+            Self::Heads | Self::Epoch | Self::Presence | Self::Records => &["subjects", "max_msgs_per_subject", "retention"],
         }
     }
 }

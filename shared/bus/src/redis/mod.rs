@@ -18,6 +18,7 @@ mod live;
 mod names;
 mod presence;
 mod publish;
+mod records;
 mod scripts;
 mod watch;
 
@@ -47,6 +48,9 @@ struct Link {
     names: Names,
     retention: Retention,
     dedup_window: Duration,
+    record_age: Duration,
+    journal_age: Duration,
+    journal_lines: usize,
     /// Names this connection among all processes.
     process: String,
     /// As Redis shows it in CLIENT LIST.
@@ -84,6 +88,9 @@ impl RedisBus {
             names: Names::new(&config.prefix, database),
             retention: config.retention,
             dedup_window: config.dedup_window,
+            record_age: config.record_age,
+            journal_age: config.journal_age,
+            journal_lines: config.journal_lines,
             process: uuid::Uuid::new_v4().simple().to_string(),
             client_name: config.client_name.replace(|sign: char| !sign.is_ascii_graphic(), "-"),
             cancel: CancellationToken::new(),
@@ -150,6 +157,26 @@ impl RedisBus {
 
     pub(crate) async fn present(&self, kind: Presence) -> Result<Vec<(String, bytes::Bytes)>, BusError> {
         presence::list(&self.link, kind, None).await
+    }
+
+    pub(crate) async fn put_record(&self, kind: Record, id: &str, value: bytes::Bytes) -> Result<(), BusError> {
+        records::put(&self.link, kind, id, value).await
+    }
+
+    pub(crate) async fn record(&self, kind: Record, id: &str) -> Result<Option<bytes::Bytes>, BusError> {
+        records::get(&self.link, kind, id).await
+    }
+
+    pub(crate) async fn remove_record(&self, kind: Record, id: &str) -> Result<(), BusError> {
+        records::remove(&self.link, kind, id).await
+    }
+
+    pub(crate) async fn write_line(&self, journal: Journal, line: bytes::Bytes) -> Result<(), PublishError> {
+        records::write_line(&self.link, journal, line).await
+    }
+
+    pub(crate) async fn lines(&self, journal: Journal, after: Mark, limit: usize) -> Result<Lines, BusError> {
+        records::lines(&self.link, journal, after, limit).await
     }
 
     pub(crate) async fn serve(&self, address: &Address, inbox: mpsc::Sender<Incoming>) -> Result<Serving, BusError> {

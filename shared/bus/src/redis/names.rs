@@ -1,5 +1,6 @@
 //! Keys and channels. All keys of a room share its hash tag, so that one script may touch them in a cluster.
 
+use crate::{Journal, Record};
 use weft_event::Room;
 
 /// Makes the names of one deployment.
@@ -45,6 +46,16 @@ impl Names {
     /// The announcements of a kind: an ordered set by expiry, and a hash of values.
     pub(super) fn present(&self, kind: &str) -> [String; 2] {
         ["x", "v"].map(|part| format!("{}:{{present:{kind}}}:{part}", self.prefix))
+    }
+
+    /// A record.
+    pub(super) fn record(&self, kind: Record, id: &str) -> String {
+        format!("{}:record:{}:{id}", self.prefix, kind.word())
+    }
+
+    /// A journal, as a stream.
+    pub(super) fn journal(&self, journal: Journal) -> String {
+        format!("{}:journal:{}", self.prefix, journal.word())
     }
 
     /// Who serves an address.

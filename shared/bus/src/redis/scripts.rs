@@ -35,6 +35,7 @@ script!(STORE_HEAD, "lua/store_head.lua");
 script!(LIST_HEAD, "lua/list_head.lua");
 script!(ANNOUNCE, "lua/announce.lua");
 script!(PRESENT, "lua/present.lua");
+script!(WRITE_LINE, "lua/write_line.lua");
 script!(REGISTER, "lua/register.lua");
 
 impl Script {

@@ -8,6 +8,7 @@ mod heads;
 mod history;
 mod live;
 mod outage;
+mod records;
 mod retention;
 
 use common::{Setup, World};
@@ -31,6 +32,11 @@ fn every_future_may_move_between_threads() {
         sendable(bus.announce(weft_bus::Presence::Gateway, "x", bytes::Bytes::new()));
         sendable(bus.withdraw(weft_bus::Presence::Gateway, "x"));
         sendable(bus.present(weft_bus::Presence::Gateway));
+        sendable(bus.put_record(weft_bus::Record::Recovery, "x", bytes::Bytes::new()));
+        sendable(bus.record(weft_bus::Record::Recovery, "x"));
+        sendable(bus.remove_record(weft_bus::Record::Recovery, "x"));
+        sendable(bus.write_line(weft_bus::Journal::Revocations, bytes::Bytes::new()));
+        sendable(bus.lines(weft_bus::Journal::Revocations, weft_bus::Mark::default(), 1));
         sendable(bus.serve(&address, tokio::sync::mpsc::channel(1).0));
         sendable(bus.request(&address, command, common::PATIENCE));
         sendable(bus.probe());
@@ -80,6 +86,10 @@ macro_rules! stored {
                 heads::lists_are_newest_first_by_owner_and_tenant,
                 heads::a_head_follows_a_long_room,
                 heads::announcements_come_and_go,
+                records::a_record_is_the_last_that_was_written,
+                records::records_and_lines_expire,
+                records::a_journal_is_read_from_any_mark,
+                records::a_full_journal_refuses,
                 commands::one_reply_to_each,
                 commands::nobody_a_timeout_and_a_full_inbox,
             ];)+
@@ -106,6 +116,7 @@ macro_rules! away {
                 outage::nothing_is_acknowledged_falsely,
                 outage::a_wiped_broker_is_another_history,
                 outage::history_removed_while_running_is_noticed,
+                records::a_wiped_journal_is_read_from_its_start,
             ];)+
         }
     };
@@ -129,6 +140,7 @@ macro_rules! sent {
                 live::names_of_all_shapes,
                 live::a_raw_publish_arrives,
                 live::nothing_is_stored,
+                records::what_stores_nothing_says_so,
                 commands::one_reply_to_each,
                 commands::nobody_a_timeout_and_a_full_inbox,
                 commands::an_address_moves_between_processes,
