@@ -81,6 +81,8 @@ pub struct BusConfig {
     pub retention: Retention,
     /// Within this time the same event id in the same room is stored once.
     pub dedup_window: Duration,
+    /// `memory:` only: most bytes of events of all rooms together. Beyond it the oldest event of all is forgotten.
+    pub memory_bytes: u64,
     /// How long a [`Record`](crate::Record) is kept after it was written last.
     pub record_age: Duration,
     /// How long a line of a [`Journal`](crate::Journal) is kept.
@@ -145,6 +147,7 @@ impl BusConfig {
             prefix: "weft".into(),
             retention: Retention::default(),
             dedup_window: Duration::from_secs(120),
+            memory_bytes: 512 * 1024 * 1024,
             record_age: Duration::from_secs(3600),
             journal_age: Duration::from_secs(24 * 3600),
             journal_lines: 100_000,

@@ -1,4 +1,4 @@
-//! The metrics of both network drivers.
+//! The metrics of the drivers.
 
 use crate::{BusError, PublishError};
 use metrics::{counter, gauge, histogram};
@@ -12,6 +12,7 @@ pub(crate) fn describe() {
     describe_histogram!("weft_bus_probe_seconds", Unit::Seconds, "round trip of the canary through the broker");
     describe_counter!("weft_bus_published_total", "publications by outcome");
     describe_counter!("weft_bus_live_dropped_total", "live events that the driver could not hand over, by cause");
+    describe_gauge!("weft_bus_memory_bytes", Unit::Bytes, "in-process bus: bytes of the events of all rooms");
     describe_counter!("weft_bus_reads_total", "broker reads by kind");
 }
 

@@ -58,3 +58,22 @@ pub async fn by_age(mut world: World) {
     assert_eq!(next[0].epoch, acked[0].epoch, "expiry is no new history");
     assert!(next[0].seq > acked[2].seq);
 }
+
+pub async fn by_bytes_of_all_rooms(mut world: World) {
+    world.config.memory_bytes = 40_000;
+    let bus = world.bus().await;
+    let (quiet, busy) = (room("execution:quiet"), room("execution:busy"));
+    let early = publish_numbers(&bus, &quiet, 0..3).await;
+    let mut acked = Vec::new();
+    for n in 0..2_000 {
+        let payload = format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(1000));
+        acked.push(publish(&bus, &busy, payload).await.position.expect("a position"));
+    }
+    let held = positions(&read_all(&bus, &busy).await);
+    assert!((20..40).contains(&held.len()), "{} events of about 1,300 bytes in 40,000", held.len());
+    assert_eq!(held, acked[2_000 - held.len()..]);
+    let page = bus.read(&quiet, ReadFrom::After(early[0]), STEP).await.expect("reads");
+    assert_eq!((page.anchor, page.events.len()), (Anchor::Trimmed, 0), "the oldest of all went first, and it is told");
+    let late = publish_numbers(&bus, &quiet, 3..4).await;
+    assert_eq!(positions(&read_all(&bus, &quiet).await), late);
+}

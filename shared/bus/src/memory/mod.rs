@@ -1,6 +1,9 @@
 //! The bus inside one process: the same semantics as the durable brokers, for one gateway and its executor.
 
+mod history;
+
 use crate::*;
+use history::{Budget, History};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::{
@@ -22,9 +25,9 @@ pub(crate) struct MemoryBus {
     health: watch::Sender<Health>,
 }
 
-#[derive(Default)]
 struct State {
     rooms: FxHashMap<Room, History>,
+    budget: Budget,
     inlet: Option<Arc<dyn Inlet>>,
     heads: FxHashMap<Room, (Head, u64)>,
     revision: u64,
@@ -36,82 +39,47 @@ struct State {
     swept: Option<Instant>,
 }
 
-/// One room: its retained events, and the ids seen within the deduplication window.
-struct History {
-    epoch: Epoch,
-    seq: u64,
-    last: Position,
-    bytes: u64,
-    events: VecDeque<(Delivery, Instant)>,
-    ids: FxHashMap<String, Position>,
-    ids_by_age: VecDeque<(Instant, String)>,
-}
+/// Most heads. Beyond it the eighth that was changed longest ago is forgotten.
+const HEADS_MAX: usize = 50_000;
 
-impl History {
-    fn new() -> Self {
-        let epoch = Epoch(rand::random());
+impl State {
+    fn new(bytes_max: u64) -> Self {
         Self {
-            epoch,
-            seq: 0,
-            last: Position::start(epoch),
-            bytes: 0,
-            events: VecDeque::new(),
-            ids: FxHashMap::default(),
-            ids_by_age: VecDeque::new(),
+            rooms: FxHashMap::default(),
+            budget: Budget::new(bytes_max),
+            inlet: None,
+            heads: FxHashMap::default(),
+            revision: 0,
+            present: BTreeMap::new(),
+            records: FxHashMap::default(),
+            records_swept_at: 0,
+            journals: FxHashMap::default(),
+            served: FxHashMap::default(),
+            swept: None,
         }
     }
 
-    fn expire(&mut self, now: Instant, retention: &Retention, dedup_window: Duration) {
-        while let Some((oldest, at)) = self.events.front() {
-            let over_bytes = retention.bytes > 0 && self.bytes > retention.bytes && self.events.len() > 1;
-            if self.events.len() <= retention.events && !over_bytes && now.duration_since(*at) <= retention.age {
-                break;
-            }
-            self.bytes -= oldest.payload.len() as u64;
-            self.events.pop_front();
-        }
-        while self.ids_by_age.front().is_some_and(|(at, _)| now.duration_since(*at) > dedup_window) {
-            if let Some((_, id)) = self.ids_by_age.pop_front() {
-                self.ids.remove(&id);
-            }
-        }
+    fn history(&mut self, room: &Room) -> (&mut History, &mut Budget) {
+        (self.rooms.entry(room.clone()).or_insert_with(History::new), &mut self.budget)
     }
 
-    fn first_seq(&self) -> Option<u64> {
-        self.events.front().and_then(|(oldest, _)| oldest.position()).map(|at| at.seq)
-    }
-
-    /// Index of the first event after `from`, and what became of the anchor.
-    fn locate(&self, from: ReadFrom) -> (usize, Anchor) {
-        let at = match from {
-            ReadFrom::Start => return (0, Anchor::Held),
-            ReadFrom::After(at) => at,
-        };
-        if at.epoch != self.epoch || at.seq > self.seq {
-            return (self.events.len(), Anchor::Changed);
+    fn forget_heads(&mut self) {
+        if self.heads.len() < HEADS_MAX {
+            return;
         }
-        // Sequences are contiguous here, so an anchor right before the oldest event held proves itself.
-        let oldest = self.first_seq().unwrap_or(self.seq + 1);
-        if at.seq + 1 < oldest {
-            return (0, Anchor::Trimmed);
-        }
-        let index = (at.seq + 1 - oldest) as usize;
-        let known = if index == 0 {
-            (at == self.last).then_some(at.check)
-        } else {
-            self.events[index - 1].0.position().map(|held| held.check)
-        };
-        match known {
-            Some(check) if check != at.check => (self.events.len(), Anchor::Changed),
-            _ => (index, Anchor::Held),
-        }
+        let mut ages: Vec<u64> = self.heads.values().map(|(head, _)| head.updated_ms).collect();
+        let (_, limit, _) = ages.select_nth_unstable(HEADS_MAX / 8);
+        let limit = *limit;
+        self.heads.retain(|_, (head, _)| head.updated_ms > limit);
+        tracing::warn!(left = self.heads.len(), "the in-process bus holds no more heads; the oldest are forgotten");
     }
 }
 
 impl MemoryBus {
     pub(crate) fn new(config: &BusConfig) -> Self {
+        meters::describe();
         Self {
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(State::new(config.memory_bytes))),
             followed: Mutex::default(),
             retention: config.retention,
             dedup_window: config.dedup_window,
@@ -141,11 +109,11 @@ impl MemoryBus {
 
     pub(crate) async fn read(&self, room: &Room, from: ReadFrom, limit: PageLimit) -> Result<Page, BusError> {
         let mut state = self.state.lock();
-        let history = state.rooms.entry(room.clone()).or_insert_with(History::new);
-        history.expire(Instant::now(), &self.retention, self.dedup_window);
+        let (history, budget) = state.history(room);
+        history.expire(Instant::now(), &self.retention, self.dedup_window, budget);
         let (start, anchor) = history.locate(from);
         let (mut events, mut bytes) = (Vec::new(), 0);
-        for (delivery, _) in history.events.range(start..) {
+        for delivery in history.events.range(start..).map(|held| &held.delivery) {
             if !events.is_empty() && (events.len() >= limit.events || bytes + delivery.payload.len() > limit.bytes) {
                 break;
             }
@@ -161,7 +129,7 @@ impl MemoryBus {
         Ok(rooms
             .iter()
             .map(|room| {
-                let history = state.rooms.entry(room.clone()).or_insert_with(History::new);
+                let (history, _) = state.history(room);
                 Tail { at: history.last, first_seq: history.first_seq() }
             })
             .collect())
@@ -169,9 +137,9 @@ impl MemoryBus {
 
     pub(crate) async fn renew_epoch(&self, room: &Room, old: Epoch) -> Result<Epoch, BusError> {
         let mut state = self.state.lock();
-        let history = state.rooms.entry(room.clone()).or_insert_with(History::new);
+        let (history, budget) = state.history(room);
         if history.epoch == old {
-            *history = History::new();
+            history.renew(budget);
         }
         Ok(history.epoch)
     }
@@ -180,8 +148,8 @@ impl MemoryBus {
         let now = Instant::now();
         let mut state = self.state.lock();
         sweep(&mut state, &self.followed.lock(), now, &self.retention, self.dedup_window);
-        let history = state.rooms.entry(publication.room.clone()).or_insert_with(History::new);
-        history.expire(now, &self.retention, self.dedup_window);
+        let (history, budget) = state.history(&publication.room);
+        history.expire(now, &self.retention, self.dedup_window, budget);
         if let Some(at) = publication.id.as_ref().and_then(|id| history.ids.get(id)) {
             return Ok(Ack { position: Some(*at), duplicate: true });
         }
@@ -189,8 +157,7 @@ impl MemoryBus {
         history.seq += 1;
         let at = Position { epoch: history.epoch, seq: history.seq, check: fingerprint(&publication.payload) };
         if let Some(id) = publication.id {
-            history.ids.insert(id.clone(), at);
-            history.ids_by_age.push_back((now, id));
+            history.remember(id, at, now);
         }
         let delivery = Delivery {
             room: publication.room.clone(),
@@ -201,9 +168,10 @@ impl MemoryBus {
             traceparent: publication.traceparent,
         };
         history.last = at;
-        history.bytes += delivery.payload.len() as u64;
-        history.events.push_back((delivery.clone(), now));
-        history.expire(now, &self.retention, self.dedup_window);
+        history.push(delivery.clone(), now, budget);
+        history.expire(now, &self.retention, self.dedup_window, budget);
+        let State { rooms, budget, .. } = &mut *state;
+        budget.enforce(rooms);
         // Handed over under the lock: that is what keeps a room's live events in the order they were stored.
         let is_followed = self.followed.lock().contains(&publication.room);
         if is_followed && let Some(inlet) = &state.inlet {
@@ -237,6 +205,7 @@ impl MemoryBus {
         if !matches {
             return Err(StoreError::Conflict);
         }
+        state.forget_heads();
         state.revision += 1;
         let revision = state.revision;
         state.heads.insert(room, (head.clone(), revision));
@@ -381,9 +350,9 @@ fn sweep(state: &mut State, followed: &HashSet<Room>, now: Instant, retention: &
     }
     state.swept = Some(now);
     for history in state.rooms.values_mut() {
-        history.expire(now, retention, dedup_window);
+        history.expire(now, retention, dedup_window, &mut state.budget);
     }
-    state.rooms.retain(|room, history| !history.events.is_empty() || !history.ids.is_empty() || followed.contains(room));
+    state.rooms.retain(|room, history| !history.is_empty() || followed.contains(room));
     let oldest_ms = now_ms().saturating_sub(u64::try_from(retention.head_age.as_millis()).unwrap_or(u64::MAX));
     state.heads.retain(|_, (head, _)| head.updated_ms >= oldest_ms);
 }
