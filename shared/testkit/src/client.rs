@@ -1,15 +1,20 @@
 //! A native WebSocket client that records everything, and that can stall, be cut off, go away and come back.
 //!
 //! It knows several gateways. When a connection ends it goes to the next one and resumes all its rooms in one message,
-//! each after the last event that it has read. It drops nothing and hides nothing: what comes twice is recorded twice.
+//! each after the last event that it has read, or after the offset that a later answer gave it instead. It drops nothing
+//! and hides nothing: what comes twice is recorded twice.
+//!
+//! Its messages are JSON and not compressed. A gateway's stall limit counts bytes that the socket takes; a client that is
+//! to read a little now and then, also in the middle of a frame, has [`ClientPlan::read_bytes_per_second`].
 
 mod connection;
 mod frames;
+mod paced;
 mod task;
 
 use crate::{
     Fault, Result,
-    record::{Follow, Record},
+    record::{Follow, Record, Wishes},
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::{sync::Arc, time::Duration};
@@ -31,12 +36,16 @@ pub struct ClientPlan {
     pub first_gateway: usize,
     /// What it follows from the beginning.
     pub follows: Vec<Follow>,
+    /// What else its subscribes ask for.
+    pub wishes: Wishes,
     /// Sent as `Authorization: Bearer` with each connection.
     pub token: Option<String>,
     /// Whether the record keeps the frame of each event. Off in long runs, for memory.
     pub keep_bodies: bool,
     /// The size of its socket's receive buffer in bytes, small for clients that shall be slow; 0 is the system's choice.
     pub receive_buffer: u32,
+    /// It reads no faster than this, also within a frame; 0 is as fast as it comes.
+    pub read_bytes_per_second: u32,
     /// It waits a random time up to this before it connects again.
     pub reconnect_within: Duration,
     /// Whether it comes back at all after a connection has ended.
@@ -52,9 +61,11 @@ impl ClientPlan {
             gateways: gateways.to_vec(),
             first_gateway: 0,
             follows,
+            wishes: Wishes::default(),
             token: None,
             keep_bodies: true,
             receive_buffer: 0,
+            read_bytes_per_second: 0,
             reconnect_within: Duration::from_millis(200),
             reconnects: true,
         }
@@ -79,7 +90,8 @@ impl Client {
     /// Starts it; it connects by itself. Must be called in a runtime.
     #[must_use]
     pub fn start(plan: ClientPlan) -> Self {
-        let record = Record { client: plan.name.clone(), follows: plan.follows.clone(), ..Record::default() };
+        let (client, wishes) = (plan.name.clone(), plan.wishes.clone());
+        let record = Record { client, wishes, follows: plan.follows.clone(), ..Record::default() };
         let shared = Arc::new(Shared { record: Mutex::new(record), changes: watch::Sender::new(0) });
         // A test sends a handful of orders.
         let (orders, inbox) = mpsc::unbounded_channel();

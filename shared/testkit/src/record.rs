@@ -43,7 +43,27 @@ impl Follow {
     }
 }
 
-/// The number that a test's publisher puts into `data`: `n`, counted per execution and source, and `source`.
+/// What a client asks for beside its rooms; the same in each of its subscribes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// A frame may hold several messages, one a line.
+    pub batch: bool,
+    /// While it is behind, progress may be skipped and tokens joined.
+    pub conflate: bool,
+    /// Only these types (`log`) and families (`node:*`); all, if it is empty.
+    pub types: Vec<String>,
+}
+
+impl Wishes {
+    /// Whether events of this type are to come.
+    #[must_use]
+    pub fn admit(&self, kind: &str) -> bool {
+        let is_of = |wish: &str| wish == kind || wish.strip_suffix('*').is_some_and(|family| kind.starts_with(family));
+        self.types.is_empty() || self.types.iter().any(|wish| is_of(wish))
+    }
+}
+
+/// The number that a test's publisher puts into `data`: `n` (in a token `index`), counted per execution and source, and `source`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// Who published it.
@@ -65,6 +85,8 @@ pub struct SeenEvent {
     pub offset: Option<Box<str>>,
     /// Its number, if a test published it.
     pub mark: Option<Mark>,
+    /// How many events it stands for besides itself; told only to clients that asked for `conflate`.
+    pub skipped: u64,
     /// The whole frame, if the client keeps them.
     pub body: Option<Box<str>>,
 }
@@ -94,6 +116,8 @@ pub enum Seen {
         offset: Option<Box<str>>,
         /// Whether it had followed this room on an earlier connection.
         again: bool,
+        /// Fresh offsets of other rooms, which replace those that it holds.
+        refreshed: Vec<(Arc<str>, Box<str>)>,
     },
     /// An unsubscribe was answered.
     Unsubscribed {
@@ -153,6 +177,8 @@ pub struct Record {
     pub client: String,
     /// The rooms it follows, in the order in which it asked.
     pub follows: Vec<Follow>,
+    /// What else it asked for.
+    pub wishes: Wishes,
     /// What it saw, oldest first.
     pub entries: Vec<Entry>,
     /// How many events are among the entries.

@@ -93,13 +93,14 @@ impl Source {
         rooms.extend(user.map(|user| Arc::from(format!("user:{user}"))));
         let mut data = json!({"n": counter, "source": *self.name});
         let mut event = json!({"id": id, "executionId": execution});
+        // Tokens stand side by side, for only such ones can be joined, and differ in nothing but their text and `index`.
         let kind = match counter % 8 {
             5 => {
                 data["progress"] = json!(counter % 100);
                 "execution:progress"
             }
-            6 => {
-                data["token"] = json!(text);
+            6 | 7 => {
+                data = json!({"token": text, "index": counter, "source": *self.name});
                 event["agentId"] = json!("writer");
                 rooms.push(format!("agent:writer:{execution}").into());
                 "agent:token"
@@ -116,7 +117,8 @@ impl Source {
             event["userId"] = json!(user);
         }
         let source = Arc::clone(&self.name);
-        self.log.push(Published { id: id.into(), rooms: rooms.into(), source, counter, began, acked: false });
+        let kind = Some(kind.into());
+        self.log.push(Published { id: id.into(), rooms: rooms.into(), source, kind, counter, began, acked: false });
         event
     }
 

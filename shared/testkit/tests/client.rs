@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use weft_testkit::{
     client::{Client, ClientPlan},
     history::{History, Published, Verdict},
-    record::{Follow, Seen},
+    record::{Follow, Seen, Wishes},
 };
 
 const ROOM: &str = "execution:e";
@@ -64,6 +64,7 @@ fn verdict(client: weft_testkit::record::Record, events: u64) -> Verdict {
         id: format!("id-{counter}").into(),
         rooms: Arc::clone(&rooms),
         source: "p".into(),
+        kind: Some("log".into()),
         counter,
         began: Instant::now(),
         acked: true,
@@ -139,4 +140,92 @@ async fn a_client_can_go_away_and_come_back() {
     client.wait_for_events(20, PATIENCE).await.expect("the rest");
     let verdict = verdict(client.finish().await, 20);
     assert!(verdict.is_whole(), "{verdict}");
+}
+
+/// Answers each connection's subscribe with the next of these scripts, one frame each, and tells what was asked. The
+/// connection is reset after its frames, the last one stays.
+async fn scripted(scripts: Vec<Vec<String>>) -> (String, tokio::sync::mpsc::UnboundedReceiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    let (asked, heard) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let last = scripts.len();
+        for (number, frames) in (1..).zip(scripts) {
+            let (stream, _) = listener.accept().await.expect("a client");
+            let mut socket = tokio_tungstenite::accept_async(stream).await.expect("a WebSocket");
+            let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("no subscribe") };
+            let _ = asked.send(serde_json::from_str(&text).expect("json"));
+            for frame in frames {
+                socket.send(Message::text(frame)).await.expect("sent");
+            }
+            if number == last {
+                while let Some(Ok(_)) = socket.next().await {}
+            }
+            let _ = socket.close(None).await;
+        }
+    });
+    (address, heard)
+}
+
+fn line(n: u64, more: Value) -> String {
+    let mut event = json!({"type":"node:progress","executionId":"e","id":format!("id-{n}"),"offset":n.to_string(),
+        "data":{"n":n,"source":"p"}});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        event[key] = value.clone();
+    }
+    event.to_string()
+}
+
+#[tokio::test]
+async fn a_client_goes_on_after_the_offsets_that_a_later_answer_brings() {
+    let first = json!({"type":"subscribed","room":ROOM,"outcome":"resumed","offset":"1"}).to_string();
+    let second = json!({"type":"subscribed","room":"user:u","outcome":"live","offset":"7","offsets":{ROOM:"1.since",
+        "execution:other":"never followed"}});
+    let scripts = vec![vec![first, line(1, json!({})), second.to_string()], vec![]];
+    let (gateway, mut asked) = scripted(scripts).await;
+    let follows = vec![Follow::start(ROOM), Follow::live("user:u")];
+    let client = Client::start(ClientPlan::new("c", &[gateway], follows));
+    let rooms = asked.recv().await.expect("asked")["rooms"].clone();
+    assert_eq!(rooms, json!([{"room":ROOM,"offset":"0"},{"room":"user:u"}]));
+    let rooms = asked.recv().await.expect("asked again")["rooms"].clone();
+    assert_eq!(rooms, json!([{"room":ROOM,"offset":"1.since"},{"room":"user:u","offset":"7"}]));
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_batch_is_read_line_by_line_where_it_was_asked_for() {
+    let batch = [line(1, json!({})), line(5, json!({"skipped": 3}))].join("\n");
+    for wished in [true, false] {
+        let (gateway, mut asked) = scripted(vec![vec![batch.clone()]]).await;
+        let wishes = Wishes { batch: wished, conflate: true, types: vec!["node:*".into()] };
+        let plan = ClientPlan { wishes, ..ClientPlan::new("c", &[gateway], vec![Follow::start(ROOM)]) };
+        let client = Client::start(plan);
+        let message = asked.recv().await.expect("asked");
+        assert_eq!((message["batch"].as_bool(), message["conflate"].as_bool()), (wished.then_some(true), Some(true)));
+        assert_eq!(message["types"], json!(["node:*"]));
+        let told = |seen: &Seen| matches!(seen, Seen::Event(_) | Seen::Malformed { .. });
+        let expected = if wished { 2 } else { 1 };
+        let has_all =
+            |record: &weft_testkit::record::Record| record.entries.iter().filter(|entry| told(&entry.seen)).count() == expected;
+        client.wait_for("the frame", PATIENCE, has_all).await.expect("came");
+        let record = client.finish().await;
+        let skipped: Vec<u64> = record.events().map(|event| event.skipped).collect();
+        assert_eq!(skipped, if wished { vec![0, 3] } else { vec![] });
+    }
+}
+
+#[tokio::test]
+async fn a_paced_client_reads_a_little_at_a_time_also_within_a_frame() {
+    let long = line(1, json!({"data": {"n": 1, "source": "p", "text": "x".repeat(300_000)}}));
+    let (gateway, _asked) = scripted(vec![vec![long]]).await;
+    let plan = ClientPlan {
+        receive_buffer: 4096,
+        read_bytes_per_second: 300_000,
+        ..ClientPlan::new("c", &[gateway], vec![Follow::start(ROOM)])
+    };
+    let began = Instant::now();
+    let client = Client::start(plan);
+    client.wait_for_events(1, PATIENCE).await.expect("the event");
+    // It can be late for any reason, early for none.
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
 }

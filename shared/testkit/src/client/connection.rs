@@ -1,9 +1,9 @@
 //! One WebSocket connection whose socket the test keeps control of.
 
-use super::ClientPlan;
+use super::{ClientPlan, paced::Paced};
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_BUFFER_BYTES: usize = 4096;
 
 pub(super) struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Paced>,
 }
 
 /// What came by a connection.
@@ -76,11 +76,11 @@ impl Connection {
     /// The rude way: a TCP reset.
     pub(super) fn cut(self) {
         // Without it the kernel would say goodbye in our name. Failing means that the connection is gone already.
-        let _ = self.socket.get_ref().set_zero_linger();
+        let _ = self.socket.get_ref().stream().set_zero_linger();
     }
 }
 
-async fn open(plan: &ClientPlan, gateway: &str) -> Result<WebSocketStream<TcpStream>, String> {
+async fn open(plan: &ClientPlan, gateway: &str) -> Result<WebSocketStream<Paced>, String> {
     let address = gateway.parse().map_err(|error| format!("{gateway}: {error}"))?;
     let socket = TcpSocket::new_v4().map_err(|error| error.to_string())?;
     if plan.receive_buffer > 0 {
@@ -93,7 +93,9 @@ async fn open(plan: &ClientPlan, gateway: &str) -> Result<WebSocketStream<TcpStr
         let value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| error.to_string())?;
         request.headers_mut().insert("authorization", value);
     }
+    // No compression is offered: the library has none, and takes a frame that says it is compressed for an error.
     let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
-    let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
+    let opened =
+        tokio_tungstenite::client_async_with_config(request, Paced::new(stream, plan.read_bytes_per_second), Some(config)).await;
     opened.map(|(socket, _)| socket).map_err(|error| error.to_string())
 }

@@ -1,10 +1,10 @@
 //! Reading what a gateway sends to a native client, and writing what the client asks.
 
-use crate::record::{Begin, Follow, Mark, Seen, SeenEvent};
+use crate::record::{Begin, Follow, Mark, Seen, SeenEvent, Wishes};
 use rustc_hash::FxHashSet;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// The fields that decide what a frame is; everything else stays in its text.
 #[derive(Deserialize)]
@@ -24,12 +24,15 @@ struct Frame<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     active: Option<bool>,
+    skipped: Option<u64>,
+    offsets: Option<BTreeMap<String, Box<str>>>,
     #[serde(borrow)]
     snapshot: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Numbered<'a> {
+    #[serde(alias = "index")]
     n: u64,
     #[serde(borrow)]
     source: Cow<'a, str>,
@@ -65,7 +68,9 @@ impl Reader {
             ("subscribed", Some(room)) => match &frame.outcome {
                 Some(outcome) => {
                     let again = followed_before(&room);
-                    Seen::Subscribed { room, outcome: self.word(outcome), offset: offset(), again }
+                    let fresh = frame.offsets.iter().flatten();
+                    let refreshed = fresh.map(|(room, offset)| (self.word(room), offset.clone())).collect();
+                    Seen::Subscribed { room, outcome: self.word(outcome), offset: offset(), again, refreshed }
                 }
                 None => malformed(text, "subscribed without outcome"),
             },
@@ -85,6 +90,7 @@ impl Reader {
                 kind: self.word(kind),
                 offset: offset(),
                 mark: self.mark(frame.data),
+                skipped: frame.skipped.unwrap_or_default(),
                 body: self.keep_bodies.then(|| text.into()),
             }),
             (kind, None) if is_event(kind) => malformed(text, "an event without a room"),
@@ -113,7 +119,8 @@ fn is_event(kind: &str) -> bool {
     kind.contains(':') || kind == "log"
 }
 
-fn malformed(text: &str, why: &str) -> Seen {
+/// A frame that is not what the protocol says.
+pub(super) fn malformed(text: &str, why: &str) -> Seen {
     let shown: String = text.chars().take(300).collect();
     Seen::Malformed { text: format!("{shown} ({why})") }
 }
@@ -124,7 +131,7 @@ fn body(text: &str) -> Value {
 }
 
 /// One subscribe for all rooms, each after the offset the client holds, or where its plan says.
-pub(super) fn subscribe<'a>(rooms: impl Iterator<Item = (&'a Follow, Option<&'a str>)>) -> String {
+pub(super) fn subscribe<'a>(rooms: impl Iterator<Item = (&'a Follow, Option<&'a str>)>, wishes: &Wishes) -> String {
     let rooms: Vec<Value> = rooms
         .map(|(follow, offset)| match (offset, follow.begin) {
             (Some(offset), _) => json!({"room": *follow.room, "offset": offset}),
@@ -133,7 +140,16 @@ pub(super) fn subscribe<'a>(rooms: impl Iterator<Item = (&'a Follow, Option<&'a 
             (None, Begin::Snapshot) => json!({"room": *follow.room, "snapshot": true}),
         })
         .collect();
-    json!({"type": "subscribe", "rooms": rooms}).to_string()
+    let mut message = json!({"type": "subscribe", "rooms": rooms});
+    for (field, wish) in [("batch", wishes.batch), ("conflate", wishes.conflate)] {
+        if wish {
+            message[field] = Value::Bool(true);
+        }
+    }
+    if !wishes.types.is_empty() {
+        message["types"] = json!(wishes.types);
+    }
+    message.to_string()
 }
 
 pub(super) fn unsubscribe(room: &str) -> String {
@@ -175,7 +191,7 @@ mod tests {
     fn one_message_resumes_all_rooms() {
         let rooms = [Follow::start("execution:a"), Follow::live("user:u"), Follow::snapshot("execution:b"), Follow::live("kb:k")];
         let offsets = [None, None, None, Some("a.1.b")];
-        let text = subscribe(rooms.iter().zip(offsets));
+        let text = subscribe(rooms.iter().zip(offsets), &Wishes::default());
         assert_eq!(
             serde_json::from_str::<Value>(&text).expect("json"),
             json!({"type":"subscribe","rooms":[
@@ -185,5 +201,20 @@ mod tests {
                 {"room":"kb:k","offset":"a.1.b"},
             ]})
         );
+    }
+
+    #[test]
+    fn wishes_are_asked_for_and_what_they_bring_is_read() {
+        let wishes = Wishes { batch: true, conflate: true, types: vec!["log".into(), "node:*".into()] };
+        assert_eq!(
+            serde_json::from_str::<Value>(&subscribe([].into_iter(), &wishes)).expect("json"),
+            json!({"type":"subscribe","rooms":[],"batch":true,"conflate":true,"types":["log","node:*"]})
+        );
+        assert!(["log", "node:started"].iter().all(|kind| wishes.admit(kind)) && !wishes.admit("agent:token"));
+        let Seen::Event(event) = read(r#"{"type":"node:progress","executionId":"e","skipped":3}"#) else { panic!("an event") };
+        assert_eq!(event.skipped, 3);
+        let answer = r#"{"type":"subscribed","room":"user:u","outcome":"live","offsets":{"execution:e":"a.7.b.2"}}"#;
+        let Seen::Subscribed { refreshed, .. } = read(answer) else { panic!("an answer") };
+        assert_eq!(refreshed, [("execution:e".into(), "a.7.b.2".into())]);
     }
 }

@@ -58,7 +58,7 @@ struct Task {
     /// Index of the gateway in use.
     gateway: usize,
     follows: Vec<Follow>,
-    /// The last event read of each room, or where its subscribe put the client.
+    /// The last event read of each room, or where an answer put the client since.
     offsets: FxHashMap<Arc<str>, Box<str>>,
     /// Rooms that have been answered on any connection.
     answered: FxHashSet<Arc<str>>,
@@ -128,7 +128,7 @@ impl Task {
                     Some(Order::Send(text)) => if let Err(why) = connection.send(text).await { return lost(why) },
                     Some(Order::Follow(follow)) => {
                         self.awaited.insert(Arc::clone(&follow.room));
-                        let text = frames::subscribe([(&follow, None)].into_iter());
+                        let text = frames::subscribe([(&follow, None)].into_iter(), &self.plan.wishes);
                         self.add(follow);
                         if let Err(why) = connection.send(text).await { return lost(why) }
                     }
@@ -157,7 +157,8 @@ impl Task {
     }
 
     fn subscribe_all(&self) -> String {
-        frames::subscribe(self.follows.iter().map(|follow| (follow, self.offsets.get(&follow.room).map(|offset| &**offset))))
+        let held = |follow: &Follow| self.offsets.get(&follow.room).map(|offset| &**offset);
+        frames::subscribe(self.follows.iter().map(|follow| (follow, held(follow))), &self.plan.wishes)
     }
 
     fn add(&mut self, follow: Follow) {
@@ -176,8 +177,11 @@ impl Task {
         self.awaited.remove(room);
     }
 
-    /// A frame may hold several objects, one a line.
+    /// A frame may hold several objects, one a line, if that was asked for.
     fn read(&mut self, text: &str) {
+        if !self.plan.wishes.batch && text.lines().count() != 1 {
+            return self.see(frames::malformed(text, "not one message, and nobody asked for a batch"));
+        }
         for line in text.lines() {
             let answered = &self.answered;
             let seen = self.reader.read(line, |room| answered.contains(room));
@@ -195,9 +199,12 @@ impl Task {
                 }
             }
             Seen::Snapshot { room, offset: Some(offset), .. } => self.hold(room, offset),
-            Seen::Subscribed { room, outcome, offset, .. } => {
+            Seen::Subscribed { room, outcome, offset, refreshed, .. } => {
                 // The tail is a place to go on from only where nothing before it is still to come.
                 if let (Some(offset), "live" | "gap") = (offset, &**outcome) {
+                    self.hold(room, offset);
+                }
+                for (room, offset) in refreshed {
                     self.hold(room, offset);
                 }
                 self.answered.insert(Arc::clone(room));

@@ -1,7 +1,7 @@
 //! Each kind of fault, planted into an otherwise perfect record, is found, and only that one.
 
 use super::*;
-use crate::record::{Entry, Follow, Mark};
+use crate::record::{Entry, Follow, Mark, Wishes};
 use std::time::Duration;
 
 const ROOM: &str = "execution:e";
@@ -14,6 +14,7 @@ fn published(now: Instant) -> Vec<Published> {
         id: format!("id-{counter}").into(),
         rooms: Arc::clone(&rooms),
         source: "p".into(),
+        kind: Some("log".into()),
         counter,
         began: now + Duration::from_millis(counter),
         acked: true,
@@ -28,6 +29,7 @@ fn seen(now: Instant, room: &str, counter: u64) -> Entry {
         kind: "log".into(),
         offset: None,
         mark: Some(Mark { source: "p".into(), counter }),
+        skipped: 0,
         body: None,
     };
     Entry { at: now + Duration::from_millis(100 + counter), seen: Seen::Event(event) }
@@ -173,7 +175,8 @@ fn a_follower_of_two_rooms_is_owed_each_event_once() {
 fn a_live_follower_is_owed_what_began_after_its_answer_or_its_first_event() {
     let now = Instant::now();
     let check = |live_at: u64, numbers: &[u64]| {
-        let answered = Seen::Subscribed { room: ROOM.into(), outcome: "live".into(), offset: None, again: false };
+        let answered =
+            Seen::Subscribed { room: ROOM.into(), outcome: "live".into(), offset: None, again: false, refreshed: Vec::new() };
         let mut entries = vec![Entry { at: now + Duration::from_micros(live_at), seen: answered }];
         entries.extend(numbers.iter().map(|&number| seen(now, ROOM, number)));
         let mut history = History::new();
@@ -282,4 +285,52 @@ fn a_room_left_owes_nothing_but_the_other_still_does() {
     assert!(check(&[4, 5, 6, 7, 8, 9, 10]).is_whole());
     assert_eq!(check(&[5, 6, 7, 8, 9, 10]).clients.lost, 1);
     assert_eq!(check(&[3, 4, 5, 6, 7, 8, 9, 10]).clients.duplicated, 1);
+}
+
+/// The verdict on a client with these wishes, to whom ten events of one type were due: it got `number+skipped` of each.
+fn wishful(wishes: &Wishes, kind: &str, got: &[(u64, u64)], was_cut: bool) -> Verdict {
+    let now = Instant::now();
+    let mut history = History::new();
+    history.published(published(now).into_iter().map(|event| Published { kind: Some(kind.into()), ..event }));
+    let mut entries: Vec<Entry> = got.iter().map(|(number, _)| seen(now, ROOM, *number)).collect();
+    for (entry, (_, skipped)) in entries.iter_mut().zip(got) {
+        let Seen::Event(event) = &mut entry.seen else { panic!("an event") };
+        (event.kind, event.skipped) = (kind.into(), *skipped);
+    }
+    let record = record("c", &[Follow::start(ROOM)], entries);
+    history.record(Record { wishes: wishes.clone(), disconnects: u32::from(was_cut), ..record });
+    history.check()
+}
+
+#[test]
+fn what_frames_stand_for_is_not_lost_to_who_asked_for_it() {
+    let conflate = Wishes { conflate: true, ..Wishes::default() };
+    let nine = [(1, 0), (10, 8)];
+    for (wishes, kind, got, was_cut, [lost, spared, unexpected]) in [
+        (&conflate, "node:progress", &nine[..], false, [0, 8, 0]),
+        (&conflate, "agent:token", &nine, false, [0, 8, 0]),
+        // Nobody asked, or it must not be.
+        (&Wishes::default(), "node:progress", &nine, false, [8, 0, 1]),
+        (&conflate, "log", &nine, false, [8, 0, 1]),
+        // Fewer than are missing, which a cut explains of progress only.
+        (&conflate, "node:progress", &[(1, 0), (10, 5)], false, [3, 5, 0]),
+        (&conflate, "node:progress", &[(1, 0), (10, 5)], true, [0, 8, 0]),
+        (&conflate, "agent:token", &[(1, 0), (10, 5)], true, [3, 5, 0]),
+        (&conflate, "agent:token", &[], true, [10, 0, 0]),
+    ] {
+        let verdict = wishful(wishes, kind, got, was_cut);
+        let tally = verdict.clients;
+        assert_eq!([tally.lost, tally.spared, tally.unexpected], [lost, spared, unexpected], "{kind} {got:?}: {verdict}");
+    }
+}
+
+#[test]
+fn other_types_than_those_asked_for_are_neither_owed_nor_welcome() {
+    let logs = Wishes { types: vec!["log".into()], ..Wishes::default() };
+    let verdict = wishful(&logs, "node:started", &[], false);
+    assert!(verdict.is_whole() && verdict.clients.expected == 0, "{verdict}");
+    let verdict = wishful(&logs, "node:started", &[(1, 0)], false);
+    assert_eq!(verdict.clients.unexpected, 1, "{verdict}");
+    let verdict = wishful(&logs, "log", &[(1, 0)], false);
+    assert_eq!(verdict.clients.lost, 9, "{verdict}");
 }

@@ -27,6 +27,8 @@ pub struct Tally {
     pub gaps_declared: u64,
     /// Owed and not received, at the place of a declared gap.
     pub excused: u64,
+    /// Owed, and not received because another frame stands for it, as the client wished.
+    pub spared: u64,
 }
 
 /// What the store lacks or holds twice.
@@ -90,6 +92,7 @@ impl Verdict {
         sum.gaps_silent += tally.gaps_silent;
         sum.gaps_declared += tally.gaps_declared;
         sum.excused += tally.excused;
+        sum.spared += tally.spared;
         self.resumes_min = self.resumes_min.min(record.resumes);
         self.resumes += u64::from(record.resumes);
     }
@@ -101,7 +104,7 @@ impl Verdict {
         lost + duplicated + misordered + unexpected + self.disagreed + self.store.lost + self.store.duplicated == 0
     }
 
-    /// No fault and no declared gap either: every client saw everything.
+    /// No fault and no declared gap either: every client saw everything, or what it wished for of it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_sound() && self.clients.gaps_declared == 0 && self.clients.excused == 0
@@ -110,13 +113,13 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { expected, received, lost, duplicated, misordered, unexpected, gaps_silent, gaps_declared, excused } =
+        let Tally { expected, received, lost, duplicated, misordered, unexpected, gaps_silent, gaps_declared, excused, spared } =
             self.clients;
         write!(f, "lost {lost}, duplicated {duplicated}, misordered {misordered}, unexpected {unexpected}, ")?;
         write!(f, "silent gaps {gaps_silent}, out of the common order {} of {expected} deliveries ", self.disagreed)?;
         write!(f, "(received {received}, {} clients, {} events acknowledged; ", self.clients_checked, self.acknowledged)?;
         write!(f, "acknowledged but not stored {}, stored twice {}; ", self.store.lost, self.store.duplicated)?;
-        write!(f, "declared gaps {gaps_declared} over {excused} events; ")?;
+        write!(f, "declared gaps {gaps_declared} over {excused} events; spared {spared}; ")?;
         write!(f, "resumes {}, at least {} a client)", self.resumes, self.resumes_min)?;
         self.samples.iter().try_for_each(|sample| write!(f, "\n  {sample}"))
     }
