@@ -28,13 +28,17 @@ fn main() -> ExitCode {
         Ok(checked) => checked,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
-    if let Err(error) = init_logs(&settings.log) {
-        return fail(EXIT_USAGE, &error.to_string());
-    }
+    let log = match init_logs(&settings.log) {
+        Ok(log) => log,
+        Err(error) => return fail(EXIT_USAGE, &error.to_string()),
+    };
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match started.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(settings, config, link))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => fail(EXIT_UNAVAILABLE, &reason),
+        Err(reason) => {
+            log.say(&format!("executor: {reason}"));
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
     }
 }
 
@@ -77,6 +81,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
+/// Before there is a log.
 fn fail(code: u8, reason: &str) -> ExitCode {
     // `eprintln!` panics where nobody reads any more, and the code must come out all the same.
     let _ = writeln!(std::io::stderr(), "executor: {reason}");

@@ -1,17 +1,19 @@
 //! Logs, metrics and the admin port of a process.
 //!
-//! A `main` reads [`LogOptions`] with its other settings, calls [`init_logs`] and [`Metrics::install`], gives a
+//! A `main` reads [`LogOptions`] with its other settings, calls [`init_logs`] (and keeps the
+//! [`Log`] to its end) and [`Metrics::install`], gives a
 //! [`Readiness`] to whatever must be up before traffic comes, and spawns [`serve_admin`]. Code elsewhere only uses
 //! the macros of `tracing` and `metrics`.
 
 mod admin;
+mod lines;
 mod logs;
 mod metrics;
 mod readiness;
 
 pub use self::{
     admin::serve_admin,
-    logs::{LogError, LogFormat, LogOptions, init_logs},
+    logs::{Log, LogError, LogFormat, LogOptions, init_logs},
     metrics::{Metrics, MetricsError},
     readiness::Readiness,
 };

@@ -1,5 +1,6 @@
 //! Log lines on standard error, as JSON or text.
 
+use crate::lines::Lines;
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
@@ -31,26 +32,52 @@ pub enum LogError {
     /// The filter is not one.
     #[error("WEFT_LOG: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Standard error, or a thread for it, cannot be had.
+    #[error("no log: {0}")]
+    Unwritable(#[from] std::io::Error),
     /// This process logs already.
     #[error("a log is set up already: {0}")]
     Installed(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the log of this process; once. Lines that standard error does not take are lost without a word.
+/// The log of this process. Keep it until the end of `main`: dropping it waits, for a second at most, until the last
+/// lines are written.
+#[must_use = "the last lines are written when it is dropped"]
+pub struct Log(Lines);
+
+impl Log {
+    /// Says one line in plain words, after all that was logged, whatever the filter is: why the process ends.
+    ///
+    /// It goes the way of the others because writing to standard error directly waits for ever where nobody reads it.
+    pub fn say(&self, line: &str) {
+        self.0.push(format!("{line}\n").as_bytes());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
+/// Sets up the log of this process; once.
+///
+/// Logging never waits: lines that standard error does not take are dropped, and counted in
+/// `weft_log_lines_dropped_total`.
 ///
 /// # Errors
-/// The filter cannot be read, or a log is set up already.
-pub fn init_logs(options: &LogOptions) -> Result<(), LogError> {
+/// The filter cannot be read, there is nothing to write to, or a log is set up already.
+pub fn init_logs(options: &LogOptions) -> Result<Log, LogError> {
     let filter = EnvFilter::try_new(&options.log_level)?;
-    // A line that cannot be written is lost. Reporting that, again to standard error, panics where its reader is gone,
-    // and the panic ends whichever task was logging.
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let log = Lines::to_stderr()?;
+    // A line that cannot be formatted is lost. Reporting that, to standard error itself, would wait as any write does.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).log_internal_errors(false);
     match options.log_format {
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
         // Colour codes are noise in a file.
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,
     }
-    Ok(())
+    Ok(Log(log))
 }
 
 #[cfg(test)]
@@ -74,7 +101,7 @@ mod tests {
     #[test]
     fn a_bad_filter_is_refused_before_anything_is_installed() {
         let options = LogOptions { log_format: LogFormat::Text, log_level: "weft=loud".into() };
-        let error = init_logs(&options).expect_err("no such level");
+        let error = init_logs(&options).err().expect("no such level");
         assert!(error.to_string().starts_with("WEFT_LOG: "), "{error}");
     }
 }

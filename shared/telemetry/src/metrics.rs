@@ -1,5 +1,6 @@
 //! The recorder behind the macros of the crate `metrics`, and its Prometheus text.
 
+use crate::lines::DROPPED;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     sync::{Mutex, PoisonError},
@@ -53,6 +54,8 @@ impl Metrics {
                 let recorder = builder()?.build_recorder();
                 let handle = recorder.handle();
                 metrics::set_global_recorder(recorder).map_err(|_| MetricsError::Installed)?;
+                metrics::describe_counter!(DROPPED, "Log lines that standard error did not take in time");
+                metrics::counter!(DROPPED).increment(0);
                 installed.insert(handle).clone()
             }
         };
