@@ -1,0 +1,360 @@
+"""What schemas cannot see: how the objects of one release fit together.
+
+    python semantics.py            checks the chart with every CI values file, and that each rule bites
+
+`problems(objects)` is a list of sentences; an empty one is good.
+"""
+
+import copy
+import re
+import sys
+
+import chart
+
+QUANTITY = re.compile(r"^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")
+WORKLOADS = ("Deployment", "StatefulSet")
+
+
+def matches(selector, labels):
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+
+
+def workloads(objects):
+    return [item for item in objects if item["kind"] in WORKLOADS]
+
+
+def templates(objects):
+    """(title, pod template) of everything that makes pods, tests included."""
+    for item in objects:
+        if item["kind"] in WORKLOADS:
+            yield chart.title(item), item["spec"]["template"]
+        elif item["kind"] == "Pod":
+            yield chart.title(item), item
+
+
+def environment(container):
+    return {entry["name"]: entry for entry in container.get("env", [])}
+
+
+def labels_of(template):
+    return template["metadata"].get("labels", {})
+
+
+def check_selectors(objects):
+    pods = [labels_of(template) for _, template in templates(objects)]
+    for item in workloads(objects):
+        if not matches(item["spec"]["selector"]["matchLabels"], labels_of(item["spec"]["template"])):
+            yield f"{chart.title(item)}: its selector does not match its pods"
+    for item in objects:
+        spec = item.get("spec", {})
+        selector = {
+            "Service": lambda: spec.get("selector"),
+            "PodDisruptionBudget": lambda: spec["selector"]["matchLabels"],
+            "NetworkPolicy": lambda: spec["podSelector"]["matchLabels"],
+            "PodMonitor": lambda: spec["selector"]["matchLabels"],
+        }.get(item["kind"], lambda: None)()
+        if selector is not None:
+            count = sum(matches(selector, labels) for labels in pods)
+            if count != 1:
+                yield f"{chart.title(item)}: selects the pods of {count} workloads, not of one"
+    services = [item for item in objects if item["kind"] == "Service"]
+    for item in objects:
+        if item["kind"] == "ServiceMonitor":
+            wanted = item["spec"]["selector"]["matchLabels"]
+            if sum(matches(wanted, service["metadata"]["labels"]) for service in services) != 1:
+                yield f"{chart.title(item)}: does not select exactly one service"
+
+
+def port_names(template):
+    return {port["name"]: port["containerPort"] for c in template["spec"]["containers"] for port in c.get("ports", [])}
+
+
+def check_ports(objects):
+    everything = list(templates(objects))
+    for name, template in everything:
+        names = port_names(template)
+        for container in template["spec"]["containers"]:
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                asked = container.get(probe, {})
+                port = (asked.get("httpGet") or asked.get("tcpSocket") or {}).get("port")
+                if port is not None and port not in names and port not in names.values():
+                    yield f"{name}: its {probe} asks port {port}, which it does not have"
+    for item in objects:
+        if item["kind"] == "Service":
+            wanted = [port["targetPort"] for port in item["spec"]["ports"]]
+            chosen = [t for _, t in everything if matches(item["spec"].get("selector"), labels_of(t))]
+        elif item["kind"] == "PodMonitor":
+            wanted = [endpoint["port"] for endpoint in item["spec"]["podMetricsEndpoints"]]
+            selector = item["spec"]["selector"]["matchLabels"]
+            chosen = [t for _, t in everything if matches(selector, labels_of(t))]
+        elif item["kind"] == "NetworkPolicy":
+            wanted = [port["port"] for rule in item["spec"].get("ingress", []) for port in rule.get("ports", [])]
+            selector = item["spec"]["podSelector"]["matchLabels"]
+            chosen = [t for _, t in everything if matches(selector, labels_of(t))]
+        else:
+            continue
+        for template in chosen:
+            for port in wanted:
+                if port not in port_names(template) and port not in port_names(template).values():
+                    yield f"{chart.title(item)}: wants port {port}, which its pods do not have"
+    services = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Service"}
+    for item in objects:
+        if item["kind"] == "Ingress":
+            for rule in item["spec"]["rules"]:
+                for path in rule["http"]["paths"]:
+                    backend = path["backend"]["service"]
+                    ports = services.get(backend["name"], {}).get("spec", {}).get("ports", [])
+                    if backend["port"].get("name") not in [port["name"] for port in ports]:
+                        yield f"{chart.title(item)}: its backend {backend['name']} has no such port"
+        if item["kind"] == "HTTPRoute":
+            for rule in item["spec"]["rules"]:
+                for backend in rule["backendRefs"]:
+                    ports = services.get(backend["name"], {}).get("spec", {}).get("ports", [])
+                    if backend["port"] not in [port["port"] for port in ports]:
+                        yield f"{chart.title(item)}: its backend {backend['name']} has no such port"
+
+
+def check_drain(objects):
+    for item in workloads(objects):
+        spec = item["spec"]["template"]["spec"]
+        for container in spec["containers"]:
+            window = environment(container).get("WEFT_DRAIN_SECS")
+            if window is None:
+                continue
+            hook = container.get("lifecycle", {}).get("preStop", {})
+            if hook and "sleep" not in hook:
+                yield f"{chart.title(item)}: its preStop needs a shell"
+            pause = hook.get("sleep", {}).get("seconds", 0)
+            needed = pause + int(window["value"]) + 5
+            if spec["terminationGracePeriodSeconds"] < needed:
+                yield f"{chart.title(item)}: is killed before it has left: its grace period is below {needed} s"
+            if spec["terminationGracePeriodSeconds"] > needed + 600:
+                yield f"{chart.title(item)}: its grace period is far beyond its drain"
+        if "minReadySeconds" in item["spec"]:
+            if item["spec"].get("progressDeadlineSeconds", 600) <= item["spec"]["minReadySeconds"]:
+                yield f"{chart.title(item)}: gives up before a pod can be available"
+
+
+def check_scaling(objects):
+    targets = {}
+    for item in objects:
+        if item["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+            targets[item["spec"]["scaleTargetRef"]["name"]] = item
+    for name, scaler in targets.items():
+        if name not in [item["metadata"]["name"] for item in workloads(objects)]:
+            yield f"{chart.title(scaler)}: its target {name} is not there"
+        if scaler["kind"] == "HorizontalPodAutoscaler":
+            metrics = scaler["spec"]["metrics"]
+            behaviour = scaler["spec"]["behavior"]
+        else:
+            metrics = scaler["spec"]["triggers"]
+            behaviour = scaler["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+            if any(t["type"] == "prometheus" for t in metrics) and "fallback" not in scaler["spec"]:
+                yield f"{chart.title(scaler)}: reads a silent Prometheus as nobody connected"
+        if not metrics:
+            yield f"{chart.title(scaler)}: has nothing to go by"
+        if any(policy["value"] > 1 for policy in behaviour["scaleDown"]["policies"] if policy["type"] == "Pods"):
+            yield f"{chart.title(scaler)}: takes several gateways at once"
+    for item in workloads(objects):
+        if item["kind"] == "Deployment" and item["spec"].get("replicas", 0) < 1 and item["metadata"]["name"] not in targets:
+            yield f"{chart.title(item)}: has no replicas"
+
+
+def check_disruption(objects):
+    budgets = [item["spec"]["selector"]["matchLabels"] for item in objects if item["kind"] == "PodDisruptionBudget"]
+    for item in workloads(objects):
+        if item["kind"] != "Deployment":
+            continue
+        if not any(matches(budget, labels_of(item["spec"]["template"])) for budget in budgets):
+            yield f"{chart.title(item)}: has no disruption budget"
+        update = item["spec"]["strategy"].get("rollingUpdate", {})
+        if update.get("maxUnavailable") != 0 or not update.get("maxSurge"):
+            yield f"{chart.title(item)}: a rollout takes a pod away before its successor serves"
+
+
+def check_probes(objects):
+    for name, template in templates(objects):
+        for container in template["spec"]["containers"]:
+            live, ready = container.get("livenessProbe", {}), container.get("readinessProbe", {})
+            if live.get("httpGet") and live.get("httpGet") == ready.get("httpGet"):
+                yield f"{name}: liveness and readiness ask the same"
+            if live.get("httpGet", {}).get("path") == "/readyz":
+                yield f"{name}: is restarted when it is not ready"
+
+
+def check_security(objects):
+    for name, template in templates(objects):
+        spec = template["spec"]
+        pod = spec.get("securityContext", {})
+        if not pod.get("runAsNonRoot") or not pod.get("runAsUser"):
+            yield f"{name}: may run as root"
+        if pod.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+            yield f"{name}: has no seccomp profile"
+        if spec.get("automountServiceAccountToken") is not False:
+            yield f"{name}: holds a token of the cluster"
+        if spec.get("hostNetwork") or spec.get("hostPID") or spec.get("hostIPC"):
+            yield f"{name}: shares a namespace of the node"
+        for container in spec["containers"]:
+            security = container.get("securityContext", {})
+            if not security.get("readOnlyRootFilesystem"):
+                yield f"{name}: can write to its root filesystem"
+            if security.get("allowPrivilegeEscalation") is not False or security.get("privileged"):
+                yield f"{name}: can gain privileges"
+            if security.get("capabilities", {}).get("drop") != ["ALL"]:
+                yield f"{name}: keeps capabilities"
+            if container["image"].endswith(":latest") or not re.search(r"(:[^/]+|@sha256:[0-9a-f]{64})$", container["image"]):
+                yield f"{name}: its image has no version"
+
+
+def check_resources(objects):
+    for name, template in templates(objects):
+        for container in template["spec"]["containers"]:
+            resources = container.get("resources", {})
+            limits, requests = resources.get("limits", {}), resources.get("requests", {})
+            if "memory" not in limits:
+                yield f"{name}: has no limit of memory"
+            if "cpu" in limits:
+                yield f"{name}: its CPU is limited, which delays every client at once"
+            if not {"cpu", "memory"} <= set(requests):
+                yield f"{name}: requests no CPU or memory"
+            for kind in (limits, requests):
+                for resource, quantity in kind.items():
+                    if not QUANTITY.match(str(quantity)):
+                        yield f"{name}: {resource} {quantity!r} is no quantity"
+
+
+def check_settings(objects):
+    claims = {
+        chart.title(item): [claim["metadata"]["name"] for claim in item["spec"].get("volumeClaimTemplates", [])]
+        for item in workloads(objects)
+    }
+    for name, template in templates(objects):
+        for container in template["spec"]["containers"]:
+            env = environment(container)
+            ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
+            for variable, port in (("WEFT_LISTEN", "http"), ("WEFT_EXECUTOR_LISTEN", "http"), ("WEFT_ADMIN_LISTEN", "admin")):
+                address = env.get(variable, {}).get("value")
+                if address and not address.startswith("127.") and int(address.rsplit(":", 1)[1]) != ports.get(port):
+                    yield f"{name}: {variable} is not its port {port}"
+            listen = env.get("WEFT_EXECUTOR_LISTEN", {}).get("value", "127.0.0.1:1")
+            if not listen.startswith("127.") and "WEFT_EXECUTOR_TOKEN_FILE" not in env:
+                yield f"{name}: the executor's door is open: no WEFT_EXECUTOR_TOKEN_FILE off loopback"
+            mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
+            for variable, entry in env.items():
+                path = entry.get("value", "")
+                if variable.endswith("_FILE") and not any(path.startswith(mount + "/") for mount in mounts):
+                    yield f"{name}: {variable} names {path}, where nothing is mounted"
+            if len({entry["name"] for entry in container.get("env", [])}) != len(container.get("env", [])):
+                yield f"{name}: a variable is set twice"
+        volumes = claims.get(name, []) + [volume["name"] for volume in template["spec"].get("volumes", [])]
+        for container in template["spec"]["containers"]:
+            for mount in container.get("volumeMounts", []):
+                if mount["name"] not in volumes:
+                    yield f"{name}: mounts {mount['name']}, which is no volume"
+
+
+def check_accounts(objects):
+    made = [item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount"]
+    for item in workloads(objects):
+        wanted = item["spec"]["template"]["spec"].get("serviceAccountName")
+        if wanted and made and wanted.startswith(item["metadata"]["name"]) and wanted not in made:
+            yield f"{chart.title(item)}: its service account {wanted} is not there"
+
+
+def check_names(objects):
+    seen = set()
+    for item in objects:
+        if chart.title(item) in seen:
+            yield f"{chart.title(item)}: is there twice"
+        seen.add(chart.title(item))
+        if len(item["metadata"]["name"]) > 63:
+            yield f"{chart.title(item)}: its name is too long for a label"
+
+
+CHECKS = [value for key, value in sorted(globals().items()) if key.startswith("check_")]
+
+
+def problems(objects):
+    return [problem for check in CHECKS for problem in check(objects)]
+
+
+def gateway(objects):
+    return chart.find(objects, "Deployment", "weft-gateway")
+
+
+def container(objects):
+    return gateway(objects)["spec"]["template"]["spec"]["containers"][0]
+
+
+def executor_container(objects):
+    return chart.find(objects, "Deployment", "weft-executor")["spec"]["template"]["spec"]["containers"][0]
+
+
+def without(entry_list, name):
+    entry_list[:] = [entry for entry in entry_list if entry["name"] != name]
+
+
+# Each plants one mistake into the production render; some rule must notice it, and none before.
+MUTANTS = {
+    "selector of the deployment": lambda o: gateway(o)["spec"]["selector"]["matchLabels"].update({"a": "b"}),
+    "selector of the service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["selector"].update({"a": "b"}),
+    "selector of the budget": lambda o: chart.find(o, "PodDisruptionBudget", "weft-gateway")["spec"]["selector"]["matchLabels"].update({"a": "b"}),
+    "selector of the policy": lambda o: chart.find(o, "NetworkPolicy", "weft-gateway")["spec"]["podSelector"]["matchLabels"].pop("app.kubernetes.io/component"),
+    "selector of the monitor": lambda o: chart.find(o, "PodMonitor", "weft-gateway")["spec"]["selector"]["matchLabels"].update({"a": "b"}),
+    "port of a probe": lambda o: container(o)["readinessProbe"]["httpGet"].update(port="metrics"),
+    "port of the service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"][0].update(targetPort="web"),
+    "port of the monitor": lambda o: chart.find(o, "PodMonitor", "weft-gateway")["spec"]["podMetricsEndpoints"][0].update(port="metrics"),
+    "port of the policy": lambda o: chart.find(o, "NetworkPolicy", "weft-gateway")["spec"]["ingress"][0]["ports"][0].update(port="web"),
+    "backend of the ingress": lambda o: chart.find(o, "Ingress", "weft-gateway")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"].update(name="web"),
+    "grace below the drain": lambda o: gateway(o)["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=30),
+    "preStop beyond the grace": lambda o: container(o)["lifecycle"]["preStop"]["sleep"].update(seconds=600),
+    "preStop that needs a shell": lambda o: container(o)["lifecycle"].update(preStop={"exec": {"command": ["sleep", "5"]}}),
+    "progress deadline": lambda o: gateway(o)["spec"].update(progressDeadlineSeconds=60),
+    "target of the autoscaler": lambda o: chart.find(o, "HorizontalPodAutoscaler", "weft-gateway")["spec"]["scaleTargetRef"].update(name="web"),
+    "autoscaler takes several": lambda o: chart.find(o, "HorizontalPodAutoscaler", "weft-gateway")["spec"]["behavior"]["scaleDown"]["policies"][0].update(value=4),
+    "autoscaler without metrics": lambda o: chart.find(o, "HorizontalPodAutoscaler", "weft-gateway")["spec"].update(metrics=[]),
+    "no replicas": lambda o: chart.find(o, "Deployment", "weft-executor")["spec"].update(replicas=0),
+    "no budget": lambda o: o.remove(chart.find(o, "PodDisruptionBudget", "weft-gateway")),
+    "rollout takes first": lambda o: gateway(o)["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable=1),
+    "equal probes": lambda o: container(o)["livenessProbe"]["httpGet"].update(path="/readyz"),
+    "root": lambda o: gateway(o)["spec"]["template"]["spec"]["securityContext"].pop("runAsUser"),
+    "no seccomp": lambda o: gateway(o)["spec"]["template"]["spec"]["securityContext"].pop("seccompProfile"),
+    "token of the cluster": lambda o: gateway(o)["spec"]["template"]["spec"].update(automountServiceAccountToken=True),
+    "network of the node": lambda o: gateway(o)["spec"]["template"]["spec"].update(hostNetwork=True),
+    "writable root": lambda o: container(o)["securityContext"].update(readOnlyRootFilesystem=False),
+    "escalation": lambda o: container(o)["securityContext"].pop("allowPrivilegeEscalation"),
+    "capabilities": lambda o: container(o)["securityContext"].update(capabilities={"drop": ["NET_RAW"]}),
+    "image without version": lambda o: container(o).update(image="registry.example/weft-gateway"),
+    "no limit of memory": lambda o: container(o)["resources"]["limits"].clear(),
+    "limit of CPU": lambda o: container(o)["resources"]["limits"].update(cpu="1"),
+    "no request": lambda o: container(o)["resources"].pop("requests"),
+    "bad quantity": lambda o: container(o)["resources"]["requests"].update(cpu="10 cores"),
+    "address and port differ": lambda o: environment(container(o))["WEFT_LISTEN"].update(value="0.0.0.0:3009"),
+    "open executor": lambda o: without(executor_container(o)["env"], "WEFT_EXECUTOR_TOKEN_FILE"),
+    "file that is not mounted": lambda o: without(container(o)["volumeMounts"], "bus-ca"),
+    "mount without a volume": lambda o: without(gateway(o)["spec"]["template"]["spec"]["volumes"], "bus-ca"),
+    "variable set twice": lambda o: container(o)["env"].append({"name": "WEFT_BUS_PREFIX", "value": "x"}),
+    "no such account": lambda o: o.remove(chart.find(o, "ServiceAccount", "weft-gateway")),
+    "object twice": lambda o: o.append(copy.deepcopy(gateway(o))),
+}
+
+
+def main():
+    failures = 0
+    for name, values in chart.ci_values().items():
+        for problem in problems(chart.render(values)):
+            failures += 1
+            print(f"{name}: {problem}")
+    sound = chart.render(chart.ci_values()["production"])
+    for name, plant in MUTANTS.items():
+        mutant = copy.deepcopy(sound)
+        plant(mutant)
+        if not problems(mutant):
+            failures += 1
+            print(f"no rule notices this mistake: {name}")
+    print(f"{len(chart.ci_values())} releases, {len(CHECKS)} rules, {len(MUTANTS)} planted mistakes")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
