@@ -3,7 +3,7 @@
 use crate::{definition, door::Door, steps::HostList, workflow::Workflow};
 use clap::{Args, Parser};
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use weft_bus::{BusConfig, Mode};
+use weft_bus::{BusConfig, BusSettings, Mode};
 use weft_event::id;
 use weft_publisher::PublisherConfig;
 use weft_telemetry::LogOptions;
@@ -57,45 +57,6 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub log: LogOptions,
-}
-
-/// The bus and what it keeps.
-#[derive(Clone, Debug, Args)]
-#[allow(missing_docs)] // the help texts are the documentation
-pub struct BusSettings {
-    /// memory: (no broker, see WEFT_GATEWAY_URL), nats://, nats+core://, redis://, redis+pubsub://, redis-cluster:// or redis-sentinel://.
-    #[arg(long, env = "WEFT_BUS", default_value = "memory:")]
-    pub bus: String,
-    /// First word of subjects, streams and keys.
-    #[arg(long, env = "WEFT_BUS_PREFIX", default_value = "weft")]
-    pub bus_prefix: String,
-    /// Replicas of JetStream streams that this process creates.
-    #[arg(long, env = "WEFT_BUS_REPLICAS", default_value_t = 1)]
-    pub bus_replicas: usize,
-    /// NATS credentials file.
-    #[arg(long, env = "WEFT_BUS_CREDENTIALS_FILE")]
-    pub bus_credentials_file: Option<PathBuf>,
-    /// PEM file with the authority of the broker's certificate.
-    #[arg(long, env = "WEFT_BUS_TLS_CA_FILE")]
-    pub bus_tls_ca_file: Option<PathBuf>,
-    /// PEM file with the client certificate.
-    #[arg(long, env = "WEFT_BUS_TLS_CERT_FILE", requires = "bus_tls_key_file")]
-    pub bus_tls_cert_file: Option<PathBuf>,
-    /// PEM file with the client certificate's key.
-    #[arg(long, env = "WEFT_BUS_TLS_KEY_FILE", requires = "bus_tls_cert_file")]
-    pub bus_tls_key_file: Option<PathBuf>,
-    /// Events kept of each room, the same as the gateways'.
-    #[arg(long, env = "WEFT_RETENTION_EVENTS", default_value_t = 10_000)]
-    pub retention_events: usize,
-    /// Bytes kept: of each room on Redis, of the whole stream on JetStream; 0 is no bound.
-    #[arg(long, env = "WEFT_RETENTION_BYTES", default_value_t = 0)]
-    pub retention_bytes: u64,
-    /// How long events are kept, in seconds.
-    #[arg(long, env = "WEFT_RETENTION_SECS", default_value_t = 86_400)]
-    pub retention_secs: u64,
-    /// How long an execution's record outlives its last event, in seconds.
-    #[arg(long, env = "WEFT_HEAD_SECS", default_value_t = 86_400)]
-    pub head_secs: u64,
 }
 
 /// Bounds and times.
@@ -227,7 +188,7 @@ impl Settings {
     }
 
     fn link(&self, client_name: &str) -> Result<Link, BadSetting> {
-        let config = self.bus.config(client_name)?;
+        let config = self.bus.config(client_name).map_err(|error| BadSetting(error.to_string()))?;
         if config.mode() != Mode::Memory {
             return Ok(Link::Bus(Box::new(config)));
         }
@@ -241,40 +202,16 @@ impl Settings {
     }
 }
 
-impl BusSettings {
-    /// The bus, described.
-    fn config(&self, client_name: &str) -> Result<BusConfig, BadSetting> {
-        let mut config = BusConfig::parse(&self.bus).map_err(|error| BadSetting(error.to_string()))?;
-        config.prefix.clone_from(&self.bus_prefix);
-        config.replicas = self.bus_replicas;
-        config.credentials_file.clone_from(&self.bus_credentials_file);
-        config.tls_ca_file.clone_from(&self.bus_tls_ca_file);
-        config.tls_client = self.bus_tls_cert_file.clone().zip(self.bus_tls_key_file.clone());
-        config.retention.events = self.retention_events;
-        config.retention.bytes = self.retention_bytes;
-        config.retention.age = Duration::from_secs(self.retention_secs);
-        config.retention.head_age = Duration::from_secs(self.head_secs);
-        config.client_name = client_name.to_owned();
-        config.check().map_err(|error| BadSetting(error.to_string()))?;
-        Ok(config)
-    }
-
-    /// An execution's head must move before retention takes the events that it has not seen.
-    #[must_use]
-    pub fn head_every(&self) -> u64 {
-        (self.retention_events as u64 / 4).clamp(1, 250)
-    }
-}
-
 impl LimitSettings {
-    /// How the publisher keeps events.
+    /// How the publisher keeps events, where the bus keeps `retention_events` of a room.
     #[must_use]
-    pub fn publisher(&self, tenant: Option<&str>, head_every: u64) -> PublisherConfig {
+    pub fn publisher(&self, tenant: Option<&str>, retention_events: usize) -> PublisherConfig {
         PublisherConfig {
             tenant: tenant.map(str::to_owned),
             retry_age: Duration::from_secs(self.publish_retry_secs),
             buffer_bytes: self.publish_buffer_bytes,
-            head_every,
+            // An execution's head must move before retention takes the events that it has not seen.
+            head_every: (retention_events as u64 / 4).clamp(1, 250),
             ..PublisherConfig::default()
         }
     }
@@ -327,12 +264,7 @@ mod tests {
             (&["--executor-id", "a b"], "WEFT_EXECUTOR_ID: may hold only"),
             (&["--tenant", "a.b"], "WEFT_TENANT: must be"),
             (&["--bus", "kafka://x"], "WEFT_BUS: names no bus"),
-            (&["--bus-prefix", "a*"], "WEFT_BUS_PREFIX: must be"),
-            (&["--retention-events", "0"], "WEFT_RETENTION_EVENTS: must be 1 to"),
             (&["--retention-secs", "18446744073709551615"], "WEFT_RETENTION_SECS: must be 1 to"),
-            (&["--head-secs", "0"], "WEFT_HEAD_SECS: must be 1 to"),
-            (&["--bus-credentials-file", "/nowhere"], "WEFT_BUS_CREDENTIALS_FILE: /nowhere: "),
-            (&["--bus-tls-ca-file", "/nowhere"], "WEFT_BUS_TLS_CA_FILE: /nowhere: "),
             (&["--executions-max", "0"], "WEFT_EXECUTIONS_MAX: must be at least 1"),
         ] {
             let refused = settings(flags).check().expect_err(told).to_string();

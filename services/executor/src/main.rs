@@ -1,6 +1,6 @@
 //! The `executor` binary.
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use std::{io::Write as _, net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -8,7 +8,7 @@ use weft_bus::Bus;
 use weft_drain::Drain;
 use weft_executor::{Config, Link, Settings, Way, gateway::Line, run};
 use weft_publisher::Publisher;
-use weft_telemetry::{Metrics, Readiness, init_logs, serve_admin};
+use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, serve_admin};
 
 /// A setting that cannot be used (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(EXIT_USAGE, &first_line(&error.to_string())),
+        Err(error) => return fail(EXIT_USAGE, &in_one_line(&error, &Settings::command())),
     };
     let (config, link) = match settings.check() {
         Ok(checked) => checked,
@@ -50,7 +50,7 @@ async fn serve(settings: Settings, config: Config, link: Link) -> Result<(), Str
     let admin = bind("WEFT_ADMIN_LISTEN", settings.admin_listen).await?;
     let admin_token = CancellationToken::new();
     let admin_task = tokio::spawn(serve_admin(admin, metrics, readiness.clone(), admin_token.clone()));
-    let publishing = settings.limits.publisher(settings.tenant.as_deref(), settings.bus.head_every());
+    let publishing = settings.limits.publisher(settings.tenant.as_deref(), settings.bus.retention_events);
     let (way, publisher) = match link {
         Link::Bus(bus) => {
             tracing::info!(bus = %bus.url_shown(), "connecting");
@@ -74,11 +74,6 @@ async fn serve(settings: Settings, config: Config, link: Link) -> Result<(), Str
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
-}
-
-/// What went wrong, without the advice that follows it.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// Before there is a log.

@@ -167,7 +167,9 @@ async fn start(base: &str, workflows: &[&str]) -> (Drain, tokio::task::JoinHandl
             .expect("flags");
     let (config, _) = settings.check().expect("settings");
     let way = Way::Gateway(Line::new(base, Some(TOKEN.into()), "line-1").expect("a line"));
-    let publisher = Publisher::over_http(base, Some(TOKEN.into()), settings.limits.publisher(None, 250)).expect("a publisher");
+    let publisher =
+        Publisher::over_http(base, Some(TOKEN.into()), settings.limits.publisher(None, settings.bus.retention_events))
+            .expect("a publisher");
     let (drain, listener) = (Drain::new(Duration::from_secs(20)), TcpListener::bind("127.0.0.1:0").await.expect("bind"));
     let leaving = drain.clone();
     let task = tokio::spawn(async move {
@@ -309,7 +311,7 @@ fn a_bad_setting_stops_the_start_with_one_line() {
     let broken = directory(&["name: broken\nnodes: [{id: a, depends_on: [b], sleep: 1s}]"]);
     let broken_text = broken.to_string_lossy().into_owned();
     for (flags, told) in [
-        (vec!["--executor-listen", "somewhere"], "executor: invalid value 'somewhere'"),
+        (vec!["--executor-listen", "somewhere"], "executor: WEFT_EXECUTOR_LISTEN: invalid value 'somewhere'"),
         (vec!["--no-such-flag"], "executor: unexpected argument"),
         (vec!["--workflow-dir", &shipped], "executor: WEFT_GATEWAY_URL: is mandatory"),
         (vec!["--workflow-dir", &shipped, "--bus", "kafka://x"], "executor: WEFT_BUS: names no bus"),

@@ -19,10 +19,14 @@ mod meters;
 mod nats;
 mod outcome;
 mod redis;
+#[cfg(feature = "settings")]
+mod settings;
 mod tls;
 pub mod types;
 
 pub use config::{BusConfig, ConfigError, Mode, RedisTopology, Retention};
+#[cfg(feature = "settings")]
+pub use settings::BusSettings;
 pub use types::*;
 
 use std::{sync::Arc, time::Duration};

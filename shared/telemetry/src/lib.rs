@@ -10,10 +10,12 @@ mod lines;
 mod logs;
 mod metrics;
 mod readiness;
+mod settings;
 
 pub use self::{
     admin::serve_admin,
     logs::{Log, LogError, LogFormat, LogOptions, init_logs},
     metrics::{Metrics, MetricsError},
     readiness::Readiness,
+    settings::in_one_line,
 };

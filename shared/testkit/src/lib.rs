@@ -24,6 +24,7 @@ pub mod raw;
 pub mod record;
 pub mod seed;
 pub mod servers;
+pub mod settings;
 pub mod source;
 
 pub use fault::{Fault, Result};

@@ -81,7 +81,7 @@ impl Rig {
         let id = if flags.contains(&"--executor-id") { &[][..] } else { &["--executor-id", EXECUTOR_ID] };
         let settings = Settings::try_parse_from(fixed.iter().chain(id).chain(flags)).expect("flags");
         let (config, _) = settings.check().expect("settings");
-        let publisher = Publisher::over_bus(bus.clone(), settings.limits.publisher(None, 250));
+        let publisher = Publisher::over_bus(bus.clone(), settings.limits.publisher(None, settings.bus.retention_events));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let base = format!("http://{}", listener.local_addr().expect("address"));
         let drain = Drain::new(Duration::from_secs(20));
