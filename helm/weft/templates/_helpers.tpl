@@ -137,7 +137,7 @@ WEFT_LOG_FORMAT: {{ .Values.log.format | quote }}
 {{- if kindIs "map" $value }}
   valueFrom: {{- toYaml $value | nindent 4 }}
 {{- else }}
-  value: {{ if kindIs "float64" $value }}{{ $value | int64 | quote }}{{ else }}{{ $value | toString | quote }}{{ end }}
+  value: {{ if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $value | int64 | quote }}{{ else }}{{ $value | toString | quote }}{{ end }}
 {{- end }}
 {{- end }}
 {{- end -}}

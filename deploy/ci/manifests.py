@@ -1,0 +1,140 @@
+"""Renders k8s/base from the chart, and holds the overlays to what the chart renders for the same wish.
+
+    python manifests.py            fails on drift
+    python manifests.py --write    writes k8s/base, and the brokers and autoscalers of the overlays
+
+The overlays' kustomization.yaml and patches are written by people; `kubectl kustomize` (or kustomize) must make of them
+exactly the objects that the chart makes of the values beside them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+import chart
+import semantics
+
+K8S = chart.ROOT / "k8s"
+HEAD = "# Rendered from helm/weft by deploy/ci/manifests.py; changes belong there.\n"
+OVERLAYS = ("nats", "redis", "prod")
+# Marks of Helm that mean nothing without it.
+FOREIGN_LABELS = ("helm.sh/chart", "app.kubernetes.io/managed-by")
+
+
+def values(name):
+    return chart.merged(chart.load(K8S / "base" / "values.yaml"), chart.load(K8S / "overlays" / name / "values.yaml") if name != "base" else {})
+
+
+def plain(item):
+    """The object without marks of Helm and without a namespace of its own."""
+    labels = item["metadata"].get("labels", {})
+    for label in FOREIGN_LABELS:
+        labels.pop(label, None)
+    item["metadata"].pop("namespace", None)
+    return item
+
+
+def wanted(name):
+    return [plain(item) for item in chart.render(values(name), name="weft", is_install=False) if not chart.is_test(item)]
+
+
+def is_broker(item):
+    return item["metadata"]["labels"].get("app.kubernetes.io/component") in ("nats", "redis")
+
+
+def is_autoscaler(item):
+    return item["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")
+
+
+class Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, _):
+        return True
+
+
+def text(item):
+    return yaml.dump(item, Dumper=Dumper, sort_keys=False, default_flow_style=False, width=120)
+
+
+def files():
+    """Path and content of everything that is rendered."""
+    found, names = {}, []
+    for item in wanted("base"):
+        component = item["metadata"]["labels"]["app.kubernetes.io/component"]
+        names.append(f"{component}-{item['kind'].lower()}.yaml")
+        found[K8S / "base" / names[-1]] = HEAD + text(item)
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": names}
+    found[K8S / "base" / "kustomization.yaml"] = HEAD + text(kustomization)
+    for name in OVERLAYS:
+        for file, is_its in (("broker.yaml", is_broker), ("autoscaler.yaml", is_autoscaler)):
+            items = [item for item in wanted(name) if is_its(item)]
+            if items:
+                found[K8S / "overlays" / name / file] = HEAD + "---\n".join(text(item) for item in items)
+    return found
+
+
+def kustomize(path):
+    own = Path(os.environ.get("WEFT_CACHE", chart.ROOT / ".cache" / "ops")) / "bin" / "kustomize"
+    if own.is_file():
+        command = [own, "build"]
+    elif shutil.which("kustomize"):
+        command = ["kustomize", "build"]
+    elif shutil.which("kubectl"):
+        command = ["kubectl", "kustomize"]
+    else:
+        sys.exit("needs kubectl or kustomize")
+    run = subprocess.run([*command, str(path)], capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(f"{path.relative_to(chart.ROOT)}: {run.stderr}")
+    return [item for item in yaml.safe_load_all(run.stdout) if item]
+
+
+def sorted_env(item):
+    """Order of variables says nothing."""
+    for container in item.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []) if item["kind"] in semantics.WORKLOADS else []:
+        container.get("env", []).sort(key=lambda entry: entry["name"])
+    return item
+
+
+def differences(left, right, path=""):
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted(set(left) | set(right)):
+            yield from differences(left.get(key), right.get(key), f"{path}.{key}")
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for index, pair in enumerate(zip(left, right)):
+            yield from differences(*pair, f"{path}[{index}]")
+    elif left != right:
+        yield f"{path.lstrip('.')}: kustomize {left!r}, chart {right!r}"
+
+
+def main():
+    failures = []
+    for path, content in files().items():
+        if "--write" in sys.argv:
+            path.write_text(content)
+        elif not path.is_file() or path.read_text() != content:
+            failures.append(f"{path.relative_to(chart.ROOT)} is not what the chart renders; run python deploy/ci/manifests.py --write")
+    if "--write" in sys.argv:
+        for path in set((K8S / "base").glob("*.yaml")) - set(files()) - {K8S / "base" / "values.yaml"}:
+            path.unlink()
+    for name in ("base", *OVERLAYS):
+        made = {}
+        for item in kustomize(K8S / "base" if name == "base" else K8S / "overlays" / name):
+            # Overlays choose a namespace; the chart leaves that to `helm install`.
+            if item["kind"] != "Namespace":
+                made[chart.title(item)] = sorted_env(plain(item))
+        meant = {chart.title(item): sorted_env(item) for item in wanted(name)}
+        failures += [f"{name}: {title} is made by one of the two only" for title in sorted(set(made) ^ set(meant))]
+        for title in sorted(set(made) & set(meant)):
+            failures += [f"{name}: {title}: {difference}" for difference in differences(made[title], meant[title])]
+        failures += [f"{name}: {problem}" for problem in semantics.problems(list(made.values()))]
+    print("\n".join(failures), end="\n" if failures else "")
+    print(f"base and {len(OVERLAYS)} overlays")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

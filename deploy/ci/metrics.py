@@ -1,0 +1,221 @@
+"""Holds dashboards and alerts to docs/METRICS.md, and that page to the code.
+
+    python metrics.py
+
+Every metric, label and label value that a query names must be in the page; every metric of the page must be in the code,
+and the other way round. Counters are read by rate or increase only, and each dashboard keeps to a few rules of form.
+"""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT / "helm" / "weft" / "files"
+# Labels that Prometheus or the chart gives to every series.
+COMMON = {"namespace", "job", "instance", "pod", "container", "le"}
+# Metrics of other programs: exporters of the brokers, the kubelet, kube-state-metrics, Prometheus itself.
+FOREIGN = re.compile(r"^(up|ALERTS|gnatsd_varz_\w+|redis_\w+|container_\w+|kube_\w+)$")
+ROW = re.compile(r"^\| `(weft_\w+)` \| (gauge|counter|histogram) \| (.*?) \| ")
+USE = re.compile(r"\b([a-zA-Z_][\w:]*)\s*(\{[^}]*\})?")
+MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"((?:[^\"\\]|\\.)*)\"")
+WORDS = set("sum avg min max count by without on ignoring group_left group_right rate increase irate histogram_quantile absent "
+            "max_over_time min_over_time avg_over_time and or unless offset bool vector label_values".split())
+
+
+def documented():
+    """Type and labels (with their values where they are listed) of every metric in docs/METRICS.md."""
+    found = {}
+    for line in (ROOT / "docs" / "METRICS.md").read_text().splitlines():
+        row = ROW.match(line)
+        if row:
+            labels = {}
+            for part in row[3].split(";"):
+                names = re.findall(r"`([^`]+)`", part)
+                if names:
+                    is_open = "or " in part.split(":", 1)[-1] if ":" in part else True
+                    labels[names[0]] = None if is_open else set(names[1:])
+            found[row[1]] = (row[2], labels)
+    return found
+
+
+def in_code():
+    """Names of metrics in the sources, tests left out."""
+    found = set()
+    for path in [*ROOT.glob("shared/*/src/**/*.rs"), *ROOT.glob("services/*/src/**/*.rs")]:
+        text = path.read_text().split("#[cfg(test)]")[0]
+        for name in re.findall(r'"(weft_[a-z_]+)"', text):
+            if re.match(r"weft_(gateway|bus|publisher|head|heads|executor|build)_", name):
+                found.add(name)
+    return found
+
+
+def base(name, known):
+    if name in known:
+        return name
+    stem = re.sub(r"_(bucket|sum|count)$", "", name)
+    return stem if stem != name and known.get(stem, ("",))[0] == "histogram" else None
+
+
+def flaws(expression, known, recorded=()):
+    """What is wrong with one query, as sentences."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', lambda text: '"' + "x" * (len(text[0]) - 2) + '"', expression)
+    grouped = {label.strip() for group in re.findall(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)", bare) for label in group.split(",") if label.strip()}
+    bare = re.sub(r"\b(by|without|on|ignoring)\s*\([^)]*\)", lambda text: " " * len(text[0]), bare)
+    bare = re.sub(r"\[[^\]]*\]", lambda text: " " * len(text[0]), bare)
+    allowed, is_foreign = set(COMMON), False
+    for use in USE.finditer(bare):
+        name = use[1]
+        if name in WORDS or re.match(r"^(x+|\d)", name) and use[2] is None or name in recorded:
+            continue
+        if FOREIGN.match(name):
+            is_foreign = True
+            continue
+        metric = base(name, known)
+        if metric is None:
+            yield f"{name} is not in docs/METRICS.md"
+            continue
+        kind, labels = known[metric]
+        allowed |= set(labels)
+        matchers = expression[use.start(2) : use.end(2)] if use[2] else ""
+        for label, operator, value in MATCHER.findall(matchers):
+            if label not in labels and label not in COMMON:
+                yield f"{metric} has no label {label}"
+            elif labels.get(label):
+                for one in value.split("|") if "~" in operator else [value]:
+                    if re.match(r"^[\w:-]+$", one) and one not in labels[label]:
+                        yield f"{metric} has no {label}={one}"
+        is_counter = kind == "counter" or name != metric
+        before = expression[: use.start()].rstrip()
+        if is_counter and not re.search(r"\b(rate|increase)\($", before):
+            # An alert may ask whether a series has just appeared.
+            if f"{name} unless {name} offset" not in expression:
+                yield f"{name} is a counter and read without rate or increase"
+        if not is_counter and re.search(r"\b(rate|increase)\($", before):
+            yield f"{name} is no counter"
+    if not is_foreign:
+        for label in sorted(grouped - allowed):
+            yield f"no metric here has the label {label}"
+    if re.search(r"\bor\s+(on\s*\([^)]*\)\s*)?vector\(", expression):
+        yield "or vector() hides that there is no data"
+
+
+def panels(board):
+    for item in board["panels"]:
+        yield from [item, *item.get("panels", [])]
+
+
+def form(name, board):
+    """The rules of form for a dashboard."""
+    variables = {one["name"] for one in board["templating"]["list"]}
+    if not {"datasource", "namespace", "instance"} <= variables:
+        yield "lacks one of the variables datasource, namespace, instance"
+    if board["editable"] or not board["uid"] or not board["description"]:
+        yield "must not be editable, and needs a uid and a description"
+    ids = [item["id"] for item in panels(board)]
+    if len(ids) != len(set(ids)):
+        yield "two panels have one id"
+    taken = {}
+    for item in panels(board):
+        if item["type"] == "row":
+            continue
+        title = item["title"]
+        if not item["description"].endswith("."):
+            yield f"{title}: needs a description"
+        if not item["fieldConfig"]["defaults"].get("unit"):
+            yield f"{title}: needs a unit"
+        if not item["targets"]:
+            yield f"{title}: asks nothing"
+        place = item["gridPos"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                if taken.setdefault((x, y), title) != title or x > 23:
+                    yield f"{title}: lies upon {taken[x, y]}"
+                    break
+        for one in item["targets"]:
+            if re.search(r"\[\d+[sm]\]", one["expr"]):
+                yield f"{title}: must use $__rate_interval"
+            for used in re.findall(r"\$(\w+)", one["expr"]):
+                if used not in variables and not used.startswith("__"):
+                    yield f"{title}: there is no variable {used}"
+
+
+def boards():
+    return {path.name: json.loads(path.read_text()) for path in sorted(FILES.glob("dashboards/*.json"))}
+
+
+def queries():
+    """(where, query) of everything that is asked."""
+    for name, board in boards().items():
+        for item in panels(board):
+            for one in item.get("targets", []):
+                yield f"{name}, {item['title']}", one["expr"]
+        for one in board["annotations"]["list"]:
+            yield f"{name}, {one['name']}", one["expr"]
+        for one in board["templating"]["list"]:
+            if one["type"] == "query":
+                yield f"{name}, variable {one['name']}", re.sub(r"^label_values\((.*),\s*\w+\)$", r"\1", one["definition"])
+    for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            yield f"alerts.yaml, {rule.get('alert', rule.get('record'))}", rule["expr"]
+
+
+def syntax(asked):
+    """Lets Prometheus' own parser read every query."""
+    rules = []
+    for number, (_, expression) in enumerate(asked):
+        for variable, value in (("$__rate_interval", "5m"), ("$namespace", ".*"), ("$instance", ".*"), ("$job", ".*")):
+            expression = expression.replace(variable, value)
+        rules.append({"record": f"asked:{number}", "expr": expression})
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}, file)
+        file.flush()
+        run = subprocess.run(["promtool", "check", "rules", file.name], capture_output=True, text=True)
+    if run.returncode != 0:
+        yield run.stdout + run.stderr
+
+
+# Each of these queries must be refused.
+MISTAKES = [
+    "sum(weft_gateway_conections)",
+    'sum(rate(weft_gateway_repairs_total{cause="tall"}[5m]))',
+    'sum(rate(weft_gateway_repairs_total{reason="tail"}[5m]))',
+    "sum(weft_gateway_deliveries_total)",
+    "sum(rate(weft_gateway_connections[5m]))",
+    "sum by (room) (weft_gateway_rooms)",
+    "sum(weft_gateway_rooms) or vector(0)",
+    "rate(weft_gateway_connections_bucket[5m])",
+]
+
+
+def main():
+    known, code, failures = documented(), in_code(), []
+    recorded = {rule["record"] for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"] if "record" in rule}
+    failures += [f"docs/METRICS.md names {name}, which is not in the code" for name in sorted(set(known) - code)]
+    failures += [f"{name} is in the code and not in docs/METRICS.md" for name in sorted(code - set(known))]
+    asked = list(queries())
+    for where, expression in asked:
+        failures += [f"{where}: {flaw}" for flaw in flaws(expression, known, recorded)]
+    for name, board in boards().items():
+        failures += [f"{name}: {flaw}" for flaw in form(name, board)]
+    failures += list(syntax(asked))
+    for mistake in MISTAKES:
+        if not list(flaws(mistake, known)):
+            failures.append(f"this mistake is not noticed: {mistake}")
+    broken = copy.deepcopy(boards()["fleet.json"])
+    broken["panels"][1]["description"] = ""
+    if not list(form("fleet.json", broken)):
+        failures.append("a panel without a description is not noticed")
+    print("\n".join(failures), end="\n" if failures else "")
+    print(f"{len(known)} metrics, {len(asked)} queries of {len(boards())} dashboards and the alerts")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

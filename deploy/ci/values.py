@@ -1,0 +1,359 @@
+"""Tests of the chart's values: what each does, what is refused, and that the README lists them all.
+
+    python values.py
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import helm_python as helm
+import yaml
+
+import chart
+from chart import Refused, find, merged, render
+
+VALUES = chart.ci_values()
+MINIMAL, PRODUCTION, KEDA = VALUES["minimal"], VALUES["production"], VALUES["keda"]
+
+
+def gateway(objects, name="weft-gateway"):
+    return find(objects, "Deployment", name)
+
+
+def pod(deployment):
+    return deployment["spec"]["template"]["spec"]
+
+
+def env(deployment):
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in pod(deployment)["containers"][0]["env"]}
+
+
+def test_the_grace_period_is_the_sum_of_the_drain():
+    for drain, grace in (({}, 85), ({"preStopSeconds": 0}, 75), ({"preStopSeconds": 20, "windowSeconds": 120, "marginSeconds": 30}, 170)):
+        deployment = gateway(render(merged(MINIMAL, {"gateway": {"drain": drain}})))
+        assert pod(deployment)["terminationGracePeriodSeconds"] == grace, drain
+        assert env(deployment)["WEFT_DRAIN_SECS"] == str(drain.get("windowSeconds", 60))
+        assert deployment["spec"]["minReadySeconds"] == drain.get("windowSeconds", 60)
+        assert ("lifecycle" in pod(deployment)["containers"][0]) == (drain.get("preStopSeconds") != 0)
+    executor = find(render(merged(PRODUCTION, {"executor": {"drain": {"windowSeconds": 100}}})), "Deployment", "weft-executor")
+    assert pod(executor)["terminationGracePeriodSeconds"] == 110 and env(executor)["WEFT_DRAIN_SECS"] == "100"
+
+
+def test_min_ready_seconds_can_be_set_also_to_zero():
+    for seconds in (0, 5):
+        assert gateway(render(merged(MINIMAL, {"gateway": {"minReadySeconds": seconds}})))["spec"]["minReadySeconds"] == seconds
+
+
+def test_an_autoscaler_owns_the_replicas():
+    scaled = merged(MINIMAL, {"gateway": {"replicas": 7, "autoscaling": {"mode": "hpa", "minReplicas": 4}}})
+    assert gateway(render(scaled))["spec"]["replicas"] == 4
+    assert "replicas" not in gateway(render(scaled, is_install=False))["spec"]
+    assert gateway(render(merged(MINIMAL, {"gateway": {"replicas": 7}}), is_install=False))["spec"]["replicas"] == 7
+    metrics = find(render(scaled), "HorizontalPodAutoscaler", "weft-gateway")["spec"]["metrics"]
+    assert [metric["type"] for metric in metrics] == ["Pods", "Resource"]
+    only = render(merged(scaled, {"gateway": {"autoscaling": {"connectionsPerPod": 0}}}))
+    assert [metric["type"] for metric in find(only, "HorizontalPodAutoscaler", "weft-gateway")["spec"]["metrics"]] == ["Resource"]
+    keda = find(render(KEDA), "ScaledObject", "events-gateway")
+    assert [trigger["type"] for trigger in keda["spec"]["triggers"]] == ["prometheus"]
+    assert keda["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
+    assert 'namespace="events",pod=~"events-gateway-.+"' in keda["spec"]["triggers"][0]["metadata"]["query"]
+
+
+def test_secrets_are_named_and_never_contained():
+    objects = render(PRODUCTION)
+    assert not [item for item in objects if item["kind"] == "Secret"]
+    for name in ("weft-gateway", "weft-executor"):
+        told = env(gateway(objects, name))
+        assert told["WEFT_BUS"] == {"secretKeyRef": {"name": "weft-bus", "key": "url"}}
+        assert told["WEFT_BUS_CREDENTIALS_FILE"] == "/etc/weft/bus-credentials/nats.creds"
+        assert told["WEFT_BUS_TLS_CA_FILE"] == "/etc/weft/bus-ca/ca.crt"
+        assert told["WEFT_BUS_TLS_KEY_FILE"] == "/etc/weft/bus-tls/tls.key"
+        volumes = {volume["name"]: volume["secret"]["secretName"] for volume in pod(gateway(objects, name))["volumes"] if "secret" in volume}
+        assert volumes.items() >= {"bus-credentials": "weft-nats", "bus-ca": "nats-ca", "bus-tls": "weft-nats-tls"}.items()
+
+
+def test_numbers_come_out_as_they_were_written():
+    told = env(gateway(render(PRODUCTION)))
+    assert told["WEFT_LOGS_BYTES_MAX"] == "536870912" and told["WEFT_RETENTION_BYTES"] == "107374182400" and told["WEFT_PING_SECS"] == "20"
+    assert env(gateway(render(merged(MINIMAL, {"gateway": {"env": {"A": 0.5, "B": True, "C": "x"}}})))).items() >= {"A": "0.5", "B": "true", "C": "x"}.items()
+
+
+def test_further_environment_and_volumes_reach_the_container():
+    deployment = gateway(render(PRODUCTION))
+    assert env(deployment)["TOKEN"] == {"secretKeyRef": {"name": "some", "key": "token"}}
+    assert {"name": "keys", "mountPath": "/keys", "readOnly": True} in pod(deployment)["containers"][0]["volumeMounts"]
+    assert {"name": "keys", "secret": {"secretName": "keys"}} in pod(deployment)["volumes"]
+
+
+def test_the_executor_stays_on_loopback_unless_it_has_a_token():
+    closed = find(render(VALUES["trial-nats"]), "Deployment", "weft-executor")
+    assert env(closed)["WEFT_EXECUTOR_LISTEN"] == "127.0.0.1:3002" and "WEFT_EXECUTOR_TOKEN_FILE" not in env(closed)
+    assert [port["name"] for port in pod(closed)["containers"][0]["ports"]] == ["admin"]
+    objects = render(PRODUCTION)
+    told = env(find(objects, "Deployment", "weft-executor"))
+    assert told["WEFT_EXECUTOR_LISTEN"] == "0.0.0.0:3002" and told["WEFT_EXECUTOR_TOKEN_FILE"] == "/etc/weft/executor-token/token"
+    hosts = "weft-executor,weft-executor.events,weft-executor.events.svc,weft-executor.events.svc.cluster.local,executor.example"
+    assert told["WEFT_EXECUTOR_HOSTS"] == hosts and told["WEFT_TENANT"] == "acme"
+    assert find(objects, "Service", "weft-executor")
+
+
+def test_without_a_broker_the_executor_goes_to_the_gateway():
+    objects = render(VALUES["memory"])
+    assert env(find(objects, "Deployment", "weft-executor"))["WEFT_GATEWAY_URL"] == "http://weft-gateway:80"
+    assert gateway(objects)["spec"]["replicas"] == 1
+
+
+def test_a_trial_broker_is_where_the_bus_is():
+    for kind, url in (("nats", "nats://weft-nats:4222"), ("redis", "redis://weft-redis:6379")):
+        objects = render(VALUES[f"trial-{kind}"])
+        assert env(gateway(objects))["WEFT_BUS"] == url
+        service = find(objects, "Service", f"weft-{kind}")
+        assert service["spec"]["ports"][0]["port"] == int(url.rsplit(":", 1)[1])
+    assert not [item for item in render(MINIMAL) if item["kind"] == "StatefulSet"]
+
+
+def test_changed_workflows_replace_the_executors():
+    def checksum(text):
+        objects = render(merged(KEDA, {"executor": {"workflows": {"hello.yaml": text}}}))
+        return find(objects, "Deployment", "events-executor")["spec"]["template"]["metadata"]["annotations"]["checksum/workflows"]
+
+    assert checksum("a") != checksum("b")
+
+
+def test_a_new_chart_version_alone_replaces_no_pod():
+    labels = gateway(render(MINIMAL))["spec"]["template"]["metadata"]["labels"]
+    assert "helm.sh/chart" not in labels
+
+
+def test_the_ingress_keeps_long_connections():
+    annotations = find(render(PRODUCTION), "Ingress", "weft-gateway")["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "3600" and annotations["cert-manager.io/cluster-issuer"] == "main"
+    mine = merged(PRODUCTION, {"ingress": {"annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "7200"}}})
+    assert find(render(mine), "Ingress", "weft-gateway")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "7200"
+    alb = find(render(merged(PRODUCTION, {"ingress": {"controller": "alb"}})), "Ingress", "weft-gateway")["metadata"]["annotations"]
+    assert "deregistration_delay.timeout_seconds=150," in alb["alb.ingress.kubernetes.io/target-group-attributes"]
+    none = merged(MINIMAL, {"ingress": {"enabled": True, "controller": "none", "hosts": ["a.example"]}})
+    assert "annotations" not in find(render(none), "Ingress", "weft-gateway")["metadata"]
+
+
+def test_only_monitoring_reads_the_admin_port():
+    for objects in (render(PRODUCTION), render(MINIMAL)):
+        rules = find(objects, "NetworkPolicy", "weft-gateway")["spec"]["ingress"]
+        admin = [rule for rule in rules if rule["ports"][0]["port"] == "admin"]
+        assert len(admin) == 1 and admin[0]["from"]
+        assert all(port["name"] != "admin" for port in find(objects, "Service", "weft-gateway")["spec"]["ports"])
+
+
+def test_alerts_and_dashboards_are_the_files():
+    objects = render(PRODUCTION)
+    rendered = find(objects, "PrometheusRule", "weft")["spec"]["groups"]
+    files = chart.CHART / "files"
+    original = chart.load(files / "alerts.yaml")["groups"]
+    for group in rendered:
+        for rule in group["rules"]:
+            if "annotations" in rule:
+                page = rule["annotations"].pop("runbook_url")
+                assert page == "https://docs.example/runbooks/" + rule["annotations"]["runbook"].rsplit("/", 1)[1]
+    assert rendered == original
+    shown = find(objects, "ConfigMap", "weft-dashboards")["data"]
+    assert {name.removeprefix("weft-"): text for name, text in shown.items()} == {
+        path.name: path.read_text().rstrip("\n") for path in files.glob("dashboards/*.json")
+    }
+    for path in files.glob("dashboards/*.json"):
+        assert (chart.ROOT / "deploy" / "grafana" / path.name).resolve() == path
+    assert (chart.ROOT / "deploy" / "prometheus" / "alerts.yaml").resolve() == files / "alerts.yaml"
+
+
+def test_the_jobs_are_called_as_alerts_and_dashboards_call_them():
+    for values, kind, key in ((PRODUCTION, "PodMonitor", "podMetricsEndpoints"), (KEDA, "ServiceMonitor", "endpoints")):
+        for item in render(values):
+            if item["kind"] == kind:
+                component = item["metadata"]["labels"]["app.kubernetes.io/component"]
+                assert item["spec"][key][0]["relabelings"] == [{"targetLabel": "job", "replacement": f"weft-{component}"}]
+
+
+def test_names():
+    assert chart.title(gateway(render(MINIMAL, name="fabric"), "fabric-weft-gateway"))
+    assert chart.title(gateway(render(KEDA), "events-gateway"))
+    assert all(len(item["metadata"]["name"]) <= 63 for item in render(merged(PRODUCTION, {"fullnameOverride": "x" * 63})))
+    image = pod(gateway(render(PRODUCTION)))["containers"][0]["image"]
+    assert image.startswith("registry.example/team/weft-gateway@sha256:0123")
+
+
+def test_notes_tell_the_budget():
+    notes = chart.render_texts(PRODUCTION)["weft/templates/NOTES.txt"]
+    assert "15 s preStop (still serving) + 120 s closes spread + 15 s margin = 150 s grace period" in notes
+    assert "wss://events.example/api/ws" in notes and "WEFT_AUTH=off" in notes
+    assert "several gateways will drain at once" in chart.render_texts(KEDA)["weft/templates/NOTES.txt"]
+
+
+# What must be refused, and a word of the reason.
+REFUSED = [
+    ({"gatway": {}}, "gatway"),
+    ({"gateway": {"replica": 2}}, "replica"),
+    ({"gateway": {"replicas": "two"}}, "replicas"),
+    ({"gateway": {"auth": "jwt"}}, "auth"),
+    ({"gateway": {"auth": ""}}, "gateway.auth"),
+    ({"gateway": {"allowAnonymousRemote": False}}, "allowAnonymousRemote"),
+    ({"gateway": {"drain": {"windowSeconds": 0}}}, "windowSeconds"),
+    ({"gateway": {"drain": {"marginSeconds": 1}}}, "marginSeconds"),
+    ({"gateway": {"terminationGracePeriodSeconds": 30}}, "terminationGracePeriodSeconds"),
+    ({"gateway": {"ports": {"http": 80}}}, "http"),
+    ({"gateway": {"origins": ["app.example"]}}, "origins"),
+    ({"gateway": {"env": {"WEFT_DRAIN_SECS": "5"}}}, "WEFT_DRAIN_SECS"),
+    ({"gateway": {"env": {"A": {"secret": "x"}}}}, "env"),
+    ({"gateway": {"env": {"A-B": "x"}}}, "A-B"),
+    ({"gateway": {"resources": {"limits": {"memory": "1 GB"}}}}, "memory"),
+    ({"gateway": {"autoscaling": {"mode": "vpa"}}}, "mode"),
+    ({"gateway": {"autoscaling": {"mode": "hpa", "cpuPercent": 0, "connectionsPerPod": 0}}}, "connectionsPerPod or cpuPercent"),
+    ({"gateway": {"autoscaling": {"mode": "hpa", "minReplicas": 13}}}, "minReplicas"),
+    ({"gateway": {"pdb": {"maxUnavailable": 0}}}, "maxUnavailable"),
+    ({"gateway": {"image": {"digest": "sha256:1"}}}, "digest"),
+    ({"gateway": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "b", "labelSelector": {}}]}}, "topologySpread"),
+    ({"bus": {"url": ""}}, "exactly one"),
+    ({"bus": {"trial": "nats"}}, "exactly one"),
+    ({"bus": {"url": "kafka://x"}}, "url"),
+    ({"bus": {"url": "memory:"}}, "one process"),
+    ({"bus": {"retention": {"seconds": 0}}}, "seconds"),
+    ({"bus": {"password": "x"}}, "password"),
+    ({"executor": {"enabled": True, "http": {"enabled": True}}}, "token"),
+    ({"executor": {"enabled": True, "workflows": {"a.yaml": "x"}, "workflowsConfigMap": "b"}}, "workflows"),
+    ({"executor": {"workflows": {"a.txt": "x"}}}, "a.txt"),
+    ({"executor": {"tenant": "a.b"}}, "tenant"),
+    ({"ingress": {"enabled": True}}, "hosts"),
+    ({"ingress": {"controller": "caddy"}}, "controller"),
+    ({"httpRoute": {"enabled": True}}, "parentRefs"),
+    ({"monitor": {"kind": "Probe"}}, "kind"),
+    ({"monitor": {"interval": "often"}}, "interval"),
+    ({"alerts": {"runbookUrl": "docs"}}, "runbookUrl"),
+    ({"log": {"format": "xml"}}, "format"),
+    ({"trial": {"storage": "much"}}, "storage"),
+]
+
+
+def test_bad_values_are_refused_by_name():
+    for change, word in REFUSED:
+        try:
+            render(merged(MINIMAL, change))
+        except Refused as refused:
+            assert word in str(refused), f"{change}: {refused}"
+        else:
+            raise AssertionError(f"not refused: {change}")
+    try:
+        render({})
+    except Refused as refused:
+        assert "bus" in str(refused) or "gateway.auth" in str(refused)
+    else:
+        raise AssertionError("the defaults alone must not install an open gateway")
+
+
+def test_lint_finds_nothing():
+    for name, values in VALUES.items():
+        report = helm.lint(chart.CHART, values, strict=True, kube_version="v1.34.0")
+        # An icon is a recommendation (severity 1).
+        said = [message for message in report["messages"] if message["severity"] > 1]
+        assert not said and not report["errors"], f"{name}: {report}"
+
+
+def test_rendered_yaml_is_tidy():
+    rules = "{extends: relaxed, rules: {line-length: disable, trailing-spaces: enable, empty-lines: disable, indentation: {indent-sequences: whatever}}}"
+    for name, values in VALUES.items():
+        texts = {path: text for path, text in chart.render_texts(values).items() if path.endswith(".yaml") and "dashboards" not in path and "tests/" not in path}
+        for path, text in texts.items():
+            run = subprocess.run([Path(sys.executable).with_name("yamllint"), "-d", rules, "-"], input=text, capture_output=True, text=True)
+            assert run.returncode == 0, f"{name}, {path}: {run.stdout}"
+
+
+def leaves(values, path=""):
+    for key, value in values.items():
+        here = f"{path}.{key}" if path else key
+        # Empty maps, and maps whose keys are the user's own, are one value.
+        if isinstance(value, dict) and value and here not in OPEN:
+            yield from leaves(value, here)
+        else:
+            yield here, value
+
+
+OPEN = {f"{part}.resources" for part in ("gateway", "executor")} | {"dashboards.labels"}
+
+
+def test_the_schema_knows_exactly_the_values():
+    schema = yaml.safe_load((chart.CHART / "values.schema.json").read_text())
+
+    def paths(node, path=""):
+        for key, value in node.get("properties", {}).items():
+            here = f"{path}.{key}" if path else key
+            if value.get("properties") and here not in OPEN:
+                yield from paths(value, here)
+            elif "$ref" in value and "properties" in schema["$defs"][value["$ref"].rsplit("/", 1)[1]]:
+                yield from paths(schema["$defs"][value["$ref"].rsplit("/", 1)[1]], here)
+            else:
+                yield here
+
+    def closed(node):
+        if isinstance(node, dict):
+            if "properties" in node:
+                assert node.get("additionalProperties") is False, f"open for unknown keys: {sorted(node['properties'])}"
+            for key, value in node.items():
+                if key != "oneOf":
+                    closed(value)
+
+    closed({key: value for key, value in schema.items() if key != "$defs"})
+    listed = {path for path, _ in leaves(chart.load(chart.CHART / "values.yaml"))}
+    assert set(paths(schema)) - {"global"} == listed, set(paths(schema)) ^ listed
+
+
+def shown(value):
+    if value is None:
+        return "–"
+    return "`" + yaml.safe_dump(value, default_flow_style=True, width=1000).replace("\n...", "").strip() + "`"
+
+
+def table():
+    """The README's table of values, from values.yaml and its comments."""
+    help_of, stack, waiting = {}, [], []
+    for line in (chart.CHART / "values.yaml").read_text().splitlines():
+        comment = re.match(r"^\s*# -- (.*)$", line)
+        if comment:
+            waiting = [comment[1]]
+            continue
+        key = re.match(r"^(\s*)([A-Za-z]+):", line)
+        if key:
+            stack = stack[: len(key[1]) // 2] + [key[2]]
+            help_of[".".join(stack)] = " ".join(waiting)
+            waiting = []
+    rows = ["| value | default | |", "|---|---|---|"]
+    for path, value in leaves(chart.load(chart.CHART / "values.yaml")):
+        text = help_of.get(path, "").replace("|", "\\|")
+        rows.append(f"| `{path}` | {shown(value)} | {text} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_lists_every_value():
+    readme = (chart.CHART / "README.md").read_text()
+    before, _, rest = readme.partition("<!-- values -->\n")
+    _, _, after = rest.partition("<!-- /values -->")
+    wanted = f"{before}<!-- values -->\n{table()}\n<!-- /values -->{after}"
+    if "--write" in sys.argv:
+        (chart.CHART / "README.md").write_text(wanted)
+    else:
+        assert readme == wanted, "run python deploy/ci/values.py --write"
+
+
+def main():
+    failures = 0
+    tests = {name: test for name, test in globals().items() if name.startswith("test_")}
+    for name, test in tests.items():
+        try:
+            test()
+        except Exception as error:  # every test is to be run, whatever one of them does
+            failures += 1
+            print(f"{name.removeprefix('test_').replace('_', ' ')}: {type(error).__name__}: {error}")
+    print(f"{len(tests)} tests, {len(REFUSED)} refused values")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

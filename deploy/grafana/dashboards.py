@@ -1,0 +1,348 @@
+#!/usr/bin/env python3
+"""Writes the dashboards: what is shown is decided here, the JSON is for Grafana.
+
+    python3 deploy/grafana/dashboards.py            writes helm/weft/files/dashboards/*.json
+    python3 deploy/grafana/dashboards.py --check    fails if they are not what would be written
+"""
+
+import json
+import sys
+from pathlib import Path
+
+TARGET = Path(__file__).resolve().parents[2] / "helm" / "weft" / "files" / "dashboards"
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+RATE = "[$__rate_interval]"
+WIDTH, HEIGHT = 8, 8
+
+
+def target(expression, legend, form="time_series"):
+    return {"datasource": SOURCE, "expr": expression, "legendFormat": legend, "format": form, "editorMode": "code", "range": True}
+
+
+def panel(kind, title, description, unit, queries, **more):
+    options, defaults = {}, {"unit": unit}
+    defaults.update({key: more.pop(key) for key in ("min", "max", "decimals", "thresholds", "mappings") if key in more})
+    if kind == "timeseries":
+        options = {"legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]}, "tooltip": {"mode": "multi", "sort": "desc"}}
+        defaults["custom"] = {"fillOpacity": 10, "showPoints": "never", "stacking": {"mode": more.pop("stack", "none")}}
+        defaults.setdefault("min", 0)
+    elif kind == "stat":
+        options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "area"}
+    elif kind == "heatmap":
+        options = {"calculate": False, "yAxis": {"unit": unit}, "color": {"mode": "scheme", "scheme": "Oranges"}, "cellGap": 1}
+    elif kind == "state-timeline":
+        options = {"showValue": "never", "legend": {"showLegend": False}, "mergeValues": True}
+    form = "heatmap" if kind == "heatmap" else "time_series"
+    return {
+        "type": kind, "title": title, "description": description, "datasource": SOURCE,
+        "fieldConfig": {"defaults": defaults, "overrides": []}, "options": options,
+        "targets": [{**target(expression, legend, form), "refId": chr(65 + index)} for index, (expression, legend) in enumerate(queries)],
+        **more,
+    }
+
+
+def lines(title, description, unit, *queries, **more):
+    return panel("timeseries", title, description, unit, queries, **more)
+
+
+def stat(title, description, unit, expression, red_from=None, red_below=None, **more):
+    steps = [{"color": "text", "value": None}]
+    if red_from is not None:
+        steps.append({"color": "red", "value": red_from})
+    if red_below is not None:
+        steps = [{"color": "red", "value": None}, {"color": "text", "value": red_below}]
+    more["thresholds"] = {"mode": "absolute", "steps": steps}
+    return panel("stat", title, description, unit, [(expression, "")], **more)
+
+
+def up(title, description, expression, legend, good=1):
+    texts = {str(good): {"text": "yes", "color": "green"}, str(1 - good): {"text": "no", "color": "red"}}
+    return panel("state-timeline", title, description, "none", [(expression, legend)], mappings=[{"type": "value", "options": texts}])
+
+
+def quantiles(title, description, metric, selector, by=""):
+    group = f"le,{by}" if by else "le"
+    queries = []
+    for name, quantile in (("p50", "0.5"), ("p99", "0.99")):
+        expression = f"histogram_quantile({quantile}, sum by ({group}) (rate({metric}_bucket{{{selector}}}{RATE})))"
+        queries.append((expression, f"{name} {{{{{by}}}}}" if by else name))
+    return lines(title, description, "s", *queries)
+
+
+def heatmap(title, description, metric, selector):
+    return panel("heatmap", title, description, "s", [(f"sum by (le) (increase({metric}_bucket{{{selector}}}{RATE}))", "{{le}}")])
+
+
+def rate(metric, selector, by="", extra=""):
+    inside = f"rate({metric}{{{selector}{extra}}}{RATE})"
+    return f"sum by ({by}) ({inside})" if by else f"sum({inside})"
+
+
+def total(metric, selector, by="", kind="sum"):
+    return f"{kind} by ({by}) ({metric}{{{selector}}})" if by else f"{kind}({metric}{{{selector}}})"
+
+
+def variable(name, label, query, **more):
+    return {
+        "name": name, "label": label, "type": "query", "datasource": SOURCE, "query": {"query": query, "refId": name},
+        "definition": query, "refresh": 2, "sort": 1, "multi": True, "includeAll": True, "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"}, **more,
+    }
+
+
+def dashboard(uid, title, description, variables, rows):
+    panels, y = [], 0
+    for name, members, is_folded in rows:
+        row = {"type": "row", "title": name, "collapsed": is_folded, "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}, "panels": []}
+        y, x = y + 1, 0
+        placed = []
+        for member in members:
+            w, h = (4, 4) if member["type"] == "stat" else (WIDTH, HEIGHT)
+            if x + w > 24:
+                x, y = 0, y + h
+            placed.append({**member, "gridPos": {"x": x, "y": y, "w": w, "h": h}})
+            x += w
+        y += placed[-1]["gridPos"]["h"]
+        panels.append(row)
+        (row["panels"] if is_folded else panels).extend(placed)
+    number = 0
+    for item in panels:
+        for one in [item, *item.get("panels", [])]:
+            number += 1
+            one["id"] = number
+    source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {}}
+    alerts = {
+        "name": "Alerts", "datasource": SOURCE, "enable": True, "iconColor": "red", "titleFormat": "{{alertname}}",
+        "expr": 'ALERTS{alertname=~"Weft.+",alertstate="firing"}', "step": "60s",
+    }
+    leaving = {
+        "name": "Gateways that leave", "datasource": SOURCE, "enable": True, "iconColor": "blue", "titleFormat": "{{instance}} drains",
+        "expr": "weft_gateway_draining == 1", "step": "60s",
+    }
+    links = [{"type": "dashboards", "title": "Weft", "tags": ["weft"], "asDropdown": False, "keepTime": True, "includeVars": True}]
+    return {
+        "uid": uid, "title": title, "description": description, "tags": ["weft"], "editable": False, "graphTooltip": 1,
+        "schemaVersion": 39, "version": 1, "refresh": "30s", "time": {"from": "now-1h", "to": "now"}, "timezone": "", "links": links,
+        "annotations": {"list": [alerts, leaving]}, "templating": {"list": [source, *variables]}, "panels": panels,
+    }
+
+
+NAMESPACE = variable("namespace", "Namespace", "label_values(up, namespace)")
+FAILED = "weft_gateway_failed_deliveries_total"
+DELIVERED = "weft_gateway_deliveries_total"
+
+
+def success(selector, window):
+    failed, delivered = f"sum(increase({FAILED}{{{selector}}}{window}))", f"sum(increase({DELIVERED}{{{selector}}}{window}))"
+    return f"{failed} / ({failed} + {delivered})"
+
+
+def delivery(s, by):
+    legend = f"{{{{{by}}}}}"
+    return [
+        lines("Events received and delivered", "Received once from the bus, delivered to each socket that follows.", "short",
+              (rate("weft_gateway_events_received_total", s), "received"), (rate(DELIVERED, s), "delivered")),
+        lines("Fan-out", "Deliveries for each event received.", "short",
+              (f"{rate(DELIVERED, s, by)} / {rate('weft_gateway_events_received_total', s, by)}", legend), decimals=1),
+        lines("Failed deliveries", "What sessions should have had and never got: gaps told to them (retention), frames that could not be made (encode).", "short",
+              (rate(FAILED, s, "reason"), "{{reason}}")),
+        quantiles("From the gateway's receipt to the socket", "No clock of another machine is in it.", "weft_gateway_delivery_seconds", s),
+        heatmap("From the gateway's receipt to the socket, spread", "Deliveries by the time they took.", "weft_gateway_delivery_seconds", s),
+        quantiles("From the broker's store to the socket", "The skew of two clocks is in it.", "weft_gateway_published_to_socket_seconds", s),
+    ]
+
+
+def repair(s, by):
+    return [
+        lines("Repairs", "Reads begun because live events were missing. tail, without a reconnect, is a silent loss on the broker's live path.", "short",
+              (rate("weft_gateway_repairs_total", s, "cause"), "{{cause}}")),
+        lines("Gaps in rooms", "History that is no longer there: retention is normal; reset and unreadable are the broker's.", "short",
+              (rate("weft_gateway_room_gaps_total", s, "reason"), "{{reason}}")),
+        lines("Subscribes", "resumed found everything; gap came too late, or the history was lost.", "short",
+              (rate("weft_gateway_subscribes_total", s, "outcome"), "{{outcome}}")),
+        lines("History reads", "On the broker, for sessions that are behind and to keep logs true; shared ones cost nothing.", "short",
+              (rate("weft_gateway_history_reads_total", s), "sessions"), (rate("weft_gateway_history_shared_total", s), "shared"),
+              (rate("weft_gateway_feed_reads_total", s), "feed")),
+        lines("Events that were dropped", "Repeated and unfollowed ones are harmless; invalid ones are somebody's mistake.", "short",
+              (rate("weft_gateway_repeated_events_total", s), "repeated"), (rate("weft_gateway_events_unfollowed_total", s), "unfollowed"),
+              (rate("weft_gateway_invalid_events_total", s), "invalid")),
+        lines("Heads", "Durable states of executions: those that could not be moved, and those put off because the queue was full.", "short",
+              (rate("weft_gateway_head_failures_total", s), "failed"), (rate("weft_gateway_heads_put_off_total", s), "put off")),
+    ]
+
+
+def memory(s, by):
+    legend = f"{{{{{by}}}}}"
+    return [
+        lines("Rooms", "Followed on the bus, lingering ones included. The bound is WEFT_ROOMS_MAX.", "short", (total("weft_gateway_rooms", s, by), legend)),
+        lines("Logs in memory", "Bytes of published events. The budget is WEFT_LOGS_BYTES_MAX.", "bytes", (total("weft_gateway_log_bytes", s, by), legend)),
+        lines("History pages in memory", "Kept for readers behind, at most 10 s each.", "bytes", (total("weft_gateway_history_bytes", s, by), legend)),
+        lines("Logs over budget", "Times that an addition found the logs a quarter above their budget.", "short",
+              (rate("weft_gateway_log_over_budget_total", s, by), legend)),
+        lines("Checks due", "Checks of rooms' ends that are planned: one for each followed room.", "short", (total("weft_gateway_checks_due", s, by), legend)),
+        lines("Replies awaited", "Commands given to executors by HTTP that are remembered.", "short", (total("weft_gateway_replies_awaited", s, by), legend)),
+    ]
+
+
+def bus(s, by):
+    legend = f"{{{{{by}}}}}"
+    return [
+        up("Broker connected", "The live path is confirmed by a canary every two seconds.", total("weft_bus_up", s, by, "min"), legend),
+        quantiles("Round trip of the canary", "Through the broker and back.", "weft_bus_probe_seconds", s),
+        lines("Reconnects to the broker", "Times that the live path was lost and restored.", "short",
+              (f"sum by ({by}) (increase(weft_bus_reconnects_total{{{s}}}{RATE}))", legend)),
+        lines("Publications", "One for each room of an event, by what became of it.", "short", (rate("weft_bus_published_total", s, "outcome"), "{{outcome}}")),
+        lines("Reads on the broker", "By what is read.", "short", (rate("weft_bus_reads_total", s, "kind"), "{{kind}}")),
+        lines("Live messages dropped", "reader_behind: this process read too slowly; every room is checked then. Empty until the first.", "short",
+              (rate("weft_bus_live_dropped_total", s, "cause"), "{{cause}}")),
+    ]
+
+
+def containers(name):
+    inside = f'namespace=~"$namespace",container="{name}"'
+    return [
+        lines("CPU", "From the kubelet (cAdvisor).", "none", (f"sum by (pod) (rate(container_cpu_usage_seconds_total{{{inside}}}{RATE}))", "{{pod}}")),
+        lines("Memory", "Working set, from the kubelet (cAdvisor): what the limit counts.", "bytes",
+              (f"sum by (pod) (container_memory_working_set_bytes{{{inside}}})", "{{pod}}")),
+        lines("Restarts", "From kube-state-metrics.", "short", (f"sum by (pod) (increase(kube_pod_container_status_restarts_total{{{inside}}}{RATE}))", "{{pod}}")),
+    ]
+
+
+def fleet():
+    s = 'namespace=~"$namespace",instance=~"$instance"'
+    connections = total("weft_gateway_connections", s, "instance")
+    overview = [
+        stat("Connections", "Client connections open now.", "short", total("weft_gateway_connections", s)),
+        stat("Gateways", "That report.", "none", f"count(count by (instance) (weft_gateway_connections{{{s}}}))"),
+        stat("Deliveries", "Event frames handed to sockets.", "reqps", rate(DELIVERED, s)),
+        stat("Failed deliveries", "Share of the last hour. The objective is 0.1 %.", "percentunit", success(s, "[1h]"), red_from=0.001, decimals=3),
+        stat("p99 to the socket", "From the gateway's receipt.", "s",
+             f"histogram_quantile(0.99, sum by (le) (rate(weft_gateway_delivery_seconds_bucket{{{s}}}{RATE})))", red_from=0.25),
+        stat("Error budget left", "Of 30 days, with 99.9 % of deliveries as the objective.", "percentunit", f"1 - ({success(s, '[30d]')}) / 0.001", red_below=0),
+        stat("Without broker", "Gateways whose live path is lost.", "none", f'sum(1 - weft_bus_up{{{s},job="weft-gateway"}})', red_from=1),
+        stat("Degraded", "Gateways that have not caught up yet.", "none", total("weft_gateway_bus_degraded", s), red_from=1),
+        stat("Leaving", "Gateways that drain.", "none", total("weft_gateway_draining", s)),
+        stat("Reconnects", "Connections that resumed at least one room, in a second.", "reqps", rate("weft_gateway_reconnects_total", s)),
+        stat("Tail repairs", "Rooms in which live events were lost silently, in the last hour.", "short",
+             f'sum(increase(weft_gateway_repairs_total{{{s},cause="tail"}}[1h]))', red_from=1, decimals=0),
+        stat("Rooms", "Followed on the bus, over all gateways.", "short", total("weft_gateway_rooms", s)),
+    ]
+    people = [
+        lines("Connections by gateway", "How even they are; a new gateway fills slowly.", "short", (connections, "{{instance}}")),
+        lines("Imbalance", "(largest - smallest) / mean.", "percentunit", (f"(max({connections}) - min({connections})) / avg({connections})", "imbalance")),
+        lines("Reconnects by gateway", "Connections that resumed at least one room.", "reqps", (rate("weft_gateway_reconnects_total", s, "instance"), "{{instance}}")),
+        lines("Connections ended", "By close code: 1012 drain, 4408 no answer to pings, 4409 does not read, 4401 and 4403 refused, 0 none.", "reqps",
+              (rate("weft_gateway_closes_total", s, "code"), "{{code}}"), stack="normal"),
+        up("Leaving by gateway", "Gateways that drain.", total("weft_gateway_draining", s, "instance", "max"), "{{instance}}", good=0),
+        lines("Commands", "From clients, by their answer.", "reqps", (rate("weft_gateway_commands_total", s, "outcome"), "{{outcome}}")),
+    ]
+    scaling = containers("gateway") + [
+        lines("Memory for each connection", "Working set divided by connections; logs and the process itself included.", "bytes",
+              ('sum(container_memory_working_set_bytes{namespace=~"$namespace",container="gateway"}) / sum(weft_gateway_connections{namespace=~"$namespace"})', "bytes")),
+        lines("Replicas", "From kube-state-metrics.", "none",
+              ('sum by (deployment) (kube_deployment_status_replicas_available{namespace=~"$namespace",deployment=~".*-gateway"})', "available {{deployment}}"),
+              ('sum by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_status_desired_replicas{namespace=~"$namespace"})', "wanted {{horizontalpodautoscaler}}")),
+    ]
+    instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)')
+    rows = [("Overview", overview, False), ("Connections", people, False), ("Delivery", delivery(s, "instance"), False),
+            ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(f'{s},job="weft-gateway"', "instance"), False),
+            ("Memory and bounds", memory(s, "instance"), False), ("Kubernetes", scaling, True)]
+    return dashboard("weft-fleet", "Weft / Fleet", "All gateways.", [NAMESPACE, instance], rows)
+
+
+def one_gateway():
+    s = 'namespace=~"$namespace",instance="$instance"'
+    overview = [
+        stat("Connections", "Client connections open now.", "short", total("weft_gateway_connections", s)),
+        stat("Rooms", "Followed on the bus.", "short", total("weft_gateway_rooms", s)),
+        stat("Deliveries", "Event frames handed to sockets.", "reqps", rate(DELIVERED, s)),
+        stat("Broker", "1: connected and confirmed.", "none", total("weft_bus_up", s, kind="min"), red_below=1),
+        stat("Degraded", "1: not caught up yet.", "none", total("weft_gateway_bus_degraded", s, kind="max"), red_from=1),
+        stat("Leaving", "1: it drains.", "none", total("weft_gateway_draining", s, kind="max")),
+    ]
+    people = [
+        lines("Connections", "Open now.", "short", (total("weft_gateway_connections", s), "connections")),
+        lines("Reconnects", "Connections that resumed at least one room.", "reqps", (rate("weft_gateway_reconnects_total", s), "reconnects")),
+        lines("Connections ended", "By close code; 0 is an end without one.", "reqps", (rate("weft_gateway_closes_total", s, "code"), "{{code}}"), stack="normal"),
+        lines("Errors of accepting", "Mostly for want of descriptors. Empty until the first.", "short", (rate("weft_gateway_accept_errors_total", s), "errors")),
+        lines("Commands", "From clients, by their answer.", "reqps", (rate("weft_gateway_commands_total", s, "outcome"), "{{outcome}}")),
+        heatmap("From the broker's store to the socket, spread", "The skew of two clocks is in it.", "weft_gateway_published_to_socket_seconds", s),
+    ]
+    events = [
+        lines("Head advances", "Of what comes by POST /api/events.", "short", (rate("weft_head_advances_total", s, "result"), "{{result}}")),
+        lines("Executions known", "Whose owner this process remembers.", "short", (total("weft_heads_known", s), "executions")),
+    ]
+    instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)', multi=False, includeAll=False, current={})
+    rows = [("Overview", overview, False), ("Connections", people, False), ("Delivery", delivery(s, "instance"), False),
+            ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(s, "instance"), False), ("Memory and bounds", memory(s, "instance"), False),
+            ("Events that come by HTTP", events, False)]
+    return dashboard("weft-gateway", "Weft / One gateway", "Everything that one gateway measures.", [NAMESPACE, instance], rows)
+
+
+def executors_and_broker():
+    s = 'namespace=~"$namespace",job=~"$job",instance=~"$instance"'
+    running = [
+        stat("Executions", "That run now.", "short", total("weft_executor_running", s)),
+        stat("Not stored yet", "Events in the retry buffers.", "short", total("weft_publisher_pending_events", s), red_from=10000),
+        stat("Stored", "Events stored in every room they reach.", "reqps", rate("weft_publisher_stored_total", s)),
+        stat("Without broker", "Processes whose live path is lost.", "none", f"sum(1 - weft_bus_up{{{s}}})", red_from=1),
+        stat("p99 to the store", "From giving an event to the publisher until it is stored in every room.", "s",
+             f"histogram_quantile(0.99, sum by (le) (rate(weft_publisher_store_seconds_bucket{{{s}}}{RATE})))", red_from=1),
+        stat("Buffer", "The fullest retry buffer. The default bound is 64 MiB.", "bytes", total("weft_publisher_buffer_bytes", s, kind="max"), red_from=50331648),
+    ]
+    executions = [
+        lines("Executions that run", "By executor. The bound is WEFT_EXECUTIONS_MAX.", "short", (total("weft_executor_running", s, "instance"), "{{instance}}")),
+        lines("Executions that ended", "By outcome, refused ones included.", "reqps", (rate("weft_executor_executions_total", s, "outcome"), "{{outcome}}")),
+        quantiles("Time of a node", "Of one attempt, by kind.", "weft_executor_node_seconds", s, by="kind"),
+        lines("Nodes", "Attempts that ended, by outcome.", "reqps", (rate("weft_executor_node_seconds_count", s, "outcome"), "{{outcome}}")),
+        lines("Commands", "Taken from the bus or a gateway. Empty until the first.", "reqps", (rate("weft_executor_commands_total", s, "kind, outcome"), "{{kind}} {{outcome}}")),
+        lines("HTTP requests", "Answered by executors. Empty until the first.", "reqps", (rate("weft_executor_http_requests_total", s, "status"), "{{status}}")),
+        lines("Output that was cut", "Lines beyond the bounds of a node, counted and not told. Empty until the first.", "short",
+              (rate("weft_executor_output_lines_cut_total", s), "lines")),
+        lines("Events refused", "By the publisher, at once. Empty until the first.", "short", (rate("weft_executor_events_refused_total", s), "events")),
+    ]
+    publishing = [
+        lines("Events not stored yet", "In the retry buffers.", "short", (total("weft_publisher_pending_events", s, "instance"), "{{instance}}")),
+        lines("Retry buffers", "The default bound is 64 MiB; when it is full, what produces events waits.", "bytes",
+              (total("weft_publisher_buffer_bytes", s, "instance"), "{{instance}}")),
+        lines("Events stored", "In every room they reach.", "reqps", (rate("weft_publisher_stored_total", s, "instance"), "{{instance}}")),
+        quantiles("Time to the store", "From giving an event to the publisher until it is stored in every room.", "weft_publisher_store_seconds", s),
+        lines("Retries", "Events put back to be sent again. Empty until the first.", "short", (rate("weft_publisher_retries_total", s, "instance"), "{{instance}}")),
+        lines("Events lost", "The one loss that no gap can tell. Empty until the first.", "short", (rate("weft_publisher_lost_total", s, "reason"), "{{reason}}")),
+        lines("Head advances", "Attempts to move an execution's durable state to the end of what is stored.", "short",
+              (rate("weft_head_advances_total", s, "result"), "{{result}}")),
+        lines("Executions known", "Whose owner a process remembers.", "short", (total("weft_heads_known", s, "instance"), "{{instance}}")),
+        lines("Heads far behind", "Times that events went on although their execution's head was far behind. Empty until the first.", "short",
+              (rate("weft_head_waits_exceeded_total", s), "times")),
+    ]
+    nats = [
+        lines("NATS connections", "From prometheus-nats-exporter.", "short", ("sum by (server_id) (gnatsd_varz_connections)", "{{server_id}}")),
+        lines("NATS slow consumers", "From prometheus-nats-exporter. Each lost live messages.", "short", ("sum by (server_id) (gnatsd_varz_slow_consumers)", "{{server_id}}")),
+        lines("NATS memory", "From prometheus-nats-exporter.", "bytes", ("sum by (server_id) (gnatsd_varz_mem)", "{{server_id}}")),
+    ]
+    redis = [
+        lines("Redis clients", "From redis_exporter.", "short", ("sum by (instance) (redis_connected_clients)", "{{instance}}")),
+        lines("Redis memory", "From redis_exporter.", "bytes", ("sum by (instance) (redis_memory_used_bytes)", "{{instance}}")),
+        lines("Redis commands", "From redis_exporter.", "reqps", (f"sum by (instance) (rate(redis_commands_processed_total{RATE}))", "{{instance}}")),
+    ]
+    job = variable("job", "Job", 'label_values(weft_bus_up{namespace=~"$namespace"}, job)')
+    instance = variable("instance", "Process", 'label_values(weft_bus_up{namespace=~"$namespace",job=~"$job"}, instance)')
+    rows = [("Overview", running, False), ("Executions", executions, False), ("Publishing", publishing, False), ("Broker, as processes see it", bus(s, "instance"), False),
+            ("NATS", nats, True), ("Redis", redis, True), ("Kubernetes", containers("executor"), True)]
+    return dashboard("weft-executors-and-broker", "Weft / Executors and broker", "What is run, published and stored.", [NAMESPACE, job, instance], rows)
+
+
+def main():
+    wrong = []
+    for name, board in {"fleet": fleet(), "gateway": one_gateway(), "executors-and-broker": executors_and_broker()}.items():
+        path, text = TARGET / f"{name}.json", json.dumps(board, indent=1) + "\n"
+        if "--check" not in sys.argv:
+            path.write_text(text)
+        elif not path.is_file() or path.read_text() != text:
+            wrong.append(path.name)
+    if wrong:
+        sys.exit(f"not what dashboards.py writes: {', '.join(wrong)}; run python3 deploy/grafana/dashboards.py")
+
+
+if __name__ == "__main__":
+    main()
