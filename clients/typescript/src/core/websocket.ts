@@ -1,0 +1,47 @@
+/** The WebSocket to a gateway. */
+import type { Socket } from './options.js';
+import type { Incoming, Link, LinkEvents } from './wire.js';
+
+/** Opens one. It is lost (1006) if nothing has been heard after `openMs`. */
+export function webSocketLink(
+  url: string,
+  WebSocketClass: new (url: string, protocols?: string[]) => Socket,
+  openMs: number,
+  events: LinkEvents,
+): Link {
+  const socket = new WebSocketClass(url, ['weft.v1.json']);
+  let over = false;
+  const end = () => {
+    over = true;
+    clearTimeout(timer);
+    try {
+      socket.close(1000);
+    } catch {
+      // It was never open: there is nothing to close.
+    }
+  };
+  const lose = (code: number) => {
+    if (over) return;
+    end();
+    events.closed(code);
+  };
+  const timer = setTimeout(() => lose(1006), openMs);
+  socket.onopen = () => over || events.open();
+  socket.onmessage = ({ data }: { data: unknown }) => {
+    clearTimeout(timer);
+    try {
+      // A frame may hold several objects; within one there is no line break.
+      for (const line of String(data).split('\n')) {
+        if (over) return;
+        if (line) events.message(JSON.parse(line) as Incoming);
+      }
+    } catch {
+      // What cannot be read may have been an event: come back with the offsets and have it sent again.
+      lose(1006);
+    }
+  };
+  socket.onclose = ({ code }: { code?: number }) => lose(code ?? 1006);
+  // What went wrong is told by the close that follows.
+  socket.onerror = () => {};
+  return { send: message => socket.send(JSON.stringify(message)), close: end };
+}
