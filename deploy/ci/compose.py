@@ -1,0 +1,107 @@
+"""Checks the compose file and the files it mounts: by the loader of Docker Compose itself, and for what that cannot see.
+
+    python compose.py [<program of github.com/compose-spec/compose-go/v2/cmd>]
+
+Nothing is started: that needs Docker.
+"""
+
+import copy
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = ROOT / "deploy" / "compose"
+
+
+def seconds(text):
+    return int(re.fullmatch(r"(\d+)s", text)[1])
+
+
+def problems(model):
+    services = model["services"]
+    for name, service in services.items():
+        if not re.search(r":[^/]+$", service["image"]) or service["image"].endswith(":latest"):
+            yield f"{name}: its image has no version"
+        for port in service.get("ports", []):
+            if not str(port).startswith("127.0.0.1:"):
+                yield f"{name}: port {port} is open to the network, and nobody authenticates"
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith(".") and not (COMPOSE / source).exists():
+                yield f"{name}: {source} is not there"
+            if not source.startswith(".") and source not in model["volumes"]:
+                yield f"{name}: there is no volume {source}"
+        for other in service.get("depends_on", []):
+            if other not in services:
+                yield f"{name}: depends on {other}, which is not there"
+        environment = service.get("environment", {})
+        if "WEFT_DRAIN_SECS" in environment:
+            if seconds(service["stop_grace_period"]) < int(environment["WEFT_DRAIN_SECS"]) + 10:
+                yield f"{name}: is killed before it has left"
+            if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
+                yield f"{name}: has more rights than in a cluster"
+        build = service.get("build")
+        if build:
+            dockerfile = (COMPOSE / build["context"] / build["dockerfile"]).read_text()
+            if f" AS {build['target']}\n" not in dockerfile:
+                yield f"{name}: the Dockerfile has no target {build['target']}"
+    proxy = (COMPOSE / "haproxy.cfg").read_text()
+    served = set(re.findall(r"^\s*server \S+ ([\w-]+):3001$", proxy, re.M))
+    gateways = {name for name in services if name.startswith("gateway-")}
+    if served != gateways:
+        yield f"haproxy.cfg serves {sorted(served)}, not {sorted(gateways)}"
+    scraped = yaml.safe_load((COMPOSE / "prometheus.yaml").read_text())["scrape_configs"]
+    jobs = {job["job_name"]: {target.split(":")[0] for one in job["static_configs"] for target in one["targets"]} for job in scraped}
+    if jobs != {"weft-gateway": gateways, "weft-executor": {"executor"}}:
+        yield f"prometheus.yaml scrapes {jobs}"
+
+
+MUTANTS = {
+    "open port": lambda m: m["services"]["grafana"].update(ports=["3000:3000"]),
+    "missing file": lambda m: m["services"]["proxy"].update(volumes=["./nginx.conf:/etc/nginx.conf:ro"]),
+    "short grace": lambda m: m["services"]["gateway-1"].update(stop_grace_period="5s"),
+    "third gateway": lambda m: m["services"].update({"gateway-3": copy.deepcopy(m["services"]["gateway-1"])}),
+    "latest": lambda m: m["services"]["nats"].update(image="nats:latest"),
+    "root can be written": lambda m: m["services"]["executor"].pop("read_only"),
+}
+
+
+def loads(loader, path):
+    run = subprocess.run([Path(loader).resolve(), str(path)], capture_output=True, text=True, cwd=COMPOSE)
+    return run.returncode == 0, run.stdout[-300:] + run.stderr
+
+
+def main():
+    path = COMPOSE / "compose.yaml"
+    model = yaml.safe_load(path.read_text())
+    failures = list(problems(model))
+    for name, plant in MUTANTS.items():
+        mutant = copy.deepcopy(model)
+        plant(mutant)
+        if not list(problems(mutant)):
+            failures.append(f"this mistake is not noticed: {name}")
+    if len(sys.argv) > 1:
+        is_good, said = loads(sys.argv[1], path)
+        if not is_good:
+            failures.append(said)
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as bad:
+            bad.write("services: {a: {image: a, comand: b}}\n")
+            bad.flush()
+            if loads(sys.argv[1], bad.name)[0]:
+                failures.append("Compose's loader takes an unknown key: it checks nothing")
+    for config in (["haproxy", "-c", "-f", "haproxy.cfg"], ["promtool", "check", "config", "--syntax-only", "prometheus.yaml"]):
+        run = subprocess.run(config, capture_output=True, text=True, cwd=COMPOSE)
+        if run.returncode != 0:
+            failures.append(run.stdout + run.stderr)
+    print("\n".join(failures), end="\n" if failures else "")
+    print(f"{len(model['services'])} services, {'with' if len(sys.argv) > 1 else 'without'} the loader of Compose")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

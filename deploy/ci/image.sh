@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Builds the images without Docker from programs that are built already, and runs them as the chart does: not root, no
+# capabilities, a read-only root, no new privileges. One event goes through; then both leave politely.
+#
+#   deploy/ci/image.sh [directory with the programs]      default: target/x86_64-unknown-linux-musl/release
+#
+# Needs root, buildah, podman, runc, busybox-static, tini (apt-get). Without cgroups of version 2 podman cannot limit memory;
+# that part of the chart is not tried here.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+programs=${1:-${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release}
+image_bytes_max=$((40 * 1000 * 1000))
+work=$(mktemp -d)
+containers=()
+
+fail() { printf 'image: %s\n' "$*" >&2; exit 1; }
+for tool in buildah podman runc strip python3; do
+    command -v "$tool" >/dev/null || fail "$tool not found (apt-get install buildah podman runc binutils)"
+done
+for program in gateway executor; do
+    [ -x "$programs/$program" ] || fail "$programs/$program is not built"
+done
+
+# Everything that buildah and podman keep stays in here.
+cat >"$work/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=$(ulimit -Hn):$(ulimit -Hn)", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+CONF
+export CONTAINERS_CONF=$work/containers.conf STORAGE_DRIVER=vfs TMPDIR=$work
+store=(--root "$work/store" --runroot "$work/run")
+
+clean() {
+    local container
+    for container in "${containers[@]}"; do
+        podman "${store[@]}" rm --force --time 1 "$container" >/dev/null 2>&1 || true
+    done
+    rm -rf "$work"
+}
+trap clean EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+build() {
+    local program=$1 bytes
+    sh deploy/docker/stage.sh "$program" "$programs/$program" "$work/$program" services/executor/workflows
+    buildah "${store[@]}" bud --isolation chroot --quiet --file deploy/docker/Dockerfile.runtime --target "$program" \
+        --tag "localhost/weft-$program:check" "$work/$program" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; fail "$program was not built"; }
+    bytes=$(podman "${store[@]}" image inspect --format '{{.Size}}' "localhost/weft-$program:check")
+    [ "$bytes" -lt "$image_bytes_max" ] || fail "the image of $program has $bytes bytes, more than $image_bytes_max"
+    printf 'weft-%s: %d.%d MB\n' "$program" $((bytes / 1000000)) $((bytes / 100000 % 10))
+}
+
+# run <name> <program> <variable…>
+run() {
+    local name=$1 program=$2 variables=() variable
+    shift 2
+    for variable in "$@"; do variables+=(--env "$variable"); done
+    containers+=("$name")
+    podman "${store[@]}" run --detach --name "$name" --network host --read-only --read-only-tmpfs=false --cap-drop ALL \
+        --security-opt no-new-privileges --user 65532:65532 "${tmp[@]}" "${variables[@]}" "localhost/weft-$program:check" >/dev/null
+}
+
+# ready <name> <admin port>
+ready() {
+    for _ in $(seq 100); do
+        python3 - "$2" 2>/dev/null <<'PY' && return
+import sys, urllib.request
+urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/readyz", timeout=2)
+PY
+        [ "$(podman "${store[@]}" inspect --format '{{.State.Running}}' "$1")" = true ] || break
+        sleep 0.2
+    done
+    podman "${store[@]}" logs "$1" >&2 || true
+    fail "$1 is not ready"
+}
+
+# confined <name>: what the kernel says of the first process.
+confined() {
+    local pid status
+    pid=$(podman "${store[@]}" inspect --format '{{.State.Pid}}' "$1")
+    status=$(cat "/proc/$pid/status")
+    for fact in $'Uid:\t65532' $'CapEff:\t0000000000000000' $'CapBnd:\t0000000000000000' $'NoNewPrivs:\t1' $'Seccomp:\t2'; do
+        case $status in *"$fact"*) ;; *) fail "$1: /proc/$pid/status does not say ${fact//$'\t'/ }" ;; esac
+    done
+    grep -q ' / / ro[, ]' "/proc/$pid/mountinfo" || awk '$5 == "/" && $6 ~ /^ro/ { found = 1 } END { exit !found }' "/proc/$pid/mountinfo" \
+        || fail "$1: its root can be written"
+}
+
+# leaves <name>: SIGTERM, then exit code 0.
+leaves() {
+    podman "${store[@]}" kill --signal TERM "$1" >/dev/null
+    local code
+    code=$(timeout 60 podman "${store[@]}" wait "$1") || fail "$1 did not leave within a minute"
+    [ "$code" = 0 ] || { podman "${store[@]}" logs "$1" >&2; fail "$1 left with code $code"; }
+}
+
+build gateway
+build executor
+
+http=$(free_port) admin=$(free_port) executor_admin=$(free_port) executor_http=$(free_port)
+tmp=()
+run gateway gateway "WEFT_LISTEN=127.0.0.1:$http" "WEFT_ADMIN_LISTEN=127.0.0.1:$admin" WEFT_DRAIN_SECS=1
+ready gateway "$admin"
+confined gateway
+python3 helm/weft/files/receives.py "http://127.0.0.1:$http" 20
+
+tmp=(--tmpfs /tmp:rw,mode=1777)
+run executor executor "WEFT_EXECUTOR_LISTEN=127.0.0.1:$executor_http" "WEFT_ADMIN_LISTEN=127.0.0.1:$executor_admin" \
+    "WEFT_GATEWAY_URL=http://127.0.0.1:$http" WEFT_DRAIN_SECS=5
+ready executor "$executor_admin"
+confined executor
+# A workflow with commands: the shell and the scratch directory are there.
+python3 - "$executor_http" <<'PY'
+import json, sys, time, urllib.request
+base = f"http://127.0.0.1:{sys.argv[1]}"
+order = urllib.request.Request(f"{base}/workflows/demo/execute", b"{}", {"Content-Type": "application/json"})
+execution = json.load(urllib.request.urlopen(order, timeout=10))["executionId"]
+deadline = time.monotonic() + 60
+while time.monotonic() < deadline:
+    status = json.load(urllib.request.urlopen(f"{base}/executions/{execution}", timeout=10))["status"]
+    if status in ("completed", "failed", "cancelled"):
+        break
+    time.sleep(0.5)
+if status != "completed":
+    sys.exit(f"image: the workflow demo is {status}")
+print("the workflow demo ran in the executor's image")
+PY
+leaves executor
+podman "${store[@]}" logs gateway >"$work/gateway.log" 2>&1
+leaves gateway
+podman "${store[@]}" logs gateway 2>&1 | grep -q '"message":"left"' || fail "the gateway did not say that it has left"
+printf 'both ran without rights and left with code 0\n'
