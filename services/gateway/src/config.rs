@@ -1,15 +1,16 @@
 //! Settings: flags and environment variables of the same names. A bad one stops the start with one clear line.
 
 use crate::{
-    http::{Door, HttpLimits},
+    http::{Door, HttpLimits, Sockets},
     hub::{HubLimits, log::LogLimits},
     session::SessionLimits,
+    transport::{SocketTimes, WebSocketLimits},
 };
 use clap::{
     Args, CommandFactory, Parser, ValueEnum,
     error::{ContextKind, ContextValue},
 };
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use weft_bus::{BusConfig, Retention};
 use weft_dialect::native;
 use weft_telemetry::LogOptions;
@@ -103,6 +104,12 @@ pub struct LimitSettings {
     /// Largest client message in bytes.
     #[arg(long, env = "WEFT_MESSAGE_BYTES_MAX", default_value_t = 1024 * 1024)]
     pub message_bytes_max: usize,
+    /// Seconds that a client message may take from its first byte to its last.
+    #[arg(long, env = "WEFT_MESSAGE_SECS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..86_400))]
+    pub message_secs: u32,
+    /// Compresses what is sent to clients that offer permessage-deflate.
+    #[arg(long, env = "WEFT_COMPRESSION", default_value_t = true, action = clap::ArgAction::Set)]
+    pub compression: bool,
     /// Largest body of POST /api/events in bytes.
     #[arg(long, env = "WEFT_INGRESS_BYTES_MAX", default_value_t = 8 * 1024 * 1024)]
     pub ingress_bytes_max: usize,
@@ -128,20 +135,20 @@ pub struct LimitSettings {
     #[arg(long, env = "WEFT_READS_MAX", default_value_t = 64)]
     pub reads_max: usize,
     /// Seconds between pings to a client.
-    #[arg(long, env = "WEFT_PING_SECS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
-    pub ping_secs: u64,
+    #[arg(long, env = "WEFT_PING_SECS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..86_400))]
+    pub ping_secs: u32,
     /// Seconds that a client may take to answer a ping.
-    #[arg(long, env = "WEFT_PONG_SECS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
-    pub pong_secs: u64,
+    #[arg(long, env = "WEFT_PONG_SECS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..86_400))]
+    pub pong_secs: u32,
     /// Seconds without a byte written, while there is something to write, until a client is closed with 4409.
-    #[arg(long, env = "WEFT_STALL_SECS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
-    pub stall_secs: u64,
+    #[arg(long, env = "WEFT_STALL_SECS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..86_400))]
+    pub stall_secs: u32,
     /// Milliseconds that an executor may take to answer a command.
     #[arg(long, env = "WEFT_COMMAND_TIMEOUT_MS", default_value_t = 5000)]
     pub command_timeout_ms: u64,
     /// Seconds over which closes are spread when this process leaves.
-    #[arg(long, env = "WEFT_DRAIN_SECS", default_value_t = 5)]
-    pub drain_secs: u64,
+    #[arg(long, env = "WEFT_DRAIN_SECS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..86_400))]
+    pub drain_secs: u32,
 }
 
 /// What is wrong with flags or environment, in one line that names the setting: who reads it may have set either.
@@ -237,9 +244,20 @@ impl Settings {
             ping_secs: self.limits.ping_secs,
             pong_secs: self.limits.pong_secs,
             stall_secs: self.limits.stall_secs,
+            message_secs: self.limits.message_secs,
             drain_secs: self.limits.drain_secs,
             command_timeout: Duration::from_millis(self.limits.command_timeout_ms),
         }
+    }
+
+    /// How sockets are taken over.
+    #[must_use]
+    pub fn sockets(&self) -> Sockets {
+        let message_bytes_max = self.limits.message_bytes_max;
+        let limits = WebSocketLimits { frame_bytes_max: message_bytes_max, message_bytes_max, ..WebSocketLimits::default() };
+        // A stalled peer is to be closed with its code first.
+        let unacknowledged = Duration::from_secs(u64::from(self.limits.stall_secs) + 10);
+        Sockets { limits: Arc::new(limits), compression: self.limits.compression, times: SocketTimes { unacknowledged } }
     }
 
     /// Bounds of requests.

@@ -47,7 +47,7 @@ async fn start(settings: Settings) -> ExitCode {
 async fn serve(settings: &Settings) -> Result<(), String> {
     let metrics = Metrics::install().map_err(|error| error.to_string())?;
     let readiness = Readiness::new(&["bus", "listening"]);
-    let drain = Drain::on_signals(Duration::from_secs(settings.limits.drain_secs)).map_err(|error| error.to_string())?;
+    let drain = Drain::on_signals(Duration::from_secs(settings.limits.drain_secs.into())).map_err(|error| error.to_string())?;
     let admin = bind("WEFT_ADMIN_LISTEN", settings.admin_listen).await?;
     let admin_token = tokio_util::sync::CancellationToken::new();
     let admin_task = tokio::spawn(serve_admin(admin, metrics, readiness.clone(), admin_token.clone()));

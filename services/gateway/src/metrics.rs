@@ -12,6 +12,7 @@ pub struct Metrics {
     pub connections: Gauge,
     pub rooms: Gauge,
     pub log_bytes: Gauge,
+    pub frame_bytes: Gauge,
     pub history_bytes: Gauge,
     pub log_over_budget: Counter,
     pub bus_degraded: Gauge,
@@ -34,9 +35,11 @@ pub struct Metrics {
 #[derive(Clone, Copy, Debug)]
 pub enum Failed {
     /// Events were gone before the session read them; the client was told by a gap, counted once.
-    Gap,
+    Retention,
     /// It could not be told in the session's encoding.
     Encode,
+    /// The connection was cut off, or closed as stalled or dead, before it came to these.
+    Disconnected,
 }
 
 /// How commands end.
@@ -50,7 +53,7 @@ impl Metrics {
         for reason in ["retention", "reset", "unreadable"] {
             counter!("weft_gateway_room_gaps_total", "reason" => reason).absolute(0);
         }
-        for reason in ["retention", "encode"] {
+        for reason in ["retention", "encode", "disconnected"] {
             counter!("weft_gateway_failed_deliveries_total", "reason" => reason).absolute(0);
         }
         for outcome in ["live", "resumed", "snapshot", "gap"] {
@@ -69,6 +72,7 @@ impl Metrics {
             connections: gauge!("weft_gateway_connections"),
             rooms: gauge!("weft_gateway_rooms"),
             log_bytes: gauge!("weft_gateway_log_bytes"),
+            frame_bytes: gauge!("weft_gateway_frame_bytes"),
             history_bytes: gauge!("weft_gateway_history_bytes"),
             log_over_budget: counter!("weft_gateway_log_over_budget_total"),
             bus_degraded: gauge!("weft_gateway_bus_degraded"),
@@ -108,13 +112,14 @@ impl Metrics {
         tracing::warn!(%room, field = invalid.field, rule = %invalid.rule, "an invalid event on the bus was skipped");
     }
 
-    /// A session missed an event.
-    pub fn failed(&self, reason: Failed) {
+    /// A session missed events.
+    pub fn failed(&self, reason: Failed, events: u64) {
         let reason = match reason {
-            Failed::Gap => "retention",
+            Failed::Retention => "retention",
             Failed::Encode => "encode",
+            Failed::Disconnected => "disconnected",
         };
-        counter!("weft_gateway_failed_deliveries_total", "reason" => reason).increment(1);
+        counter!("weft_gateway_failed_deliveries_total", "reason" => reason).increment(events);
     }
 
     /// A subscribe was answered.
@@ -162,6 +167,7 @@ fn describe() {
     describe_gauge!("weft_gateway_connections", "Client connections open now");
     describe_gauge!("weft_gateway_rooms", "Rooms followed on the bus now");
     describe_gauge!("weft_gateway_log_bytes", "Bytes of events held in all logs");
+    describe_gauge!("weft_gateway_frame_bytes", "Bytes of the frames made of events in logs and history pages");
     describe_gauge!("weft_gateway_history_bytes", "Bytes of history pages kept for readers behind");
     describe_counter!("weft_gateway_log_over_budget_total", "Times the logs held a quarter more than their budget");
     describe_gauge!("weft_gateway_bus_degraded", "1 while the broker is away");

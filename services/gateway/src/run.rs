@@ -40,6 +40,7 @@ pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &D
         executors,
         door: Arc::new(settings.door()),
         limits: settings.http_limits(),
+        sockets: Arc::new(settings.sockets()),
         anonymous: true,
     };
     let serving = tokio::spawn(http::serve::serve(listener, http::router(app), stopped.clone()));
@@ -51,7 +52,7 @@ pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &D
     readiness.draining();
     tracing::info!(sessions = hub.session_count(), "leaving: telling clients to come back elsewhere");
     hub.begin_draining();
-    wait_for_sessions(&hub, drain, Duration::from_secs(settings.limits.drain_secs)).await;
+    wait_for_sessions(&hub, drain, Duration::from_secs(settings.limits.drain_secs.into())).await;
     stopped.cancel();
     let _ = heads.settle(Duration::from_secs(2)).await;
     let _ = tokio::join!(serving, announced);

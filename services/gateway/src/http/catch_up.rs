@@ -74,10 +74,10 @@ async fn read(app: &App, room: Room, range: Range) -> Result<Response, Refusal> 
     let next = page.last().map(|at| at.to_string()).or(range.after).unwrap_or_else(|| Position::start(page.epoch).to_string());
     // Written by hand: a JSON value would sort the keys that executors published.
     let mut body = String::from("{\"events\":[");
-    let entries = page.events.iter().filter_map(|delivery| Entry::new(delivery, &hub.limits.event).ok());
+    let entries = page.events.iter().filter_map(|delivery| Entry::new(delivery, &hub.limits.event, &hub.weight).ok());
     for (index, entry) in entries.enumerate() {
         body.push_str(if index == 0 { "" } else { "," });
-        body.push_str(&String::from_utf8_lossy(entry.json()));
+        body.push_str(&String::from_utf8_lossy(&entry.json()));
     }
     let gap = if page.anchor == Anchor::Trimmed { r#","gap":{"reason":"retention"}"# } else { "" };
     body.push_str(&format!("],\"next\":\"{next}\",\"complete\":{}{gap}}}", !page.more));

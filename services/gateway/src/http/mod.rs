@@ -15,7 +15,10 @@ mod workflows;
 pub use commands::Executors;
 pub use door::Door;
 
-use crate::session;
+use crate::{
+    session,
+    transport::{SocketTimes, WebSocketLimits},
+};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
@@ -40,6 +43,17 @@ pub struct HttpLimits {
     pub retry_after_secs: u64,
 }
 
+/// How sockets are taken over.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Bounds of what clients send.
+    pub limits: Arc<WebSocketLimits>,
+    /// Whether offers to compress are taken.
+    pub compression: bool,
+    /// How long the kernel may try.
+    pub times: SocketTimes,
+}
+
 /// What every request can reach.
 #[derive(Clone)]
 pub struct App {
@@ -53,6 +67,8 @@ pub struct App {
     pub door: Arc<Door>,
     /// Bounds.
     pub limits: HttpLimits,
+    /// How sockets are taken over.
+    pub sockets: Arc<Sockets>,
     /// Whether clients authenticate; without, whoever comes in may do everything.
     pub anonymous: bool,
 }

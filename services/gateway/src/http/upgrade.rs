@@ -1,34 +1,93 @@
-//! From an HTTP request to a session.
+//! From an HTTP request to a session: the handshake is answered, then the bare socket is taken over.
 
 use super::{App, answer::Refusal};
-use crate::{session, transport::WebSocketTransport};
-use axum::{
-    extract::{State, ws::WebSocketUpgrade},
-    http::{HeaderMap, header},
-    response::Response,
+use crate::{
+    session::Connection,
+    transport::{Io, WebSocket, Wire},
 };
-use weft_dialect::{native::Encoding, told};
-
-/// Bytes read from a socket at once. Larger messages are read in several goes.
-const READ_BUFFER: usize = 4096;
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use tokio::net::TcpStream;
+use weft_dialect::{
+    native::Encoding,
+    told,
+    websocket::{Handshake, Unacceptable, handshake},
+};
 
 /// `GET /api/ws`: the native protocol.
-pub async fn native(State(app): State<App>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Result<Response, Refusal> {
+pub async fn native(State(app): State<App>, mut request: Request) -> Response {
     if app.shared.hub.is_draining() {
-        return Err(Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs));
+        return Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
     }
-    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let chosen = Encoding::from_subprotocols(offered);
-    let upgrade = match chosen {
-        Some((_, name)) => upgrade.protocols([name]),
-        None => upgrade,
+    let values = |name: &'static str| values(request.headers(), name);
+    let handshake = match Handshake::accept(values, app.sockets.compression) {
+        Ok(handshake) => handshake,
+        Err(unacceptable) => return refuse(unacceptable),
     };
-    let message_max = app.shared.limits.message.message_bytes_max;
-    let encoding = chosen.map_or(Encoding::Json, |(encoding, _)| encoding);
-    Ok(upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_message_size(message_max)
-        .max_frame_size(message_max)
-        .on_upgrade(move |socket| session::serve(app.shared.clone(), WebSocketTransport::new(socket), encoding)))
+    let offers = [Encoding::Json, Encoding::MessagePack];
+    let chosen = handshake::choose_subprotocol(values("sec-websocket-protocol"), &offers.map(Encoding::subprotocol));
+    let encoding = offers.into_iter().find(|offer| Some(offer.subprotocol()) == chosen).unwrap_or_default();
+    let wire = Wire { encoding, deflate: handshake.extensions.is_some() };
+    let answer = switch(&handshake, chosen);
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire));
+    answer
+}
+
+fn values<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h [u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+}
+
+fn refuse(unacceptable: Unacceptable) -> Response {
+    let mut response = Refusal::new(told::INVALID, unacceptable.to_string()).into_response();
+    if let Ok(status) = StatusCode::from_u16(unacceptable.http()) {
+        *response.status_mut() = status;
+    }
+    response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION));
+    response
+}
+
+/// 101, with what was agreed on.
+fn switch(handshake: &Handshake, subprotocol: Option<&'static str>) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    // Base64 of 20 bytes is always a legal value.
+    if let Ok(accept) = HeaderValue::from_str(&handshake.accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    let mut insert = |name: HeaderName, value: Option<&'static str>| {
+        value.map(|value| headers.insert(name, HeaderValue::from_static(value)));
+    };
+    insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    insert(header::SEC_WEBSOCKET_EXTENSIONS, handshake.extensions);
+    response
+}
+
+/// Waits until the answer is written, and goes on in a small task of the session's own.
+async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire) {
+    match upgrade.await {
+        Ok(upgraded) => {
+            let (io, read) = stream(upgraded, &app);
+            let socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
+            tokio::spawn(Connection::new(app.shared.clone(), socket));
+        }
+        Err(error) => tracing::trace!(%error, "a connection ended before its upgrade"),
+    }
+}
+
+/// The bare socket where there is one, and what was read of it already.
+fn stream(upgraded: Upgraded, app: &App) -> (Io, Bytes) {
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => (Io::tcp(parts.io.into_inner(), app.sockets.times), parts.read_buf),
+        Err(upgraded) => (Io::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+    }
 }

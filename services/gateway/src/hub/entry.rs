@@ -1,7 +1,7 @@
-//! One event in a room's log: its published bytes and the frames made of it, each made once for everybody.
+//! One event in a room's log: its published bytes, its place, and what has been made of it.
 
-use bytes::Bytes;
-use std::{sync::OnceLock, time::Instant};
+use super::frames::{Frames, Weight};
+use std::{sync::Arc, time::Instant};
 use weft_bus::{Delivery, First, heads};
 use weft_dialect::native;
 use weft_event::{Class, Invalid, Limits, Position, Prepared, Room, RoomKind, prepare};
@@ -20,17 +20,13 @@ pub struct Entry {
     pub received: Instant,
     /// Whether the room is not the event's own execution's, so that frames must name it.
     foreign_room: Option<Room>,
-    /// Everything of the native JSON frame but its offset and closing brace.
-    json_body: OnceLock<Bytes>,
-    /// The native JSON frame for sessions whose offsets need no `since`.
-    json: OnceLock<Bytes>,
-    /// The same in MessagePack; `None` inside if it cannot be told in MessagePack.
-    msgpack: OnceLock<Option<Bytes>>,
+    /// What has been made of it.
+    pub(super) frames: Frames,
 }
 
 impl Entry {
     /// Validates what came from the bus: anything on a broker is input.
-    pub fn new(delivery: &Delivery, limits: &Limits) -> Result<Self, Invalid> {
+    pub fn new(delivery: &Delivery, limits: &Limits, weight: &Arc<Weight>) -> Result<Self, Invalid> {
         let event = prepare(delivery.payload.clone(), Some(&delivery.room), limits)?;
         let own = delivery.room.kind() == RoomKind::Execution;
         Ok(Self {
@@ -40,9 +36,7 @@ impl Entry {
             stored_ms: delivery.stored_ms,
             received: Instant::now(),
             foreign_room: (!own).then(|| delivery.room.clone()),
-            json_body: OnceLock::new(),
-            json: OnceLock::new(),
-            msgpack: OnceLock::new(),
+            frames: Frames::new(weight.clone()),
         })
     }
 
@@ -56,27 +50,10 @@ impl Entry {
         self.event.kind().class()
     }
 
-    /// The native JSON frame up to its offset.
-    pub fn json_body(&self) -> &Bytes {
-        self.json_body.get_or_init(|| {
-            let implied_id = if self.event.id.is_none() { self.at.map(|at| at.to_string()) } else { None };
-            let implied_time = if self.event.has_timestamp { None } else { self.stored_ms.and_then(heads::rfc3339) };
-            native::event_body(&self.event, self.foreign_room.as_ref(), implied_id.as_deref(), implied_time.as_deref(), None)
-                .into()
-        })
-    }
-
-    /// The whole native JSON frame with a plain offset, shared by all sessions.
-    pub fn json(&self) -> &Bytes {
-        self.json.get_or_init(|| {
-            let mut frame = self.json_body().to_vec();
-            frame.extend_from_slice(native::event_tail(self.at.map(Into::into).as_ref()).as_ref());
-            frame.into()
-        })
-    }
-
-    /// The whole native MessagePack frame with a plain offset, shared by all sessions.
-    pub fn msgpack(&self) -> Option<&Bytes> {
-        self.msgpack.get_or_init(|| native::event_frame_msgpack(self.json()).ok().map(Bytes::from)).as_ref()
+    /// The native JSON message up to its offset.
+    pub(super) fn native_body(&self) -> Vec<u8> {
+        let implied_id = if self.event.id.is_none() { self.at.map(|at| at.to_string()) } else { None };
+        let implied_time = if self.event.has_timestamp { None } else { self.stored_ms.and_then(heads::rfc3339) };
+        native::event_body(&self.event, self.foreign_room.as_ref(), implied_id.as_deref(), implied_time.as_deref(), None)
     }
 }

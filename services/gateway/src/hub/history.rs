@@ -108,7 +108,7 @@ async fn read(hub: &Hub, room: &Room, from: ReadFrom) -> Result<HistoryPage, Bus
     let slots: Vec<Slot> = page
         .events
         .iter()
-        .filter_map(|delivery| match Entry::new(delivery, &hub.limits.event) {
+        .filter_map(|delivery| match Entry::new(delivery, &hub.limits.event, &hub.weight) {
             Ok(entry) => Some(Slot::Event(Arc::new(entry))),
             Err(_) => delivery.position().map(Slot::Skipped),
         })

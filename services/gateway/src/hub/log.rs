@@ -38,6 +38,31 @@ pub struct LogLimits {
     pub bytes: usize,
 }
 
+/// How much to read at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Most slots.
+    pub slots: usize,
+    /// Bytes of events after which nothing more is read; the event that passes them is.
+    pub bytes: usize,
+}
+
+impl Most {
+    /// Everything there is.
+    pub const ALL: Self = Self { slots: usize::MAX, bytes: usize::MAX };
+
+    /// How many of these slots that is; at least one, where there is one.
+    pub fn of<'s>(self, slots: impl IntoIterator<Item = &'s Slot>) -> usize {
+        let mut bytes = 0;
+        let fits = |slot: &&Slot| {
+            let had_room = bytes < self.bytes.max(1);
+            bytes += if let Slot::Event(entry) = slot { entry.event.body.len() } else { 0 };
+            had_room
+        };
+        slots.into_iter().take(self.slots).take_while(fits).count()
+    }
+}
+
 /// Where a position lies, seen from a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -138,10 +163,11 @@ impl Log {
         self.end
     }
 
-    /// Up to `most` slots from `cursor` on; `None` if the cursor has left the log.
-    pub fn read(&self, cursor: u64, most: usize, into: &mut Vec<Slot>) -> Option<()> {
+    /// The slots from `cursor` on; `None` if the cursor has left the log.
+    pub fn read(&self, cursor: u64, most: Most, into: &mut Vec<Slot>) -> Option<()> {
         let start = cursor.checked_sub(self.base)? as usize;
-        into.extend(self.slots.iter().skip(start).take(most).cloned());
+        let slots = self.slots.range(start.min(self.slots.len())..);
+        into.extend(slots.clone().take(most.of(slots)).cloned());
         Some(())
     }
 
@@ -240,9 +266,9 @@ mod tests {
         let slots: Vec<_> = (1..=6).map(|seq| Slot::Skipped(at(1, seq))).collect();
         let log = log_of(at(1, 0), &slots);
         assert_eq!((log.base(), log.next_index(), log.end()), (2, 6, Some(at(1, 6))));
-        assert!(log.read(1, 16, &mut Vec::new()).is_none());
+        assert!(log.read(1, Most::ALL, &mut Vec::new()).is_none());
         let mut read = Vec::new();
-        assert!(log.read(2, 16, &mut read).is_some() && read.len() == 4);
+        assert!(log.read(2, Most::ALL, &mut read).is_some() && read.len() == 4);
         assert_eq!(log.find(at(1, 2)), Found::At(2));
         assert_eq!(log.find(at(1, 1)), Found::Older);
     }

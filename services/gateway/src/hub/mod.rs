@@ -4,6 +4,7 @@
 //! its own cursor. The feed never waits for a reader, and a reader never holds a lock while it writes.
 
 pub mod entry;
+pub mod frames;
 pub mod history;
 pub mod log;
 mod room;
@@ -63,6 +64,8 @@ pub struct Hub {
     pub metrics: Metrics,
     /// Pings and deadlines of all sessions.
     pub wheel: wheel::Wheel,
+    /// What the frames of all entries weigh.
+    pub weight: Arc<frames::Weight>,
     /// Permits for history reads.
     pub reads: Semaphore,
     /// Test builds only.
@@ -95,6 +98,7 @@ impl Hub {
             limits,
             metrics,
             wheel: wheel::Wheel::default(),
+            weight: Arc::default(),
             reads: Semaphore::new(limits.reads),
             #[cfg(feature = "mutants")]
             mischief: crate::feed::mischief::Mischief::from_env(),
@@ -190,7 +194,8 @@ impl Hub {
     /// Past the budget every log gives up half of what it holds; readers left behind read the bus's history.
     fn keep_budget(&self) {
         self.metrics.log_bytes.set(self.log_bytes.load(Ordering::Relaxed) as f64);
-        if self.log_bytes.load(Ordering::Relaxed) <= self.limits.logs_bytes as isize {
+        self.metrics.frame_bytes.set(self.weight.frames() as f64);
+        if !self.is_over_budget() {
             return;
         }
         for room in self.all_rooms() {
@@ -201,15 +206,16 @@ impl Hub {
 
     /// Counts a change of what logs hold.
     pub(crate) fn add_log_bytes(&self, change: isize) {
-        let now = self.log_bytes.fetch_add(change, Ordering::Relaxed) + change;
+        let now = self.log_bytes.fetch_add(change, Ordering::Relaxed) + change + self.weight.frames() as isize;
         if now > self.limits.logs_bytes as isize * 5 / 4 {
             self.metrics.log_over_budget.increment(1);
         }
     }
 
-    /// Whether all logs together hold more than they may: new events then push old ones out at once.
+    /// Whether all logs together, with the frames made of their events, hold more than they may: new events then push
+    /// old ones out at once.
     pub(crate) fn is_over_budget(&self) -> bool {
-        self.log_bytes.load(Ordering::Relaxed) > self.limits.logs_bytes as isize
+        self.log_bytes.load(Ordering::Relaxed) + self.weight.frames() as isize > self.limits.logs_bytes as isize
     }
 
     /// Sends a command to whoever serves the address, and counts its answer.

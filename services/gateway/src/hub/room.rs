@@ -4,7 +4,7 @@ use super::{
     Hub, SessionCell,
     entry::Entry,
     history::SharedHistory,
-    log::{Found, Gap, Log, Slot},
+    log::{Found, Gap, Log, Most, Slot},
 };
 use crate::feed::sync::{RoomSync, Step};
 use parking_lot::Mutex;
@@ -140,8 +140,8 @@ impl Room {
         self.opened.send_replace(Opened::Refused(error));
     }
 
-    /// Copies up to `most` slots from `cursor` on; `None` if the cursor has left the log.
-    pub fn read(&self, cursor: u64, most: usize, into: &mut Vec<Slot>) -> Option<()> {
+    /// Copies slots from `cursor` on; `None` if the cursor has left the log.
+    pub fn read(&self, cursor: u64, most: Most, into: &mut Vec<Slot>) -> Option<()> {
         self.inner.lock().log.read(cursor, most, into)
     }
 
@@ -302,7 +302,7 @@ impl Room {
             limits.bytes = limits.bytes.min(inner.log.bytes());
         }
         hub.metrics.events_received.increment(1);
-        let entry = match Entry::new(delivery, &hub.limits.event) {
+        let entry = match Entry::new(delivery, &hub.limits.event, &hub.weight) {
             Ok(entry) => entry,
             Err(invalid) => {
                 hub.metrics.invalid_event(&self.name, &invalid);
@@ -383,7 +383,7 @@ impl Room {
             Found::Older | Found::Unknown => return None,
         };
         let mut slots = Vec::new();
-        inner.log.read(from, usize::MAX, &mut slots)?;
+        inner.log.read(from, Most::ALL, &mut slots)?;
         // Without a position nothing is folded yet: all that the log has counts, not only what comes after its end.
         let mut fold = Fold { snapshot: history.snapshot.clone(), at: history.at, known: history.known };
         for slot in slots {
@@ -473,14 +473,14 @@ impl Fold {
 pub struct Follower {
     /// The room.
     pub room: Arc<Room>,
-    key: usize,
+    key: u32,
 }
 
 impl Follower {
     pub(super) fn register(room: &Arc<Room>, cell: &Arc<SessionCell>) -> Self {
         let mut followers = room.followers.lock();
         followers.idle_since = None;
-        let key = followers.cells.insert(cell.clone());
+        let key = followers.cells.insert(cell.clone()) as u32;
         Self { room: room.clone(), key }
     }
 }
@@ -488,7 +488,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         let mut followers = self.room.followers.lock();
-        followers.cells.try_remove(self.key);
+        followers.cells.try_remove(self.key as usize);
         if followers.cells.is_empty() {
             followers.idle_since = Some(Instant::now());
         }

@@ -6,34 +6,34 @@ use parking_lot::Mutex;
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 /// One turn of the wheel in seconds; longer waits are cut into several.
-const SLOTS: u64 = 64;
+const SLOTS: u32 = 64;
 
 /// Wakes sessions when their second has come.
 pub struct Wheel {
-    now: AtomicU64,
+    now: AtomicU32,
     slots: Vec<Mutex<Vec<Weak<SessionCell>>>>,
 }
 
 impl Default for Wheel {
     fn default() -> Self {
-        Self { now: AtomicU64::new(1), slots: (0..SLOTS).map(|_| Mutex::default()).collect() }
+        Self { now: AtomicU32::new(1), slots: (0..SLOTS).map(|_| Mutex::default()).collect() }
     }
 }
 
 impl Wheel {
     /// Seconds since the process began, as this wheel counts them.
-    pub fn now(&self) -> u64 {
+    pub fn now(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
     }
 
     /// Wakes `cell` at second `at` or before; it looks itself whether its time has come.
-    pub fn wake_at(&self, at: u64, cell: &Arc<SessionCell>) {
+    pub fn wake_at(&self, at: u32, cell: &Arc<SessionCell>) {
         let wait = at.saturating_sub(self.now()).clamp(1, SLOTS - 1);
         let slot = (self.now() + wait) % SLOTS;
         self.slots[slot as usize].lock().push(Arc::downgrade(cell));

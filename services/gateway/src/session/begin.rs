@@ -104,7 +104,8 @@ async fn try_begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusE
     }
 }
 
-fn live(room: &Room) -> Begun {
+/// How a subscription begins that asked for nothing but what comes next, in a room that is open.
+pub fn live(room: &Room) -> Begun {
     let (cursor, end) = room.end();
     Begun {
         outcome: Outcome::Live,
@@ -138,7 +139,7 @@ async fn with_logs(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
     let now = live(room);
     let (page, index) = room.history.page_after(hub, room, ReadFrom::Start).await?;
     let before = page.slots.get(index).and_then(position).map(before);
-    Ok(Begun { place: Place::History(page, index), logs_until: now.seen, seen: before.or(now.seen), ..now })
+    Ok(Begun { place: Place::History(Box::new((page, index))), logs_until: now.seen, seen: before.or(now.seen), ..now })
 }
 
 async fn from_start(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
@@ -147,7 +148,7 @@ async fn from_start(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
     Ok(Begun {
         outcome: Outcome::Resumed,
         recovered: true,
-        place: Place::History(page, index),
+        place: Place::History(Box::new((page, index))),
         seen: before,
         since: before.map(|at| (at.epoch, 0)),
         ..live(room)
@@ -162,7 +163,7 @@ async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Res
     }
     let (page, index) = room.history.page_after(hub, room, ReadFrom::After(at)).await?;
     match anchor_of(&page, index) {
-        Anchor::Held => Ok(resumed(Place::History(page, index))),
+        Anchor::Held => Ok(resumed(Place::History(Box::new((page, index))))),
         Anchor::Trimmed | Anchor::Changed => {
             let read = after_gap(hub, room, at, page).await?;
             let seen = read.live_from.or(read.gap.as_ref().and_then(|gap| gap.to)).or(Some(at));
@@ -195,7 +196,7 @@ async fn try_read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRea
     let (page, index) = room.history.page_after(hub, room, from).await?;
     match (anchor_of(&page, index), from) {
         (Anchor::Held, _) | (_, ReadFrom::Start) => {
-            Ok(PageRead { place: Place::History(page, index), gap: None, snapshot: None, live_from: None })
+            Ok(PageRead { place: Place::History(Box::new((page, index))), gap: None, snapshot: None, live_from: None })
         }
         (_, ReadFrom::After(at)) => after_gap(hub, room, at, page).await,
     }
@@ -215,7 +216,7 @@ async fn after_gap(hub: &Hub, room: &Room, at: Position, page: Arc<HistoryPage>)
         && let Some(first) = first
     {
         let gap = Gap { from: Some(at), to: Some(before(first)), reason: "retention" };
-        return Ok(PageRead { place: Place::History(page, 0), gap: Some(Arc::new(gap)), snapshot, live_from: None });
+        return Ok(PageRead { place: Place::History(Box::new((page, 0))), gap: Some(Arc::new(gap)), snapshot, live_from: None });
     }
     let reason = if page.anchor == Anchor::Trimmed { "retention" } else { "reset" };
     let (cursor, end) = match &snapshot {

@@ -29,8 +29,14 @@ struct Past {
 #[derive(Default)]
 pub struct Copies {
     possible: bool,
+    memory: Option<Box<Memory>>,
+}
+
+/// What has been delivered by rooms that are left, or without a first room.
+#[derive(Default)]
+struct Memory {
     past: VecDeque<Past>,
-    ids: Option<Box<Ids>>,
+    ids: Ids,
 }
 
 #[derive(Default)]
@@ -94,7 +100,8 @@ impl Copies {
             past.room == first.room && past.epoch == first.epoch && first.seq > past.since && first.seq <= past.until
         };
         // After a reset this room may have heard of the new epoch before the first room has, which then delivers all of it.
-        self.past.iter().any(past) || (epochs_differ && self.came_by_another(entry, &by))
+        self.memory.as_ref().is_some_and(|memory| memory.past.iter().any(past))
+            || (epochs_differ && self.came_by_another(entry, &by))
     }
 
     /// A follow has ended: what it has delivered stays delivered.
@@ -103,17 +110,18 @@ impl Copies {
         if !self.possible || seen.epoch != epoch {
             return;
         }
-        if self.past.len() >= PAST_MAX {
-            self.past.pop_front();
+        let past = &mut self.memory.get_or_insert_default().past;
+        if past.len() >= PAST_MAX {
+            past.pop_front();
         }
-        self.past.push_back(Past { room: subscription.follower.room.name.clone(), epoch, since, until: seen.seq });
+        past.push_back(Past { room: subscription.follower.room.name.clone(), epoch, since, until: seen.seq });
     }
 
     /// Events that do not say where they were first are told apart by their own ids, as far back as we remember. The
     /// same room may deliver an event again: then its client has asked for it again.
     fn came_by_another(&mut self, entry: &Entry, by: &Room) -> bool {
         let Some(id) = &entry.event.id else { return false };
-        let ids = self.ids.get_or_insert_default();
+        let ids = &mut self.memory.get_or_insert_default().ids;
         let (id, by) = (ids.hasher.hash_one(id), ids.hasher.hash_one(by));
         if let Some(known) = ids.known.get(&id) {
             return *known != by;

@@ -6,8 +6,7 @@ use super::{
     subscription::{Leaving, Subscription, offset},
     timestamp,
 };
-use crate::{session::Done, transport::Transport};
-use futures_util::FutureExt;
+use crate::session::Done;
 use weft_bus::BusError;
 use weft_dialect::{
     native::{self, ClientMessage, ErrorFrame, Outcome, RoomRequest, Subscribe},
@@ -15,16 +14,13 @@ use weft_dialect::{
 };
 use weft_event::{Offset, Resume, Room};
 
-/// Subscribes to one room that wait for its first to be answered, or for its end.
-const AGAIN_MAX: usize = 16;
-
-impl<T: Transport> Session<T> {
+impl Session {
     /// Reads one message and does what it says.
     pub(super) fn message(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let message = match native::decode(self.encoding, bytes, &self.shared.limits.message) {
+        let message = match native::decode(self.wire.encoding, bytes, &self.shared.limits.message) {
             Ok(message) => message,
             Err(refused) => {
-                self.reply(refused.frame(self.encoding, &timestamp()));
+                self.reply(refused.frame(self.wire.encoding, &timestamp()));
                 self.foreign = if refused.is_protocol { 0 } else { self.foreign + 1 };
                 return if self.foreign >= FOREIGN_MAX { Err(End::Close(told::NO_PROTOCOL)) } else { Ok(()) };
             }
@@ -36,10 +32,10 @@ impl<T: Transport> Session<T> {
                 self.unsubscribe(&room, Leaving { as_execution, reference })
             }
             ClientMessage::Ping { reference } => {
-                self.reply(native::pong(self.encoding, &timestamp(), reference.as_deref()));
+                self.reply(native::pong(self.wire.encoding, &timestamp(), reference.as_deref()));
             }
             // Without authentication there is no token to replace.
-            ClientMessage::Auth { reference, .. } => self.reply(native::ack(self.encoding, reference.as_deref())),
+            ClientMessage::Auth { reference, .. } => self.reply(native::ack(self.wire.encoding, reference.as_deref())),
             ClientMessage::ProvideInput { execution_id, request_id, value, reference } => {
                 self.provide_input(&execution_id, &request_id, &value, reference);
             }
@@ -52,7 +48,7 @@ impl<T: Transport> Session<T> {
     pub(super) fn refuse(&mut self, code: ErrorCode, message: &str, room: Option<&Room>, reference: Option<&str>) {
         let error =
             ErrorFrame { code: code.code, message, field: None, reference, room: room.map(Room::name), timestamp: &timestamp() };
-        self.reply(native::error(self.encoding, &error));
+        self.reply(native::error(self.wire.encoding, &error));
     }
 
     fn subscribe(&mut self, subscribe: Subscribe) {
@@ -65,15 +61,14 @@ impl<T: Transport> Session<T> {
         let already = self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == request.room);
         match already {
             None => self.subscribe_anew(request, subscribe),
-            Some(subscription) if subscription.has_begun() && subscription.leaving.is_none() => {
+            Some(subscription) if subscription.has_begun() && !subscription.is_leaving() => {
                 self.subscribe_again(request, subscribe);
             }
-            Some(subscription) if subscription.again.len() < AGAIN_MAX => {
-                subscription.again.push((request.clone(), subscribe.clone()));
-            }
-            Some(_) => {
-                let message = "too many subscribes to a room that has not answered the first";
-                self.refuse(told::RATE_LIMITED, message, Some(&request.room), subscribe.reference.as_deref());
+            Some(subscription) => {
+                if !subscription.subscribe_later(request, subscribe) {
+                    let message = "too many subscribes to a room that has not answered the first";
+                    self.refuse(told::RATE_LIMITED, message, Some(&request.room), subscribe.reference.as_deref());
+                }
             }
         }
     }
@@ -103,14 +98,22 @@ impl<T: Transport> Session<T> {
             self.note_resume();
         }
         let room = subscription.follower.room.clone();
+        if self.subscriptions.len() == self.subscriptions.capacity() {
+            // Most connections follow one room; beyond a few it grows by halves.
+            self.subscriptions.reserve_exact((self.subscriptions.len() / 2).max(1));
+        }
         self.subscriptions.push(subscription);
+        // Where several are asked for at once, each must be known before the first is answered.
+        let is_alone = subscribe.rooms.len() == 1;
+        if is_alone && request.resume.is_none() && !subscribe.snapshot && !subscribe.history_logs && room.is_open() {
+            return self.begun(key, begin::live(&room), request, subscribe.reference.as_deref());
+        }
         let wanted = Wanted { resume: request.resume, snapshot: subscribe.snapshot, history_logs: subscribe.history_logs };
         let (shared, request, reference) = (self.shared.clone(), request.clone(), subscribe.reference.clone());
-        let begin = async move {
+        self.operate(async move {
             let begun = begin::begin(&shared.hub, &room, wanted).await;
             Done::Begun(key, begun, request, reference)
-        };
-        self.operations.push(begin.boxed());
+        });
     }
 
     fn note_resume(&mut self) {
@@ -120,7 +123,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// A subscription cannot be served, and no retry would change that.
-    pub(super) fn give_up(&mut self, key: u64, error: &BusError, reference: Option<&str>) {
+    pub(super) fn give_up(&mut self, key: u32, error: &BusError, reference: Option<&str>) {
         let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
         let subscription = self.subscriptions.swap_remove(index);
         let room = subscription.follower.room.name.clone();
@@ -129,7 +132,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// A further page was read.
-    pub(super) fn paged(&mut self, key: u64, page: PageRead) {
+    pub(super) fn paged(&mut self, key: u32, page: PageRead) {
         let Some(subscription) = self.subscriptions.iter_mut().find(|subscription| subscription.key == key) else { return };
         if page.gap.is_some() {
             // What the broker has just told us may be news to the room's log.
@@ -139,7 +142,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// A subscription can begin: answer it, then let it read.
-    pub(super) fn begun(&mut self, key: u64, begun: Begun, request: &RoomRequest, reference: Option<&str>) {
+    pub(super) fn begun(&mut self, key: u32, begun: Begun, request: &RoomRequest, reference: Option<&str>) {
         let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
         let mut refreshed = Vec::new();
         if self.copies.look_at(&self.subscriptions) {
@@ -153,17 +156,11 @@ impl<T: Transport> Session<T> {
         self.tell_subscribed(request, reference, begun.outcome, begun.recovered, at, &refreshed);
         self.shared.hub.metrics.subscribed(begun.outcome.word());
         let subscription = &mut self.subscriptions[index];
-        subscription.place = begun.place;
-        subscription.seen = begun.seen;
-        subscription.since = begun.since;
-        subscription.logs_until = begun.logs_until;
-        subscription.volatile_from = begun.volatile_from;
-        subscription.gap = begun.gap;
-        subscription.snapshot = begun.snapshot;
         if begun.outcome == Outcome::Gap {
             self.shared.feed.suspect(subscription.follower.room.clone());
         }
-        for (request, subscribe) in std::mem::take(&mut self.subscriptions[index].again) {
+        subscription.begin(begun);
+        for (request, subscribe) in self.subscriptions[index].take_again() {
             self.subscribe_one(&request, &subscribe);
         }
     }
@@ -188,15 +185,15 @@ impl<T: Transport> Session<T> {
             reference,
             offsets,
         };
-        self.reply(native::subscribed(self.encoding, &answer));
+        self.reply(native::subscribed(self.wire.encoding, &answer));
     }
 
     fn unsubscribe(&mut self, room: &Room, leaving: Leaving) {
         match self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == *room) {
             // It has asked before; one answer is due for each.
-            Some(subscription) if subscription.leaving.is_some() => self.tell_unsubscribed(room, &leaving),
+            Some(subscription) if subscription.is_leaving() => self.tell_unsubscribed(room, &leaving),
             Some(subscription) => {
-                subscription.leaving = Some(leaving);
+                subscription.leave(leaving);
                 self.leave_rooms();
             }
             None => self.tell_unsubscribed(room, &leaving),
@@ -208,11 +205,11 @@ impl<T: Transport> Session<T> {
         while let Some(index) = self.subscriptions.iter().position(Subscription::may_leave) {
             let mut subscription = self.subscriptions.swap_remove(index);
             self.copies.remember(&subscription);
-            if let Some(leaving) = subscription.leaving.take() {
+            if let Some(leaving) = subscription.take_leaving() {
                 let room = subscription.follower.room.name.clone();
                 self.tell_unsubscribed(&room, &leaving);
             }
-            for (request, subscribe) in subscription.again {
+            for (request, subscribe) in subscription.take_again() {
                 self.subscribe_one(&request, &subscribe);
             }
         }
@@ -225,6 +222,6 @@ impl<T: Transport> Session<T> {
             timestamp: &timestamp(),
             reference: leaving.reference.as_deref(),
         };
-        self.reply(native::unsubscribed(self.encoding, &answer));
+        self.reply(native::unsubscribed(self.wire.encoding, &answer));
     }
 }

@@ -1,18 +1,16 @@
 //! One followed room of one session: a cursor, and what the client asked for.
 
-use super::begin::PageRead;
-use crate::{
-    hub::{
-        Follower, Snapped,
-        entry::Entry,
-        history::{HistoryPage, position},
-        log::{Found, Gap, Slot},
-    },
-    transport::Frame,
+use super::begin::{Begun, PageRead};
+pub use crate::hub::log::Most;
+use crate::hub::{
+    Follower, Snapped,
+    entry::Entry,
+    history::{HistoryPage, position},
+    log::{Found, Gap, Slot},
 };
 use std::sync::Arc;
 use weft_bus::ReadFrom;
-use weft_dialect::native::{self, Encoding, RoomRequest, Subscribe, TypeFilter};
+use weft_dialect::native::{RoomRequest, Subscribe, TypeFilter};
 use weft_event::{Epoch, Offset, Position};
 
 /// Where a subscription reads.
@@ -22,12 +20,15 @@ pub enum Place {
     /// In the room's log, at this index next.
     Log(u64),
     /// In a page of history, at this index next.
-    History(Arc<HistoryPage>, usize),
+    History(Box<(Arc<HistoryPage>, usize)>),
     /// A further page is being read.
     Reading,
     /// It has read further than the log has come; the log will catch up.
     Ahead,
 }
+
+/// Subscribes to one room that wait for its first to be answered, or for its end.
+const AGAIN_MAX: usize = 16;
 
 /// What a read asks the session to do.
 pub enum Next {
@@ -59,10 +60,10 @@ pub struct Leaving {
     pub reference: Option<String>,
 }
 
-/// A followed room.
+/// A followed room. Small, because most connections are idle in theirs: what is rarely there is kept apart.
 pub struct Subscription {
     /// Names it within its session.
-    pub key: u64,
+    pub key: u32,
     /// The registration; dropping it ends the following.
     pub follower: Follower,
     /// Where it reads.
@@ -71,41 +72,65 @@ pub struct Subscription {
     pub seen: Option<Position>,
     /// Where the follow began: copies of later events, in other rooms, are this room's to deliver.
     pub since: Option<(Epoch, u64)>,
-    /// The last event that another room left to this one.
-    pub left_to_us: Option<(Epoch, u64)>,
-    /// Set while leaving.
-    pub leaving: Option<Leaving>,
-    /// Further subscribes to this room, for when it has begun, or has been left.
-    pub again: Vec<(RoomRequest, Subscribe)>,
     /// Only these types.
-    pub types: Option<TypeFilter>,
+    types: Option<Box<TypeFilter>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What a subscription has for a while only.
+#[derive(Default)]
+struct Rare {
+    /// The last event that another room left to this one.
+    left_to_us: Option<(Epoch, u64)>,
+    /// Set while leaving.
+    leaving: Option<Leaving>,
+    /// Further subscribes to this room, for when it has begun, or has been left.
+    again: Vec<(RoomRequest, Subscribe)>,
     /// Up to here only `log` events are told: they were asked for as history.
-    pub logs_until: Option<Position>,
+    logs_until: Option<Position>,
     /// Events that are not stored are live only: not told if they lie in the log before this index.
-    pub volatile_from: u64,
+    volatile_from: u64,
     /// To be told before anything else.
-    pub gap: Option<Arc<Gap>>,
+    gap: Option<Arc<Gap>>,
     /// To be told where it stands.
-    pub snapshot: Option<Box<Snapped>>,
+    snapshot: Option<Box<Snapped>>,
 }
 
 impl Subscription {
     /// A subscription that has not begun.
-    pub fn new(key: u64, follower: Follower, types: Option<TypeFilter>) -> Self {
-        Self {
-            key,
-            follower,
-            place: Place::Opening,
-            seen: None,
-            since: None,
-            left_to_us: None,
-            leaving: None,
-            again: Vec::new(),
-            types,
-            logs_until: None,
-            volatile_from: 0,
-            gap: None,
-            snapshot: None,
+    pub fn new(key: u32, follower: Follower, types: Option<TypeFilter>) -> Self {
+        let types = types.map(Box::new);
+        Self { key, follower, place: Place::Opening, seen: None, since: None, types, rare: None }
+    }
+
+    /// It begins.
+    pub fn begin(&mut self, begun: Begun) {
+        self.place = begun.place;
+        self.seen = begun.seen;
+        self.since = begun.since;
+        let begins_at_the_end = matches!(self.place, Place::Log(cursor) if cursor >= begun.volatile_from);
+        if !begins_at_the_end || begun.logs_until.is_some() || begun.gap.is_some() || begun.snapshot.is_some() {
+            let rare = self.rare();
+            rare.logs_until = begun.logs_until;
+            rare.volatile_from = begun.volatile_from;
+            rare.gap = begun.gap;
+            rare.snapshot = begun.snapshot;
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Frees what is there no more.
+    pub fn settle(&mut self) {
+        let Some(rare) = &self.rare else { return };
+        let live = matches!(self.place, Place::Log(cursor) if cursor >= rare.volatile_from);
+        let has_passed = |until: Position| self.seen.is_some_and(|seen| seen.epoch != until.epoch || seen.seq >= until.seq);
+        let waits = rare.leaving.is_some() || !rare.again.is_empty() || rare.gap.is_some() || rare.snapshot.is_some();
+        let owes = rare.left_to_us.is_some_and(|owed| !self.has_delivered(owed));
+        if live && !waits && !owes && rare.logs_until.is_none_or(has_passed) {
+            self.rare = None;
         }
     }
 
@@ -116,21 +141,65 @@ impl Subscription {
 
     /// Whether everything up to `seen` has been told, so that a client may go on from there.
     pub fn stands_where_it_was_told(&self) -> bool {
-        self.has_begun() && self.gap.is_none() && self.snapshot.is_none()
+        self.has_begun() && self.rare.as_ref().is_none_or(|rare| rare.gap.is_none() && rare.snapshot.is_none())
+    }
+
+    fn has_delivered(&self, (epoch, seq): (Epoch, u64)) -> bool {
+        let passed = |seen: Position| seen.epoch != epoch || seen.seq >= seq;
+        self.stands_where_it_was_told() && self.seen.is_some_and(passed)
+    }
+
+    /// Whether the client wants to leave.
+    pub fn is_leaving(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.leaving.is_some())
+    }
+
+    /// The client wants to leave.
+    pub fn leave(&mut self, leaving: Leaving) {
+        self.rare().leaving = Some(leaving);
     }
 
     /// Whether the client wants to leave, and all that other rooms left to this one has been delivered.
     pub fn may_leave(&self) -> bool {
-        let delivered = self.left_to_us.is_none_or(|(epoch, seq)| {
-            let passed = |seen: Position| seen.epoch != epoch || seen.seq >= seq;
-            self.stands_where_it_was_told() && self.seen.is_some_and(passed)
-        });
-        self.leaving.is_some() && delivered
+        let Some(rare) = &self.rare else { return false };
+        rare.leaving.is_some() && rare.left_to_us.is_none_or(|owed| self.has_delivered(owed))
+    }
+
+    /// The client's wish to leave, which is now to be answered.
+    pub fn take_leaving(&mut self) -> Option<Leaving> {
+        self.rare.as_mut().and_then(|rare| rare.leaving.take())
+    }
+
+    /// Keeps a further subscribe for later; whether there was room for it.
+    pub fn subscribe_later(&mut self, request: &RoomRequest, subscribe: &Subscribe) -> bool {
+        let again = &mut self.rare().again;
+        let fits = again.len() < AGAIN_MAX;
+        if fits {
+            again.push((request.clone(), subscribe.clone()));
+        }
+        fits
+    }
+
+    /// The subscribes that were kept.
+    pub fn take_again(&mut self) -> Vec<(RoomRequest, Subscribe)> {
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.again)).unwrap_or_default()
+    }
+
+    /// How many events of the log it has not read; those of the history that come before are not known.
+    pub fn behind(&self) -> u64 {
+        let next = self.follower.room.next_index();
+        match &self.place {
+            Place::Opening => 0,
+            Place::Log(cursor) => next.saturating_sub(*cursor),
+            Place::History(read) => (read.0.slots.len() - read.1) as u64 + next.saturating_sub(self.follower.room.base()),
+            Place::Reading | Place::Ahead => next.saturating_sub(self.follower.room.base()),
+        }
     }
 
     /// Another room left an event to this one.
     pub fn owes(&mut self, epoch: Epoch, seq: u64) {
-        self.left_to_us = match self.left_to_us {
+        let left_to_us = &mut self.rare().left_to_us;
+        *left_to_us = match *left_to_us {
             Some((known, highest)) if known == epoch => Some((epoch, highest.max(seq))),
             _ => Some((epoch, seq)),
         };
@@ -138,42 +207,50 @@ impl Subscription {
 
     /// Whether the client wants this event.
     pub fn admits(&self, entry: &Entry) -> bool {
-        let is_history = match (self.logs_until, entry.at) {
+        let is_history = match (self.rare.as_ref().and_then(|rare| rare.logs_until), entry.at) {
             (Some(until), Some(at)) => at.epoch == until.epoch && at.seq <= until.seq,
             _ => false,
         };
         (!is_history || &*entry.event.kind == "log") && self.types.as_ref().is_none_or(|types| types.matches(&entry.event.kind))
     }
 
-    /// Reads up to `most` slots on.
-    pub fn read(&mut self, most: usize, told: &mut Vec<Told>) -> Next {
+    /// Reads on, by `most` at most; `slots` is for its use, and empty again after it.
+    pub fn read(&mut self, most: Most, slots: &mut Vec<Slot>, told: &mut Vec<Told>) -> Next {
         if self.has_begun()
-            && let Some(gap) = self.gap.take()
+            && let Some(gap) = self.rare.as_mut().and_then(|rare| rare.gap.take())
         {
             told.push(Told::Gap(gap));
         }
         match &self.place {
             Place::Opening | Place::Reading => Next::Wait,
-            Place::Log(cursor) => self.read_log(*cursor, most, told),
-            Place::History(page, index) => self.read_page(&page.clone(), *index, most, told),
+            Place::Log(cursor) => self.read_log(*cursor, most, slots, told),
+            Place::History(read) => self.read_page(&read.0.clone(), read.1, most, told),
             Place::Ahead => self.join(None),
         }
     }
 
-    fn read_log(&mut self, cursor: u64, most: usize, told: &mut Vec<Told>) -> Next {
-        if self.snapshot.as_ref().is_some_and(|snapped| cursor >= snapped.cursor) {
-            told.extend(self.snapshot.take().map(Told::Snapshot));
+    fn due_snapshot(&self) -> Option<&Snapped> {
+        self.rare.as_ref().and_then(|rare| rare.snapshot.as_deref())
+    }
+
+    fn tell_snapshot(&mut self, told: &mut Vec<Told>) {
+        told.extend(self.rare.as_mut().and_then(|rare| rare.snapshot.take()).map(Told::Snapshot));
+    }
+
+    fn read_log(&mut self, cursor: u64, most: Most, slots: &mut Vec<Slot>, told: &mut Vec<Told>) -> Next {
+        if self.due_snapshot().is_some_and(|snapped| cursor >= snapped.cursor) {
+            self.tell_snapshot(told);
         }
         if cursor >= self.follower.room.next_index() {
             return Next::Wait;
         }
-        let mut slots = Vec::with_capacity(most);
-        if self.follower.room.read(cursor, most, &mut slots).is_none() {
+        if self.follower.room.read(cursor, most, slots).is_none() {
             return self.left_the_log(told);
         }
         self.place = Place::Log(cursor + slots.len() as u64);
-        for (index, slot) in (cursor..).zip(slots) {
-            let is_past = matches!(&slot, Slot::Event(entry) if entry.at.is_none()) && index < self.volatile_from;
+        let volatile_from = self.rare.as_ref().map_or(0, |rare| rare.volatile_from);
+        for (index, slot) in (cursor..).zip(slots.drain(..)) {
+            let is_past = matches!(&slot, Slot::Event(entry) if entry.at.is_none()) && index < volatile_from;
             if !is_past {
                 self.take(slot, told);
             }
@@ -196,12 +273,12 @@ impl Subscription {
         }
     }
 
-    fn read_page(&mut self, page: &Arc<HistoryPage>, index: usize, most: usize, told: &mut Vec<Told>) -> Next {
-        let end = page.slots.len().min(index + most);
+    fn read_page(&mut self, page: &Arc<HistoryPage>, index: usize, most: Most, told: &mut Vec<Told>) -> Next {
+        let end = index + most.of(&page.slots[index..]);
         for slot in &page.slots[index..end] {
             self.take(slot.clone(), told);
         }
-        self.place = Place::History(page.clone(), end);
+        self.place = Place::History(Box::new((page.clone(), end)));
         if end < page.slots.len() { Next::Again } else { self.join(Some(page)) }
     }
 
@@ -235,9 +312,11 @@ impl Subscription {
     pub fn paged(&mut self, read: PageRead) {
         if let Some(gap) = read.gap {
             self.seen = gap.to.or(self.seen);
-            self.gap = Some(gap);
+            self.rare().gap = Some(gap);
         }
-        self.snapshot = read.snapshot.or(self.snapshot.take());
+        if let Some(snapshot) = read.snapshot {
+            self.rare().snapshot = Some(snapshot);
+        }
         if let Some(at) = read.live_from {
             self.seen = Some(at);
             self.since = Some((at.epoch, at.seq));
@@ -260,10 +339,10 @@ impl Subscription {
         if self.has_read(&slot) {
             return;
         }
-        if let (Some(at), Some(due)) = (at, self.snapshot.as_ref().and_then(|snapped| snapped.at))
+        if let (Some(at), Some(due)) = (at, self.due_snapshot().and_then(|snapped| snapped.at))
             && (at.epoch != due.epoch || at.seq > due.seq)
         {
-            told.extend(self.snapshot.take().map(Told::Snapshot));
+            self.tell_snapshot(told);
         }
         if let (Some(at), Some((epoch, _))) = (at, self.since)
             && at.epoch != epoch
@@ -284,19 +363,4 @@ impl Subscription {
 pub fn offset(at: Position, since: Option<(Epoch, u64)>) -> Offset {
     let since = since.filter(|(epoch, _)| *epoch == at.epoch).map(|(_, since)| since);
     Offset { at, since, part: None }
-}
-
-/// An event's frame: shared by all, but for an offset that tells where this session's follow began.
-pub fn event_frame(entry: &Entry, encoding: Encoding, since: Option<(Epoch, u64)>) -> Option<Frame> {
-    let own = entry.at.filter(|_| since.is_some()).map(|at| native::event_tail(Some(&offset(at, since))));
-    match (encoding, own) {
-        (Encoding::Json, None) => Some(Frame::Whole(entry.json().clone())),
-        (Encoding::Json, Some(tail)) => Some(Frame::Spliced(entry.json_body().clone(), tail)),
-        (Encoding::MessagePack, None) => entry.msgpack().cloned().map(Frame::Whole),
-        (Encoding::MessagePack, Some(tail)) => {
-            let mut json = entry.json_body().to_vec();
-            json.extend_from_slice(tail.as_bytes());
-            native::event_frame_msgpack(&json).ok().map(|frame| Frame::Whole(frame.into()))
-        }
-    }
 }

@@ -1,9 +1,6 @@
 //! From client to executor: exactly one answer for each command.
 
 use super::{Done, Session, timestamp};
-use crate::transport::Transport;
-use bytes::Bytes;
-use futures_util::FutureExt;
 use serde_json::value::{RawValue, to_raw_value};
 use weft_bus::{Address, Command, Reply, RequestError};
 use weft_dialect::{
@@ -12,7 +9,7 @@ use weft_dialect::{
 };
 use weft_event::Room;
 
-impl<T: Transport> Session<T> {
+impl Session {
     /// Passes an answer to a prompt on to whoever runs the execution.
     pub(super) fn provide_input(&mut self, execution: &str, request_id: &str, value: &RawValue, reference: Option<String>) {
         let body = to_raw_value(&serde_json::json!({ "requestId": request_id, "value": value }));
@@ -34,19 +31,19 @@ impl<T: Transport> Session<T> {
         self.next_key += 1;
         self.commands += 1;
         let command = Command { reference: unique, kind: kind.to_owned(), subject: None, body };
-        let (shared, encoding) = (self.shared.clone(), self.encoding);
+        let (shared, encoding) = (self.shared.clone(), self.wire.encoding);
         let answer = async move {
             let timeout = shared.limits.command_timeout;
             let reply = shared.hub.request(&Address::Execution(room.clone()), command, timeout).await;
             Done::Reply(frame(encoding, reply, &room, reference.as_deref()))
         };
-        self.operations.push(answer.boxed());
+        self.operate(answer);
     }
 }
 
-fn frame(encoding: Encoding, reply: Result<Reply, RequestError>, room: &Room, reference: Option<&str>) -> Bytes {
+fn frame(encoding: Encoding, reply: Result<Reply, RequestError>, room: &Room, reference: Option<&str>) -> Vec<u8> {
     let (code, message) = match reply {
-        Ok(Reply::Accepted { .. }) => return native::ack(encoding, reference).into(),
+        Ok(Reply::Accepted { .. }) => return native::ack(encoding, reference),
         Ok(Reply::Rejected { code, message }) => (told::REJECTED, format!("{code}: {message}")),
         Err(RequestError::NoExecutor) => (told::NO_EXECUTOR, told::NO_EXECUTOR.sentence.to_owned()),
         Err(RequestError::Timeout) => (told::TIMEOUT, told::TIMEOUT.sentence.to_owned()),
@@ -56,5 +53,5 @@ fn frame(encoding: Encoding, reply: Result<Reply, RequestError>, room: &Room, re
     let timestamp = timestamp();
     let error =
         ErrorFrame { code: code.code, message: &message, field: None, reference, room: Some(room.name()), timestamp: &timestamp };
-    native::error(encoding, &error).into()
+    native::error(encoding, &error)
 }

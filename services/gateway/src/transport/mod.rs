@@ -1,21 +1,26 @@
 //! What carries a session's bytes. A transport moves bytes and knows nothing of rooms; a session decides.
 
+mod frame;
+mod io;
 mod websocket;
 
-pub use websocket::WebSocketTransport;
+pub use frame::{Frame, Wire};
+pub use io::{Io, SocketTimes};
+pub use websocket::{WebSocket, WebSocketLimits};
 
-use bytes::Bytes;
-use std::task::{Context, Poll};
-use weft_dialect::native::Encoding;
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
 use weft_dialect::told::CloseCode;
 
 /// What came in.
 #[derive(Debug)]
-pub enum Received {
+pub enum Received<'m> {
     /// A text message.
-    Text(Bytes),
+    Text(&'m [u8]),
     /// A binary message.
-    Binary(Bytes),
+    Binary(&'m [u8]),
     /// A sign of life: a ping or pong of the transport itself.
     Alive,
     /// The peer broke a rule of the transport, and is to be closed with this code.
@@ -24,32 +29,49 @@ pub enum Received {
     Closed(Option<u16>),
 }
 
-/// What goes out: one message, in one piece or as a shared body and an own tail.
-#[derive(Clone, Debug)]
-pub enum Frame {
-    /// Shared with other sessions, or this session's own.
-    Whole(Bytes),
-    /// A shared body and what this session appends to it.
-    Spliced(Bytes, String),
-}
-
 /// The connection is gone.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is gone: {0}")]
-pub struct Gone(pub String);
+pub struct Gone(pub std::io::Error);
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    /// Bytes that the socket has taken.
+    pub bytes: usize,
+    /// Events that it has taken, the last one in part perhaps.
+    pub events: u64,
+    /// The socket takes no more now; the task is woken when it does.
+    pub blocked: bool,
+}
 
 /// Moves messages over one connection. All methods are called from the session's one task.
 pub trait Transport: Send + Unpin + 'static {
-    /// The next message.
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Received, Gone>>;
-    /// Whether another frame may be handed over.
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>>;
-    /// Hands a frame over; only after `poll_ready` said so.
-    fn send(&mut self, frame: Frame, encoding: Encoding) -> Result<(), Gone>;
-    /// Hands a ping over; only after `poll_ready` said so.
-    fn ping(&mut self) -> Result<(), Gone>;
-    /// Writes what was handed over.
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>>;
-    /// Says goodbye with a code and ends; bounded in time by the caller.
-    fn close(self, code: CloseCode) -> impl Future<Output = ()> + Send;
+    /// How frames are made for this transport.
+    fn wire(&self) -> Wire;
+
+    /// Reads what has come and hands it on, message by message, for as long as `take` answers that it takes more.
+    ///
+    /// Pending: all that has come was handed on, and the task is woken when more comes. Ready: `take` had enough; what is
+    /// left is handed on with the next call.
+    fn poll_receive(&mut self, context: &mut Context<'_>, take: &mut dyn FnMut(Received<'_>) -> bool) -> Poll<Result<(), Gone>>;
+
+    /// What has begun to come in and is unfinished, by a number that is another one for every message.
+    fn unfinished(&self) -> Option<u32>;
+
+    /// Asks the peer whether it is there; written before the next frames.
+    fn ping(&mut self);
+
+    /// Whether anything of its own waits to be written: control frames, the rest of a frame.
+    fn has_more(&self) -> bool;
+
+    /// Writes from the front of `frames` as much as the socket takes. Frames that have been begun are taken out; the rest
+    /// of one is all that a transport ever keeps.
+    fn poll_write(&mut self, context: &mut Context<'_>, frames: &mut VecDeque<Frame>) -> Result<Written, Gone>;
+
+    /// Begins the goodbye: with this code, or with the peer's own if it has closed. [`Transport::poll_close`] does it.
+    fn begin_close(&mut self, code: Option<CloseCode>);
+
+    /// Writes what was begun and the goodbye, and waits for the peer to go; bounded in time by the caller.
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }

@@ -1,92 +1,336 @@
-//! The WebSocket transport.
+//! The WebSocket transport: frames are read where they came to lie, and written from where they are shared.
+//!
+//! Between two messages a connection holds no buffer. It reads into one that its thread's connections share, and keeps
+//! what is unfinished; of what it writes it keeps the rest of one frame while the socket takes no more.
 
-use super::{Frame, Gone, Received, Transport};
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use super::{Frame, Gone, Io, Received, Transport, Wire, Written};
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt, Stream};
 use std::{
-    pin::Pin,
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::Arc,
     task::{Context, Poll},
 };
 use weft_dialect::{
-    native::Encoding,
-    told::{self, CloseCode},
+    told::CloseCode,
+    websocket::{self, ControlFrame, Message, Reader, Scratch},
 };
 
-/// A WebSocket after its handshake.
-pub struct WebSocketTransport {
-    socket: WebSocket,
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Frames written at once.
+const FRAMES_AT_ONCE: usize = 16;
+/// A frame has three parts; beside them the rest of one, and control frames.
+const SLICES_MAX: usize = 3 * FRAMES_AT_ONCE + 4;
+/// Control frames that wait. Past this pings are not answered: their sender does not read.
+const CONTROL_BYTES_WAITING_MAX: usize = 2048;
+
+/// Bounds of what a client sends.
+pub type WebSocketLimits = websocket::Limits;
+
+/// What the connections of a thread share: nothing of it is theirs between two turns.
+struct Desk {
+    bytes: Box<[u8]>,
+    scratch: Scratch,
 }
 
-impl WebSocketTransport {
-    /// Takes the socket over.
-    pub fn new(socket: WebSocket) -> Self {
-        Self { socket }
+thread_local! {
+    static DESK: RefCell<Desk> = RefCell::new(Desk { bytes: vec![0; READ_BYTES].into(), scratch: Scratch::default() });
+}
+
+/// A WebSocket after its handshake.
+pub struct WebSocket {
+    io: Io,
+    wire: Wire,
+    reader: Reader,
+    /// The last read said that nothing more had come, so that the task is woken when something does.
+    armed: bool,
+    closing: Closing,
+    /// What the peer's close frame said.
+    peer_code: Option<u16>,
+    /// Rarely there, and freed when it is done with.
+    waiting: Option<Box<Waiting>>,
+    limits: Arc<WebSocketLimits>,
+}
+
+/// What could not be handled at once.
+#[derive(Default)]
+struct Waiting {
+    /// Read, but not handed on.
+    unread: Bytes,
+    /// Control frames to be written, in part perhaps.
+    control: Vec<u8>,
+    control_written: usize,
+    /// A frame that has been written in part, and how much of it.
+    begun: Option<(Frame, usize)>,
+}
+
+/// How far the goodbye has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Not,
+    /// The close frame is among the control frames.
+    Telling,
+    /// All is written; the end of the stream is to be said.
+    Ending,
+    /// The peer's end is waited for, so that what it still sends does not break off what it has not read yet.
+    Waiting,
+}
+
+impl Waiting {
+    fn is_done(&self) -> bool {
+        self.unread.is_empty() && self.control.is_empty() && self.begun.is_none()
     }
 }
 
-impl Transport for WebSocketTransport {
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Received, Gone>> {
-        Pin::new(&mut self.socket).poll_next(context).map(|next| match next {
-            Some(Ok(Message::Text(text))) => Ok(Received::Text(text.into())),
-            Some(Ok(Message::Binary(bytes))) => Ok(Received::Binary(bytes)),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(Received::Alive),
-            Some(Ok(Message::Close(frame))) => Ok(Received::Closed(frame.map(|frame| frame.code))),
-            Some(Err(error)) => faulty(error).map(Received::Faulty),
-            None => Ok(Received::Closed(None)),
+impl WebSocket {
+    /// Takes over a stream whose handshake is done; `read` has come already.
+    pub fn new(io: Io, read: Bytes, wire: Wire, limits: Arc<WebSocketLimits>) -> Self {
+        let waiting = (!read.is_empty()).then(|| Box::new(Waiting { unread: read, ..Waiting::default() }));
+        let reader = Reader::new(wire.deflate);
+        Self { io, wire, reader, armed: false, closing: Closing::Not, peer_code: None, waiting, limits }
+    }
+
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
+    fn release(&mut self) {
+        if self.waiting.as_deref().is_some_and(Waiting::is_done) {
+            self.waiting = None;
+        }
+    }
+
+    /// Queues a control frame; a pong only if its asker reads what it is answered.
+    fn control(&mut self, frame: &ControlFrame, may_be_dropped: bool) {
+        let waiting = self.waiting();
+        if !may_be_dropped || waiting.control.len() < CONTROL_BYTES_WAITING_MAX {
+            waiting.control.extend_from_slice(frame);
+        }
+    }
+
+    /// The bytes to look at next: what was left unread, or what comes.
+    fn poll_bytes(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(waiting) = &mut self.waiting
+            && !waiting.unread.is_empty()
+        {
+            let bytes = waiting.unread.split_to(waiting.unread.len().min(into.len()));
+            into[..bytes.len()].copy_from_slice(&bytes);
+            self.release();
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        if self.armed && !self.io.may_be_read() {
+            return Poll::Pending;
+        }
+        // A task whose turn is over is sent away without having been heard.
+        let is_heard = tokio::task::coop::has_budget_remaining();
+        let read = self.io.poll_read(context, into);
+        self.armed = read.is_pending() && is_heard;
+        read
+    }
+
+    fn receive(
+        &mut self,
+        context: &mut Context<'_>,
+        desk: &mut Desk,
+        take: &mut dyn FnMut(Received<'_>) -> bool,
+    ) -> Poll<Result<(), Gone>> {
+        loop {
+            let count = match self.poll_bytes(context, &mut desk.bytes) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Gone(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(read) => read.map_err(Gone)?,
+            };
+            let mut bytes = &mut desk.bytes[..count];
+            loop {
+                let received = match self.reader.read(&mut bytes, &self.limits, &mut desk.scratch) {
+                    Ok(None) => break,
+                    Ok(Some(Message::Text(text))) => Received::Text(text.as_bytes()),
+                    Ok(Some(Message::Binary(bytes))) => Received::Binary(bytes),
+                    Ok(Some(Message::Ping(payload))) => {
+                        if let Some(pong) = ControlFrame::pong(payload) {
+                            self.control(&pong, true);
+                        }
+                        Received::Alive
+                    }
+                    Ok(Some(Message::Pong(_))) => Received::Alive,
+                    Ok(Some(Message::Close(close))) => {
+                        self.peer_code = close.code;
+                        Received::Closed(close.code)
+                    }
+                    Err(violation) => {
+                        tracing::debug!(%violation, "a client broke the protocol");
+                        Received::Faulty(violation.close())
+                    }
+                };
+                if !take(received) {
+                    self.leave_unread(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Puts back what was read and not looked at, before what is still in `unread`.
+    fn leave_unread(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() || self.reader.has_ended() {
+            return;
+        }
+        let waiting = self.waiting();
+        waiting.unread =
+            if waiting.unread.is_empty() { Bytes::copy_from_slice(bytes) } else { [bytes, &waiting.unread].concat().into() };
+    }
+
+    /// Writes once; how much, and whether anything was there to write.
+    fn write_once(&mut self, context: &mut Context<'_>, frames: &mut VecDeque<Frame>) -> Poll<io::Result<Written>> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        let mut add = |part| {
+            slices[count] = IoSlice::new(part);
+            count += 1;
+        };
+        if let Some(waiting) = &self.waiting {
+            // A control frame may stand between frames, not within one.
+            waiting.begun.iter().flat_map(|(frame, written)| frame.parts_from(*written)).for_each(&mut add);
+            Some(&waiting.control[waiting.control_written..])
+                .filter(|control| !control.is_empty())
+                .into_iter()
+                .for_each(&mut add);
+        }
+        frames.iter().take(FRAMES_AT_ONCE).flat_map(|frame| frame.parts_from(0)).for_each(add);
+        if count == 0 {
+            return Poll::Ready(Ok(Written::default()));
+        }
+        match self.io.poll_write(context, &slices[..count]) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(bytes)) => {
+                let events = self.advance(bytes, frames);
+                Poll::Ready(Ok(Written { bytes, events, blocked: false }))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Takes out what has been written; answers how many events were begun.
+    fn advance(&mut self, mut bytes: usize, frames: &mut VecDeque<Frame>) -> u64 {
+        if let Some(waiting) = &mut self.waiting {
+            if let Some((frame, written)) = &mut waiting.begun {
+                let more = bytes.min(frame.wire_bytes() - *written);
+                *written += more;
+                bytes -= more;
+                if *written == frame.wire_bytes() {
+                    waiting.begun = None;
+                }
+            }
+            let more = bytes.min(waiting.control.len() - waiting.control_written);
+            waiting.control_written += more;
+            bytes -= more;
+            if waiting.control_written == waiting.control.len() {
+                (waiting.control, waiting.control_written) = (Vec::new(), 0);
+            }
+        }
+        self.release();
+        let mut events = 0;
+        while bytes > 0
+            && let Some(frame) = frames.pop_front()
+        {
+            events += u64::from(frame.is_event);
+            if bytes < frame.wire_bytes() {
+                self.waiting().begun = Some((frame, bytes));
+                break;
+            }
+            bytes -= frame.wire_bytes();
+        }
+        events
+    }
+
+    /// Throws away what comes, until the end of the stream.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        DESK.with_borrow_mut(|desk| {
+            while let Poll::Ready(read) = self.io.poll_read(context, &mut desk.bytes) {
+                if !matches!(read, Ok(1..)) {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
         })
     }
+}
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        Pin::new(&mut self.socket).poll_ready(context).map_err(gone)
+impl Transport for WebSocket {
+    fn wire(&self) -> Wire {
+        self.wire
     }
 
-    fn send(&mut self, frame: Frame, encoding: Encoding) -> Result<(), Gone> {
-        let bytes = match frame {
-            Frame::Whole(bytes) => bytes,
-            Frame::Spliced(body, tail) => {
-                let mut whole = Vec::with_capacity(body.len() + tail.len());
-                whole.extend_from_slice(&body);
-                whole.extend_from_slice(tail.as_bytes());
-                whole.into()
+    fn poll_receive(&mut self, context: &mut Context<'_>, take: &mut dyn FnMut(Received<'_>) -> bool) -> Poll<Result<(), Gone>> {
+        DESK.with_borrow_mut(|desk| self.receive(context, desk, take))
+    }
+
+    fn unfinished(&self) -> Option<u32> {
+        self.reader.unfinished()
+    }
+
+    fn ping(&mut self) {
+        if let Some(ping) = ControlFrame::ping(b"") {
+            self.control(&ping, true);
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.begun.is_some() || !waiting.control.is_empty())
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, frames: &mut VecDeque<Frame>) -> Result<Written, Gone> {
+        let mut written = Written::default();
+        while self.has_more() || !frames.is_empty() {
+            match self.write_once(context, frames) {
+                Poll::Ready(once) => {
+                    let once = once.map_err(Gone)?;
+                    written.bytes += once.bytes;
+                    written.events += once.events;
+                }
+                Poll::Pending => {
+                    written.blocked = true;
+                    return Ok(written);
+                }
             }
+        }
+        if let Poll::Ready(flushed) = self.io.poll_flush(context) {
+            flushed.map_err(Gone)?;
+        } else {
+            written.blocked = true;
+        }
+        Ok(written)
+    }
+
+    fn begin_close(&mut self, code: Option<CloseCode>) {
+        let frame = match (code, self.peer_code) {
+            (Some(code), _) => ControlFrame::close_with(&code),
+            (None, Some(code)) => ControlFrame::close(code, ""),
+            (None, None) => ControlFrame::close_without_code(),
         };
-        let message = match encoding {
-            Encoding::Json => Message::Text(Utf8Bytes::try_from(bytes).map_err(|error| Gone(error.to_string()))?),
-            Encoding::MessagePack => Message::Binary(bytes),
-        };
-        Pin::new(&mut self.socket).start_send(message).map_err(gone)
+        self.waiting().unread = Bytes::new();
+        self.control(&frame, false);
+        self.closing = Closing::Telling;
     }
 
-    fn ping(&mut self) -> Result<(), Gone> {
-        Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new())).map_err(gone)
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.closing = match self.closing {
+                Closing::Not | Closing::Telling => match self.poll_write(context, &mut VecDeque::new()) {
+                    Ok(written) if written.blocked => return Poll::Pending,
+                    Ok(_) => Closing::Ending,
+                    Err(_) => return Poll::Ready(()),
+                },
+                Closing::Ending => match self.io.poll_shutdown(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => Closing::Waiting,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                },
+                Closing::Waiting => return self.poll_end(context),
+            };
+        }
     }
-
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        Pin::new(&mut self.socket).poll_flush(context).map_err(gone)
-    }
-
-    async fn close(mut self, code: CloseCode) {
-        let frame = CloseFrame { code: code.code, reason: Utf8Bytes::from_static(code.sentence) };
-        // A peer that is gone needs no goodbye.
-        let _ = self.socket.send(Message::Close(Some(frame))).await;
-        let _ = self.socket.close().await;
-    }
-}
-
-/// The close code for what a peer must not send, or that it is gone.
-fn faulty(error: axum::Error) -> Result<CloseCode, Gone> {
-    use tungstenite::{Error, error::ProtocolError};
-    let inner = error.into_inner();
-    match inner.downcast_ref::<Error>() {
-        Some(Error::Capacity(_)) => Ok(told::MESSAGE_TOO_BIG),
-        Some(Error::Utf8(_)) => Ok(told::INVALID_PAYLOAD),
-        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Err(Gone(inner.to_string())),
-        Some(Error::Protocol(_)) => Ok(told::PROTOCOL_ERROR),
-        _ => Err(Gone(inner.to_string())),
-    }
-}
-
-fn gone(error: axum::Error) -> Gone {
-    Gone(error.to_string())
 }

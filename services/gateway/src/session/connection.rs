@@ -1,0 +1,179 @@
+//! The task of one connection: it moves what its transport brings to its session, and what its session tells to its
+//! transport, and says goodbye in the end.
+
+use super::{
+    End, Session, Shared,
+    round::{DESK, Desk},
+};
+use crate::{
+    metrics::Failed,
+    transport::{Gone, Transport},
+};
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use weft_dialect::told;
+
+/// Messages read in one turn, so that one client cannot keep its thread busy.
+const MESSAGES_PER_TURN: usize = 32;
+/// A list with room for more frames than this goes when it has been emptied.
+const FRAMES_KEPT: usize = 256;
+/// Seconds that a goodbye may take.
+const CLOSE_SECS: u32 = 2;
+
+/// A session and what carries its bytes: the one future of a connection.
+pub struct Connection<T> {
+    session: Session,
+    transport: T,
+    ending: Option<Ending>,
+}
+
+/// A connection that says goodbye.
+struct Ending {
+    /// For metrics; 0: neither side gave one.
+    code: u16,
+    /// The wheel's second at which it is over all the same.
+    deadline: u32,
+}
+
+impl From<Gone> for End {
+    fn from(gone: Gone) -> Self {
+        tracing::trace!(%gone, "a connection ended");
+        Self::Gone
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    /// A connection whose handshake is done.
+    pub fn new(shared: Arc<Shared>, transport: T) -> Self {
+        Self { session: Session::new(shared, transport.wire()), transport, ending: None }
+    }
+
+    /// One turn: everything that can be done now. Ready only when the session ends.
+    fn turn(&mut self, context: &mut Context<'_>, desk: &mut Desk) -> Poll<End> {
+        if self.session.outgoing.capacity() == 0 {
+            mem::swap(&mut self.session.outgoing, &mut desk.frames);
+        }
+        let end = self.try_turn(context, desk);
+        if self.session.outgoing.is_empty() {
+            let emptied = mem::take(&mut self.session.outgoing);
+            if desk.frames.capacity() == 0 && emptied.capacity() <= FRAMES_KEPT {
+                desk.frames = emptied;
+            }
+        }
+        match end {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    fn try_turn(&mut self, context: &mut Context<'_>, desk: &mut Desk) -> Result<(), End> {
+        let held_back = self.read(context)?;
+        self.session.poll_operations(context);
+        if self.session.keep_time()? {
+            self.transport.ping();
+        }
+        self.write(context, desk)?;
+        if held_back && self.session.takes_more() {
+            context.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Hands on what has come; whether more may be there that was not looked at.
+    fn read(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+        let session = &mut self.session;
+        if !session.takes_more() {
+            return Ok(true);
+        }
+        let (mut messages, mut end) = (0, None);
+        let polled = self.transport.poll_receive(context, &mut |received| {
+            messages += 1;
+            end = session.receive(received).err();
+            end.is_none() && messages < MESSAGES_PER_TURN && session.takes_more()
+        });
+        if let Some(end) = end {
+            return Err(end);
+        }
+        let more = match polled {
+            Poll::Pending => false,
+            Poll::Ready(handed_on) => {
+                handed_on?;
+                true
+            }
+        };
+        self.session.unfinished(self.transport.unfinished());
+        Ok(more)
+    }
+
+    /// Writes what there is, as long as the socket takes it.
+    fn write(&mut self, context: &mut Context<'_>, desk: &mut Desk) -> Result<(), End> {
+        loop {
+            if self.session.outgoing.is_empty() && !self.session.clock.blocked {
+                self.session.gather(context, desk);
+            }
+            if self.session.outgoing.is_empty() && !self.transport.has_more() {
+                return Ok(());
+            }
+            let written = self.transport.poll_write(context, &mut self.session.outgoing)?;
+            self.session.wrote(written.bytes, written.blocked);
+            self.session.delivered(written.events);
+            if written.blocked {
+                return Ok(());
+            }
+        }
+    }
+
+    fn begin_end(&mut self, end: End) {
+        let behind = self.session.leave();
+        let deadline = self.session.now() + CLOSE_SECS;
+        let (code, deadline) = match end {
+            End::Close(code) => {
+                self.transport.begin_close(Some(code));
+                (code.code, deadline)
+            }
+            End::Closed(code) => {
+                self.transport.begin_close(None);
+                (code.unwrap_or(0), deadline)
+            }
+            End::Gone => (0, 0),
+        };
+        // Who has said goodbye wants no more.
+        let was_cut_off = match end {
+            End::Close(code) => code == told::PING_TIMEOUT || code == told::TOO_SLOW,
+            End::Closed(_) => false,
+            End::Gone => true,
+        };
+        if was_cut_off && behind > 0 {
+            self.session.shared.hub.metrics.failed(Failed::Disconnected, behind);
+        }
+        self.ending = Some(Ending { code, deadline });
+    }
+}
+
+impl<T: Transport> Future for Connection<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.session.cell.register(context.waker());
+        if this.ending.is_none()
+            && let Poll::Ready(end) = DESK.with_borrow_mut(|desk| this.turn(context, desk))
+        {
+            this.begin_end(end);
+        }
+        let Some(Ending { code, deadline }) = this.ending else { return Poll::Pending };
+        let now = this.session.now();
+        if now < deadline && this.transport.poll_close(context).is_pending() {
+            this.session.wake_by(deadline);
+            return Poll::Pending;
+        }
+        // It is out before it is counted, so that both can be read together.
+        this.session.joined = None;
+        this.session.shared.hub.metrics.closed(code);
+        Poll::Ready(())
+    }
+}

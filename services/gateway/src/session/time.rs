@@ -1,0 +1,171 @@
+//! A session's times, in seconds of the wheel: pings, dead and stalled peers, messages that do not end, the drain.
+
+use super::{End, Session, SessionLimits};
+use weft_dialect::{native, told};
+
+/// When things were, and when they are due.
+pub(super) struct Clock {
+    /// When the last ping was due.
+    pinged_at: u32,
+    /// When the first ping went out that no sign of life has followed.
+    unanswered_since: Option<u32>,
+    /// When the socket last took a byte, or was found full.
+    written_at: u32,
+    /// Whether the socket takes no more.
+    pub(super) blocked: bool,
+    /// A message that has begun, by its number, and when.
+    unfinished: Option<(u32, u32)>,
+    /// Control frames that came in a second, and which second.
+    controls: (u32, u32),
+    drain_close_at: Option<u32>,
+    /// The second at which the wheel is known to wake this session.
+    scheduled: u32,
+}
+
+impl Clock {
+    /// The first ping falls anywhere in the period, so that connections that came together do not ping together.
+    pub(super) fn new(now: u32, number: usize, limits: &SessionLimits) -> Self {
+        let period = limits.ping_secs.max(1);
+        let first = 1 + (number % period as usize) as u32;
+        Self {
+            pinged_at: (now + first).saturating_sub(period),
+            unanswered_since: None,
+            written_at: now,
+            blocked: false,
+            unfinished: None,
+            controls: (0, 0),
+            drain_close_at: None,
+            scheduled: 0,
+        }
+    }
+
+    /// The peer has given a sign of life.
+    pub(super) fn heard(&mut self) {
+        self.unanswered_since = None;
+    }
+
+    /// One more control frame; how many in this second.
+    pub(super) fn controls(&mut self, now: u32) -> u32 {
+        self.controls = if self.controls.1 == now { (self.controls.0 + 1, now) } else { (1, now) };
+        self.controls.0
+    }
+
+    /// The peer has been taken for dead or stalled, or its message for endless.
+    fn overdue(&self, now: u32, limits: &SessionLimits) -> Result<(), End> {
+        if self.blocked && now >= self.written_at + limits.stall_secs {
+            return Err(End::Close(told::TOO_SLOW));
+        }
+        if self.unanswered_since.is_some_and(|since| now >= since + limits.pong_secs) {
+            return Err(End::Close(told::PING_TIMEOUT));
+        }
+        if self.unfinished.is_some_and(|(_, since)| now >= since + limits.message_secs) {
+            return Err(End::Close(told::POLICY));
+        }
+        Ok(())
+    }
+
+    /// When the next ping or deadline is.
+    fn due(&self, limits: &SessionLimits) -> u32 {
+        let deadlines = [
+            self.unanswered_since.map(|since| since + limits.pong_secs),
+            self.blocked.then_some(self.written_at + limits.stall_secs),
+            self.unfinished.map(|(_, since)| since + limits.message_secs),
+            self.drain_close_at,
+        ];
+        deadlines.into_iter().flatten().fold(self.pinged_at + limits.ping_secs, u32::min)
+    }
+}
+
+impl Session {
+    pub(super) fn now(&self) -> u32 {
+        self.shared.hub.wheel.now()
+    }
+
+    /// Sees to it that the wheel wakes this session by then. What is scheduled already does: a socket that is just
+    /// too slow blocks a thousand times a second, and must not leave as many entries in the wheel.
+    pub(super) fn wake_by(&mut self, due: u32) {
+        let now = self.now();
+        if self.clock.scheduled <= now || due < self.clock.scheduled {
+            self.clock.scheduled = due.clamp(now + 1, now + 60);
+            self.shared.hub.wheel.wake_at(self.clock.scheduled, &self.cell);
+        }
+    }
+
+    /// Deadlines, and notices that concern everybody; whether a ping is due.
+    pub(super) fn keep_time(&mut self) -> Result<bool, End> {
+        let (now, limits) = (self.now(), self.shared.limits);
+        self.clock.overdue(now, &limits)?;
+        let ping_is_due = now >= self.clock.pinged_at + limits.ping_secs;
+        if ping_is_due {
+            self.clock.pinged_at = now;
+            self.clock.unanswered_since.get_or_insert(now);
+            self.settle();
+        }
+        self.tell_degraded();
+        self.drain(now)?;
+        self.wake_by(self.clock.due(&limits));
+        Ok(ping_is_due)
+    }
+
+    /// What has begun to come in, if anything has.
+    pub(super) fn unfinished(&mut self, number: Option<u32>) {
+        match (number, self.clock.unfinished) {
+            (None, _) => self.clock.unfinished = None,
+            (Some(number), Some((known, _))) if number == known => {}
+            (Some(number), _) => {
+                let now = self.now();
+                self.clock.unfinished = Some((number, now));
+                self.wake_by(now + self.shared.limits.message_secs);
+            }
+        }
+    }
+
+    /// The socket has taken something, or takes no more.
+    pub(super) fn wrote(&mut self, bytes: usize, blocked: bool) {
+        let now = self.now();
+        if bytes > 0 || (blocked && !self.clock.blocked) {
+            self.clock.written_at = now;
+        }
+        let newly = blocked && !self.clock.blocked;
+        self.clock.blocked = blocked;
+        if newly {
+            self.wake_by(now + self.shared.limits.stall_secs);
+        }
+    }
+
+    fn tell_degraded(&mut self) {
+        let degraded = self.shared.hub.is_degraded();
+        if degraded != self.told_degraded {
+            self.told_degraded = degraded;
+            self.reply(native::degraded(self.wire.encoding, degraded));
+        }
+    }
+
+    fn drain(&mut self, now: u32) -> Result<(), End> {
+        if !self.shared.hub.is_draining() {
+            return Ok(());
+        }
+        match self.clock.drain_close_at {
+            None => {
+                let window = self.shared.limits.drain_secs.max(1);
+                let own = (self.number() % window as usize) as u32;
+                // The client comes back at once when it is closed; the spread is in when it is closed.
+                self.reply(native::reconnect(self.wire.encoding, rand::random_range(0..500)));
+                self.clock.drain_close_at = Some(now + 1 + own);
+                Ok(())
+            }
+            Some(at) if now >= at => Err(End::Close(told::RESTARTING)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn number(&self) -> usize {
+        self.joined.as_ref().map_or(0, crate::hub::Joined::number)
+    }
+
+    /// Gives back what lists have grown beyond their need.
+    fn settle(&mut self) {
+        self.subscriptions.shrink_to_fit();
+        self.subscriptions.iter_mut().for_each(super::subscription::Subscription::settle);
+    }
+}
