@@ -266,11 +266,12 @@ impl Executions {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::definition::parse_yaml;
 
-    fn execution(id: &str) -> Arc<Execution> {
+    /// One that runs nothing.
+    pub(crate) fn execution(id: &str) -> Arc<Execution> {
         let workflow = parse_yaml("w", "name: w\nnodes: [{id: a, sleep: 1s}]").expect("valid");
         let room = Room::execution(id).expect("room");
         Arc::new(Execution::new(id.into(), room, Arc::new(workflow), Map::new(), None))

@@ -52,15 +52,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{definition::parse_yaml, refusal::Code};
-    use serde_json::Map;
-    use weft_event::Room;
-
-    fn execution(id: &str) -> Arc<Execution> {
-        let workflow = parse_yaml("w", "name: w\nnodes: [{id: a, sleep: 1s}]").expect("valid");
-        let room = Room::execution(id).expect("room");
-        Arc::new(Execution::new(id.into(), room, Arc::new(workflow), Map::new(), None))
-    }
+    use crate::{executions::tests::execution, refusal::Code};
 
     #[tokio::test]
     async fn a_start_that_fails_gives_its_id_and_its_slot_back() {

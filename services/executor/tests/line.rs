@@ -16,8 +16,9 @@ use rig::{SOON, directory, find, kind, shipped};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
-    io::Read as _,
-    process::{Command, Stdio},
+    io::{Read as _, Write as _},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -247,43 +248,83 @@ async fn a_stream_that_breaks_comes_back_and_registers_again() {
     assert_eq!(find(&events, "execution:cancelled")["data"]["reason"], "executor stopped");
 }
 
+/// The process as it runs anywhere: started by flags, with one execution that would take long.
+struct Sleeper {
+    gateway: Gateway,
+    dir: PathBuf,
+    child: Child,
+}
+
+impl Sleeper {
+    async fn start(flags: &[&str], stderr: impl Into<Stdio>) -> Self {
+        let gateway = Gateway::default();
+        let base = gateway.start().await;
+        let dir = directory(&["name: sleeper\nnodes:\n  - {id: a, command: 'echo up; sleep 1000'}"]);
+        let token = dir.join("token");
+        std::fs::write(&token, TOKEN).expect("written");
+        let child = binary()
+            .args(["--executor-id", "line-1", "--executor-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--gateway-url", &base])
+            .args(flags)
+            .arg("--workflow-dir")
+            .arg(&dir)
+            .arg("--gateway-token-file")
+            .arg(&token)
+            .stderr(stderr)
+            .spawn()
+            .expect("starts");
+        let body = json!({"workflow": "sleeper", "executionId": "e"});
+        gateway.send(json!({"ref": "r1", "address": "executor:line-1", "kind": "execute", "subject": null, "body": body})).await;
+        assert_eq!(gateway.reply("r1").await["outcome"], "accepted");
+        gateway.events_until("e", "log").await;
+        Self { gateway, dir, child }
+    }
+
+    /// Ends it by SIGTERM; answers its code and what it has logged, where that was piped.
+    async fn end(self) -> (Option<i32>, String) {
+        let Self { gateway, dir, mut child } = self;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        let events = gateway.events_until("e", "execution:cancelled").await;
+        assert_eq!(find(&events, "execution:cancelled")["data"]["reason"], "executor stopped");
+        let ended = tokio::task::spawn_blocking(move || {
+            let (mut log, status) = (String::new(), child.wait().expect("waited"));
+            if let Some(mut stderr) = child.stderr.take() {
+                stderr.read_to_string(&mut log).expect("text");
+            }
+            (status.code(), log)
+        });
+        let ended = timeout(SOON, ended).await.expect("the executor leaves").expect("joined");
+        std::fs::remove_dir_all(dir).expect("removed");
+        ended
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_executions_and_tells_it() {
+    let (code, log) = Sleeper::start(&[], Stdio::piped()).await.end().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the executor has stopped"), "{log}");
+}
+
 /// The log's reader may go away first, as in a pipe to `head`; the executor works and leaves as if it were there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gone_log_reader_stops_nothing() {
-    let gateway = Gateway::default();
-    let base = gateway.start().await;
-    let dir = directory(&["name: sleeper\nnodes:\n  - {id: a, command: 'echo up; sleep 1000'}"]);
-    let token = dir.join("token");
-    std::fs::write(&token, TOKEN).expect("written");
-    let mut child = binary()
-        .args([
-            "--executor-id",
-            "line-1",
-            "--executor-listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--gateway-url",
-            &base,
-        ])
-        .args(["--log", "trace", "--workflow-dir"])
-        .arg(&dir)
-        .arg("--gateway-token-file")
-        .arg(&token)
-        .stderr(unread())
-        .spawn()
-        .expect("starts");
-    let order = json!({"ref": "r1", "address": "executor:line-1", "kind": "execute", "subject": null, "body": {"workflow": "sleeper", "executionId": "e"}});
-    gateway.send(order).await;
-    assert_eq!(gateway.reply("r1").await["outcome"], "accepted");
-    gateway.events_until("e", "log").await;
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
-    let events = gateway.events_until("e", "execution:cancelled").await;
-    assert_eq!(find(&events, "execution:cancelled")["data"]["reason"], "executor stopped");
-    let status = tokio::task::spawn_blocking(move || child.wait().expect("waited"));
-    assert_eq!(timeout(SOON, status).await.expect("the executor leaves").expect("joined").code(), Some(0));
-    std::fs::remove_dir_all(dir).expect("removed");
+    let (code, _) = Sleeper::start(&["--log", "trace"], unread()).await.end().await;
+    assert_eq!(code, Some(0));
+}
+
+/// Nor does one that is there and reads nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_stops_nothing() {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let mut log = rustix::pipe::fcntl_getpipe_size(&writer).expect("a size");
+    while log > 0 {
+        log -= writer.write(&vec![b'.'; log]).expect("there is room");
+    }
+    let (code, _) = Sleeper::start(&["--log", "trace"], writer).await.end().await;
+    assert_eq!(code, Some(0));
+    drop(reader);
 }
 
 #[test]
@@ -354,49 +395,4 @@ fn help_names_every_setting() {
     ] {
         assert!(help.contains(&format!("[env: {setting}=")), "{setting} is not in --help");
     }
-}
-
-/// The process as it runs anywhere: started by flags, asked by HTTP, ended by a signal.
-#[tokio::test(flavor = "multi_thread")]
-async fn sigterm_ends_executions_and_tells_it() {
-    let gateway = Gateway::default();
-    let base = gateway.start().await;
-    let dir = directory(&["name: sleeper\nnodes:\n  - {id: a, command: 'echo up; sleep 1000'}"]);
-    let token = dir.join("token");
-    std::fs::write(&token, TOKEN).expect("written");
-    let mut child = binary()
-        .args([
-            "--executor-id",
-            "line-1",
-            "--executor-listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--gateway-url",
-            &base,
-        ])
-        .arg("--workflow-dir")
-        .arg(&dir)
-        .arg("--gateway-token-file")
-        .arg(&token)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    let order = json!({"ref": "r1", "address": "executor:line-1", "kind": "execute", "subject": null, "body": {"workflow": "sleeper", "executionId": "e"}});
-    gateway.send(order).await;
-    assert_eq!(gateway.reply("r1").await["outcome"], "accepted");
-    gateway.events_until("e", "log").await;
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
-    let ended = tokio::task::spawn_blocking(move || {
-        let (mut log, status) = (String::new(), child.wait().expect("waited"));
-        child.stderr.take().expect("piped").read_to_string(&mut log).expect("text");
-        (status, log)
-    });
-    let (status, log) = timeout(SOON, ended).await.expect("the executor leaves").expect("joined");
-    assert_eq!(status.code(), Some(0), "{log}");
-    let events = gateway.events_until("e", "execution:cancelled").await;
-    assert_eq!(find(&events, "execution:cancelled")["data"]["reason"], "executor stopped");
-    assert!(log.contains("the executor has stopped"), "{log}");
-    std::fs::remove_dir_all(dir).expect("removed");
 }

@@ -27,6 +27,7 @@ pub use envelope::Envelope;
 pub use head::Head;
 pub use invalid::Invalid;
 pub use kind::{Class, Family, Kind};
+pub use line::one_line;
 pub use offset::{Epoch, Offset, Position, Resume, fingerprint};
 pub use prepared::{EventBytes, Limits, Prepared, prepare};
 pub use room::{Room, RoomKind};

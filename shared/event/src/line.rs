@@ -1,10 +1,14 @@
-//! The published bytes as one line.
+//! JSON as one line, as everything that travels on the bus.
 
 use crate::Invalid;
 use bytes::Bytes;
 
-/// Trims white space around the object, turns line breaks into spaces and bounds the nesting.
-pub(crate) fn one_line(published: Bytes, depth_max: usize) -> Result<Bytes, Invalid> {
+/// Trims white space around a JSON text, turns line breaks between its tokens into spaces and bounds its nesting, so that
+/// it can be read recursively. Whether it is JSON at all is its parser's to say.
+///
+/// # Errors
+/// It nests deeper than `depth_max`; `field` names it.
+pub fn one_line(field: &'static str, published: Bytes, depth_max: usize) -> Result<Bytes, Invalid> {
     // White space as JSON knows it (RFC 8259, section 2): a form feed is none, and the parser then refuses it.
     let solid = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let start = published.iter().position(solid).unwrap_or(published.len());
@@ -21,7 +25,7 @@ pub(crate) fn one_line(published: Bytes, depth_max: usize) -> Result<Bytes, Inva
             b'{' | b'[' => {
                 depth += 1;
                 if depth > depth_max {
-                    return Err(Invalid::new("event", format!("must nest at most {depth_max} deep")));
+                    return Err(Invalid::new(field, format!("must nest at most {depth_max} deep")));
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),

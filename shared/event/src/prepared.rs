@@ -125,7 +125,7 @@ pub fn prepare(published: Bytes, room: Option<&Room>, limits: &Limits) -> Result
     if published.len() > limits.event_bytes_max {
         return Err(Invalid::new("event", format!("must be at most {} bytes", limits.event_bytes_max)));
     }
-    let body = one_line(published, limits.depth_max)?;
+    let body = one_line("event", published, limits.depth_max)?;
     let envelope = Envelope::parse(&body)?;
     let kind = Kind::parse(&envelope.kind)?;
     check_strings(&envelope)?;

@@ -52,6 +52,12 @@ impl EventDraft {
         }
     }
 
+    /// The same with another type.
+    pub(crate) fn of_kind(mut self, kind: &str) -> Self {
+        kind.clone_into(&mut self.kind);
+        self
+    }
+
     /// Sets `executionId`; required for all but `kb:*`.
     #[must_use]
     pub fn execution(mut self, id: impl Into<String>) -> Self {

@@ -11,35 +11,31 @@ type Enqueued = Result<Pending, PublishError>;
 pub struct Run {
     publisher: Publisher,
     execution: String,
-    workflow: Option<String>,
-    user: Option<String>,
-    traceparent: Option<String>,
+    /// What every event begins with.
+    template: EventDraft,
 }
 
 impl Run {
     pub(crate) fn new(publisher: Publisher, execution: String) -> Self {
-        Self { publisher, execution, workflow: None, user: None, traceparent: None }
+        Self { publisher, template: EventDraft::new("").execution(&execution), execution }
     }
 
     /// Writes `workflowId` into every event.
     #[must_use]
-    pub fn workflow(mut self, id: impl Into<String>) -> Self {
-        self.workflow = Some(id.into());
-        self
+    pub fn workflow(self, id: impl Into<String>) -> Self {
+        Self { template: self.template.workflow(id), ..self }
     }
 
     /// Writes `userId`, the owner, into every event.
     #[must_use]
-    pub fn user(mut self, id: impl Into<String>) -> Self {
-        self.user = Some(id.into());
-        self
+    pub fn user(self, id: impl Into<String>) -> Self {
+        Self { template: self.template.user(id), ..self }
     }
 
     /// Writes the W3C trace context into every event.
     #[must_use]
-    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
-        self.traceparent = Some(traceparent.into());
-        self
+    pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
+        Self { template: self.template.traceparent(traceparent), ..self }
     }
 
     /// The execution's id.
@@ -51,17 +47,7 @@ impl Run {
     /// An event of this execution, to be filled in and given to [`Run::enqueue`].
     #[must_use]
     pub fn draft(&self, kind: &str) -> EventDraft {
-        let mut draft = EventDraft::new(kind).execution(&self.execution);
-        if let Some(workflow) = &self.workflow {
-            draft = draft.workflow(workflow);
-        }
-        if let Some(user) = &self.user {
-            draft = draft.user(user);
-        }
-        if let Some(traceparent) = &self.traceparent {
-            draft = draft.traceparent(traceparent);
-        }
-        draft
+        self.template.clone().of_kind(kind)
     }
 
     /// Enqueues a draft.
