@@ -3,6 +3,7 @@ import type { EventOf, Gap, OtherEvent, WeftEvent } from './event.js';
 import type { History } from './history.js';
 import { Listeners, type ListenOptions } from './listeners.js';
 import { Queue } from './queue.js';
+import { keyOf, type Recent } from './recent.js';
 import { type Room, roomOf } from './room.js';
 import { isTerminal, type Snapshot } from './snapshot.js';
 import { WeftError } from './told.js';
@@ -55,6 +56,8 @@ export class Follow {
   readonly #options: FollowOptions;
   /** Until all history has been told: `wanted`, then what keeps the live events that come meanwhile. */
   #catching: 'wanted' | { push(event: WeftEvent | OtherEvent | Gap): void } | undefined;
+  /** What history has told, until the live side has caught up with it. */
+  #known: Recent | undefined;
   #offset: string | undefined;
 
   /** @internal */
@@ -74,7 +77,10 @@ export class Follow {
     return this.of.name;
   }
 
-  /** Where this follow stands; pass it as `from` to go on there, at any time, on any gateway. */
+  /**
+   * Where this follow stands; pass it as `from` to go on there, at any time, on any gateway. That is after the last
+   * event which listeners were told; in a loop over events keep `event.offset` instead, because others wait already.
+   */
   get offset(): string | undefined {
     return this.#offset ?? (this.#options.from === undefined ? this.of.offset : this.#options.from);
   }
@@ -128,7 +134,7 @@ export class Follow {
     if (this.closed) return;
     if (this.#catching === 'wanted') this.#catchUp();
     if (typeof this.#catching === 'object') this.#catching.push(event);
-    else this.#deliver(event);
+    else if (event.type === 'gap' || this.#isNews(event)) this.#deliver(event);
   }
 
   /** @internal */
@@ -165,6 +171,16 @@ export class Follow {
     if (executionId !== undefined && this.of.snapshot) this.tellSnapshot();
   }
 
+  /** The pages may have been ahead of the live side, which then tells the same once more. */
+  #isNews(event: WeftEvent | OtherEvent): boolean {
+    const key = keyOf(event);
+    if (!this.#known || key === undefined) return true;
+    const isNews = this.#known.add(key);
+    // It has caught up with the pages: what follows in this room is all new.
+    if (isNews && event.offset !== undefined && roomOf(event as OtherEvent) === this.room) this.#known = undefined;
+    return isNews;
+  }
+
   #deliver(event: WeftEvent | OtherEvent | Gap): void {
     if (event.type === 'gap') this.#listeners.tell('gap', event);
     else {
@@ -197,7 +213,10 @@ export class Follow {
     const where = { ...this.#port.history, room: this.room, from: from ?? '0' };
     import('./history.js').then(
       ({ readHistory }) => {
-        const reading = readHistory(where, this.#over.signal, tell, (live, error) => this.#caughtUp(live, error));
+        const reading = readHistory(where, this.#over.signal, tell, (live, known, error) => {
+          this.#known = known;
+          this.#caughtUp(live, error);
+        });
         for (const event of early) reading.push(event);
         this.#catching = reading;
       },
@@ -207,7 +226,7 @@ export class Follow {
 
   #caughtUp(live: (WeftEvent | OtherEvent | Gap)[], error: WeftError | undefined): void {
     this.#catching = undefined;
-    for (const event of live) this.#deliver(event);
+    for (const event of live) this.receive(event);
     if (error) this.over(error);
     this.#listeners.tell('caughtUp', undefined);
     if (this.#isOver()) for (const queue of this.#queues) queue.end();

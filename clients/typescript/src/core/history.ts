@@ -27,14 +27,15 @@ const WAITING_MAX = 10_000;
 const KEYS_MAX = 20_000;
 
 /**
- * Begins to read. `tell` gets what the pages hold; `done` gets the live events after them, and why there is no history
- * if there is none. What `push` is given waits till then.
+ * Begins to read. `tell` gets what the pages hold; `done` gets the live events that have come meanwhile, the keys of what
+ * was told, which the live side may tell again, and why there is no history if there is none. What `push` is given waits
+ * till then.
  */
 export function readHistory(
   history: History,
   signal: AbortSignal,
   tell: (event: Told) => void,
-  done: (live: Told[], error?: WeftError) => void,
+  done: (live: Told[], known: Recent, error?: WeftError) => void,
 ): { push(event: Told): void } {
   const waiting: Told[] = [];
   const keys = new Recent(KEYS_MAX);
@@ -56,11 +57,7 @@ export function readHistory(
     })
     .finally(() => {
       if (signal.aborted) return;
-      const isNews = (event: Told) => {
-        const key = event.type === 'gap' ? undefined : keyOf(event);
-        return key === undefined || keys.add(key);
-      };
-      done(waiting.filter(isNews), error);
+      done(waiting, keys, error);
     });
   return {
     push(event) {

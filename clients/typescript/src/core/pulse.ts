@@ -11,6 +11,7 @@ export interface PulsePort {
 export class Pulse {
   #interval: ReturnType<typeof setInterval> | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  #due = 0;
   #askedAt = 0;
   readonly #port: PulsePort;
 
@@ -26,9 +27,14 @@ export class Pulse {
 
   /** Asks now for a sign of life, due within this time. */
   ask(withinMs: number): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#port.dead(), withinMs);
-    this.#askedAt = performance.now();
+    const now = performance.now();
+    // A further question must not put off the deadline of one that has no answer yet.
+    if (this.#deadline === undefined || now + withinMs < this.#due) {
+      clearTimeout(this.#deadline);
+      this.#due = now + withinMs;
+      this.#deadline = setTimeout(() => this.#port.dead(), withinMs);
+    }
+    this.#askedAt = now;
     this.#port.ping();
   }
 
@@ -42,6 +48,7 @@ export class Pulse {
   stop(): void {
     clearInterval(this.#interval);
     clearTimeout(this.#deadline);
+    this.#deadline = undefined;
   }
 }
 

@@ -95,11 +95,12 @@ export class Room {
 
   /**
    * An event has come by its execution's room, and belongs to this one too. The gateway sends it once however many of
-   * its rooms are followed, so that it is handed on here. It says nothing of where this room stands.
+   * its rooms are followed, so that it is handed on here, also while this room's own answer is still to come: the copy
+   * that would follow it is left out. It says nothing of where this room stands.
    */
   takeCopy(event: WeftEvent | OtherEvent): boolean {
     const key = keyOf(event);
-    if (!this.subscribed || key === undefined || !this.#copied.add(key)) return false;
+    if (key === undefined || !this.#copied.add(key)) return false;
     for (const follow of this.follows) follow.receive(event);
     return true;
   }

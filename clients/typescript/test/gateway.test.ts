@@ -1,0 +1,222 @@
+/** Against the real gateway. */
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { connect, type Gap, type LogEvent, type Options, type Snapshot } from '../src/index.js';
+import { endAll, ends, log, sleep, until } from './rig/index.js';
+import { type GatewayProcess, publish, startBroker, startGateway } from './rig/processes.js';
+
+afterEach(endAll);
+
+const follow = (gateways: GatewayProcess[], options: Options = {}) =>
+  ends(
+    connect(
+      gateways.map(({ http }) => http),
+      { WebSocket, times: { baseMs: 20, capMs: 500 }, ...options },
+    ),
+    weft => weft.close(),
+  );
+
+const texts = (events: LogEvent[]) => events.map(event => event.data?.message);
+const numbered = (from: number, to: number, of = '') => Array.from({ length: to - from }, (_, n) => `${of}${from + n}`);
+
+describe('one gateway, no broker', () => {
+  let gateway: GatewayProcess;
+  beforeEach(async () => {
+    gateway = await startGateway();
+  });
+
+  test('state, history and live events of an execution', async () => {
+    await gateway.publish([
+      { type: 'execution:started', executionId: 'e', workflowId: 'w', userId: 'u' },
+      ...numbered(0, 30).map(text => log('e', text)),
+    ]);
+    const weft = follow([gateway]);
+    const run = weft.execution('e', { history: 'logs' });
+    const [mine, users]: LogEvent[][] = [[], []];
+    run.on('log', event => mine?.push(event));
+    weft.room('user:u').on('log', event => users?.push(event));
+    await until(() => mine?.length === 30 && run.snapshot, 'history and state');
+    expect(run.snapshot).toMatchObject({ status: 'running', workflowId: 'w', userId: 'u' });
+    await gateway.publish(numbered(30, 60).map(text => log('e', text, { userId: 'u' })));
+    await gateway.publish({ type: 'execution:completed', executionId: 'e', userId: 'u', data: { result: { sum: 6 } } });
+    await until(() => run.snapshot?.status === 'completed' && users?.length === 30, 'the end');
+    expect(texts(mine ?? [])).toEqual(numbered(0, 60));
+    expect(texts(users ?? [])).toEqual(numbered(30, 60));
+    expect(run.snapshot?.result).toEqual({ sum: 6 });
+    expect(weft.latencyMs).toBeGreaterThan(0);
+  });
+
+  test('goes on from a stored offset, in another client', async () => {
+    await gateway.publish(numbered(0, 10).map(text => log('e', text)));
+    const first = follow([gateway]).execution('e', { from: '0' });
+    let kept: string | undefined;
+    for await (const event of first) {
+      if (event.type === 'log' && event.data?.message === '6') {
+        kept = event.offset;
+        break;
+      }
+    }
+    const seen: LogEvent[] = [];
+    follow([gateway])
+      .execution('e', { from: kept ?? '' })
+      .on('log', event => seen.push(event));
+    await until(() => seen.length === 3, 'the rest');
+    expect(texts(seen)).toEqual(['7', '8', '9']);
+  });
+
+  test('a command without an executor is refused as such, and an execution that is not there yet begins live', async () => {
+    const weft = follow([gateway]);
+    const run = weft.execution('later');
+    await until(() => run.snapshot, 'begun');
+    await expect(run.cancel()).rejects.toMatchObject({ code: 'no_executor' });
+    const seen: LogEvent[] = [];
+    run.on('log', event => seen.push(event));
+    await gateway.publish(log('later', 'hello'));
+    await until(() => seen.length === 1, 'live');
+    expect(run.snapshot?.status).toBe('pending');
+  });
+
+  test('folds as the gateway does', async () => {
+    const weft = follow([gateway]);
+    const types =
+      'execution:started execution:updated execution:progress node:started node:progress node:completed node:failed ' +
+      'agent:started agent:progress agent:completed agent:failed agent:token user_input:required user_input:provided log ' +
+      'execution:started:again node:odd';
+    const event = fc.record({
+      type: fc.oneof(
+        { weight: 12, arbitrary: fc.constantFrom(...types.split(' ')) },
+        fc.constantFrom('execution:completed', 'execution:failed', 'execution:cancelled'),
+      ),
+      who: fc.nat(2),
+      data: fc.record(
+        {
+          status: fc.constantFrom('running', 'failed', 'pending', 'nonsense'),
+          progress: fc.option(fc.nat(100)),
+          currentNode: fc.constantFrom('n1', null),
+          currentAgent: fc.constant('a1'),
+          startedAt: fc.constantFrom('2026-01-01T00:00:00.000Z', 7),
+          completedAt: fc.constant('2026-01-02T00:00:00.000Z'),
+          output: fc.jsonValue({ maxDepth: 1 }),
+          outputs: fc.jsonValue({ maxDepth: 1 }),
+          result: fc.jsonValue({ maxDepth: 1 }),
+          error: fc.constantFrom('broken', null),
+          reason: fc.constant('enough'),
+          requestId: fc.constantFrom('r1', 'r2', 3),
+        },
+        { requiredKeys: [] },
+      ),
+    });
+    let count = 0;
+    const same = async (events: { type: string; who: number; data: object }[]) => {
+      const id = `fold-${count++}`;
+      const run = weft.execution(id);
+      await until(() => run.snapshot, 'begun');
+      const published = events.map(({ type, who, data }) => ({
+        type,
+        executionId: id,
+        userId: 'u',
+        timestamp: `2026-02-01T00:00:0${who}.000Z`,
+        ...(type.startsWith('node:') ? { nodeId: `n${who}` } : {}),
+        data: type.startsWith('agent:') ? { ...data, agentId: `a${who}` } : data,
+      }));
+      const all = new Promise(resolve => run.on('log', entry => entry.data?.message === 'last' && resolve(undefined)));
+      await gateway.publish([...published, log(id, 'last')]);
+      await all;
+      const { offset: _, ...told } = await weft.request<Snapshot & { offset: string }>(`/api/executions/${id}`);
+      expect(run.snapshot).toEqual(told);
+      run.close();
+    };
+    await fc.assert(fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 25 }), same), {
+      numRuns: 60,
+      endOnFailure: true,
+    });
+  });
+
+  test('polling gets through where nothing else does', async () => {
+    await gateway.publish(log('e', 'before'));
+    const weft = follow([gateway], { transport: 'poll', times: { pollMs: 20 } });
+    const run = weft.execution('e', { history: 'logs' });
+    const users = weft.room('user:u');
+    const seen: LogEvent[] = [];
+    const copies: LogEvent[] = [];
+    run.on('log', event => seen.push(event));
+    users.on('log', event => copies.push(event));
+    await until(() => seen.length === 1, 'history');
+    await gateway.publish(numbered(0, 200).map(text => log('e', text, { userId: 'u' })));
+    await until(
+      () => seen.length === 201 && copies.length >= 200,
+      () => `${seen.length} ${copies.length}`,
+    );
+    await sleep(60);
+    expect(texts(seen)).toEqual(['before', ...numbered(0, 200)]);
+    expect(texts(copies)).toEqual(numbered(0, 200));
+  });
+});
+
+describe.each(['nats', 'redis'] as const)('two gateways on %s', kind => {
+  test('one is killed, one leaves politely: nothing is lost, nothing comes twice', { timeout: 60_000 }, async () => {
+    const bus = await startBroker(kind);
+    // One after the other: the first sets the broker up.
+    const gateways = [await startGateway(bus), await startGateway(bus)];
+    const ingress = await startGateway(bus);
+    const weft = follow(gateways);
+    const heard: Record<string, LogEvent[]> = { e: [], f: [], user: [], all: [] };
+    const gaps: Gap[] = [];
+    weft.on('gap', gap => gaps.push(gap));
+    weft.on('event', event => event.type === 'log' && heard.all?.push(event));
+    let subscribed = 0;
+    for (const [name, room] of [
+      ['e', 'execution:e'],
+      ['f', 'execution:f'],
+      ['user', 'user:u'],
+    ] as const) {
+      const followed = weft.room(room);
+      followed.on('subscribed', () => subscribed++);
+      followed.on('log', event => heard[name]?.push(event));
+    }
+    await until(() => subscribed === 3, 'subscribed');
+    await publish(ingress.http, [log('e', 'e0', { userId: 'u' }), log('f', 'f0', { userId: 'u' })]);
+    await until(() => heard.all?.length === 2, 'the first events');
+
+    let published = 1;
+    let go = true;
+    const publishing = (async () => {
+      while (go) {
+        await publish(ingress.http, [
+          log('e', `e${published}`, { userId: 'u' }),
+          log('f', `f${published}`, { userId: 'u' }),
+        ]);
+        published += 1;
+        await sleep(5);
+      }
+    })();
+    await sleep(300);
+    await gateways[0]?.kill();
+    await until(
+      () => weft.state === 'connected' && (heard.e?.length ?? 0) > 60,
+      () => `${weft.state} ${heard.e?.length}`,
+      30_000,
+    );
+    const third = await startGateway(bus, { WEFT_LISTEN: gateways[0]?.address ?? '', WEFT_DRAIN_SECS: '1' });
+    gateways[1]?.drain();
+    const before = published;
+    await until(() => published > before + 60, 'more is published', 30_000);
+    go = false;
+    await publishing;
+    await until(
+      () => (heard.all?.length ?? 0) >= published * 2,
+      () => `${heard.all?.length} of ${published * 2}`,
+      30_000,
+    );
+    await sleep(200);
+    expect(texts(heard.e ?? [])).toEqual(numbered(0, published, 'e'));
+    expect(texts(heard.f ?? [])).toEqual(numbered(0, published, 'f'));
+    const ofUser = texts(heard.user ?? []);
+    expect(ofUser.filter(text => text?.startsWith('e'))).toEqual(numbered(0, published, 'e'));
+    expect(ofUser.filter(text => text?.startsWith('f'))).toEqual(numbered(0, published, 'f'));
+    expect(heard.all).toHaveLength(published * 2);
+    expect(gaps).toEqual([]);
+    expect(third.address).toBe(gateways[0]?.address);
+  });
+});

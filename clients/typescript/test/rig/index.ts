@@ -1,0 +1,53 @@
+/** What the tests have in common. */
+import { WebSocket } from 'ws';
+import { connect, type Options, type Weft } from '../../src/index.js';
+import type { Scripted } from './scripted.js';
+
+const opened: { close(): unknown }[] = [];
+
+/** Something that must be ended after the test. */
+export function ends<T>(thing: T, end: (thing: T) => unknown): T {
+  opened.push({ close: () => end(thing) });
+  return thing;
+}
+
+/** Ends what this test has begun, last first. */
+export async function endAll(): Promise<void> {
+  for (const thing of opened.splice(0).reverse()) await thing.close();
+}
+
+/** A client that is quick about everything, and closed after the test. */
+export function client(gateways: Scripted | Scripted[], options: Options = {}): Weft {
+  const addresses = [gateways].flat().map(({ address }) => `http://${address}`);
+  const times = { baseMs: 10, capMs: 100, stableMs: 60_000, lingerMs: 20, ...options.times };
+  return ends(connect(addresses, { WebSocket, ...options, times }), weft => weft.close());
+}
+
+/** Waits until it holds; fails with what there was instead. */
+export async function until(holds: () => unknown, what: string | (() => string) = '', ms = 10_000): Promise<void> {
+  const end = Date.now() + ms;
+  for (;;) {
+    let error: unknown;
+    try {
+      if (await holds()) return;
+    } catch (thrown) {
+      error = thrown;
+    }
+    if (Date.now() > end) {
+      throw new Error(`in ${ms} ms it did not come to this: ${typeof what === 'string' ? what : what()}`, {
+        cause: error,
+      });
+    }
+    await sleep(5);
+  }
+}
+
+export const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms));
+
+/** A log event. */
+export const log = (executionId: string, message: string, extra: object = {}) => ({
+  type: 'log',
+  executionId,
+  data: { level: 'info', message },
+  ...extra,
+});

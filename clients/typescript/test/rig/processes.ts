@@ -1,0 +1,140 @@
+/** Real gateways and brokers, each on ports of its own, ended with the test. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ends, sleep, until } from './index.js';
+
+const root = fileURLToPath(new URL('../../../../', import.meta.url));
+
+/** The first of these programs that exists. */
+function program(what: string, ...places: (string | undefined)[]): string {
+  const found = places.find(place => place && existsSync(place));
+  if (!found) throw new Error(`no ${what}: looked at ${places.filter(Boolean).join(', ')}`);
+  return found;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise(resolve => server.close(resolve));
+  return port;
+}
+
+function folder(): string {
+  return ends(mkdtempSync(join(tmpdir(), 'weft-client-')), path => rmSync(path, { recursive: true, force: true }));
+}
+
+/** Starts a process, kept to be ended after the test. */
+function start(path: string, args: string[], env: Record<string, string>): ChildProcess & { said: () => string } {
+  const process_ = spawn(path, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  const hear = (chunk: unknown) => {
+    said = (said + String(chunk)).slice(-4000);
+  };
+  process_.stdout?.on('data', hear);
+  process_.stderr?.on('data', hear);
+  ends(process_, async it => {
+    if (it.exitCode !== null || it.signalCode !== null) return;
+    it.kill('SIGKILL');
+    await new Promise(resolve => it.once('exit', resolve));
+  });
+  return Object.assign(process_, { said: () => said });
+}
+
+let copy: string | undefined;
+
+/** A copy of the gateway, so that a build that runs meanwhile does not pull it away. */
+function gatewayProgram(): string {
+  if (copy) return copy;
+  const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
+  const built = program(
+    'gateway (cargo build --package weft-gateway)',
+    process.env.WEFT_TEST_GATEWAY,
+    join(target, 'debug/gateway'),
+  );
+  const place = mkdtempSync(join(tmpdir(), 'weft-gateway-'));
+  process.once('exit', () => rmSync(place, { recursive: true, force: true }));
+  copy = join(place, 'gateway');
+  copyFileSync(built, copy);
+  return copy;
+}
+
+export interface GatewayProcess {
+  address: string;
+  http: string;
+  /** Ends it without a word. */
+  kill(): Promise<void>;
+  /** Has it leave politely. */
+  drain(): void;
+  publish(events: object | object[]): Promise<void>;
+}
+
+/** Starts a gateway and waits until it serves. */
+export async function startGateway(bus = 'memory:', settings: Record<string, string> = {}): Promise<GatewayProcess> {
+  const [address, admin] = [settings.WEFT_LISTEN ?? `127.0.0.1:${await freePort()}`, await freePort()];
+  const env = {
+    WEFT_LISTEN: address,
+    WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+    WEFT_BUS: bus,
+    WEFT_LOG: 'warn',
+    ...settings,
+  };
+  const child = start(gatewayProgram(), [], env);
+  const http = `http://${address}`;
+  const isReady = async () => {
+    if (child.exitCode !== null) throw new Error(`the gateway has ended: ${child.said()}`);
+    return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok;
+  };
+  await until(isReady, () => `ready; it said: ${child.said()}`, 30_000);
+  return {
+    address,
+    http,
+    async kill() {
+      const gone = new Promise(resolve => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await gone;
+    },
+    drain: () => void child.kill('SIGTERM'),
+    publish: events => publish(http, events),
+  };
+}
+
+/** Publishes over HTTP; the gateway answers once it is stored. */
+export async function publish(http: string, events: object | object[]): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${http}/api/events`, { method: 'POST', headers, body: JSON.stringify(events) });
+    if (response.status === 202) return;
+    if (response.status !== 503 || attempt > 50) throw new Error(`${response.status}: ${await response.text()}`);
+    await sleep(100);
+  }
+}
+
+/** Starts a broker; answers the bus address of gateways. */
+export async function startBroker(kind: 'nats' | 'redis'): Promise<string> {
+  const port = await freePort();
+  const data = folder();
+  if (kind === 'nats') {
+    const venv = [join(root, '.cache/natsvenv/bin/nats-server'), '/opt/natsvenv/bin/nats-server'];
+    const server = program(
+      'nats-server',
+      process.env.WEFT_TEST_NATS_SERVER,
+      ...venv,
+      '/usr/sbin/nats-server',
+      '/usr/bin/nats-server',
+    );
+    start(server, ['--addr', '127.0.0.1', '--port', `${port}`, '--jetstream', '--store_dir', data], {});
+  } else {
+    const places = [process.env.WEFT_TEST_REDIS_SERVER, '/usr/bin/redis-server', '/usr/local/bin/redis-server'];
+    start(
+      program('redis-server', ...places),
+      ['--bind', '127.0.0.1', '--port', `${port}`, '--dir', data, '--save', ''],
+      {},
+    );
+  }
+  return `${kind}://127.0.0.1:${port}`;
+}
