@@ -19,6 +19,7 @@ import kubernetes_validate
 import yaml
 
 import chart
+import manifests
 
 VERSIONS = ("1.30", "1.34", "1.37")
 MODULES = {
@@ -103,10 +104,8 @@ def flaws_of_core(item, version):
 def main():
     with_crds = "--without-crds" not in sys.argv
     sources = {f"{name}-values.yaml": chart.render(values) for name, values in chart.ci_values().items()}
-    for path in sorted((chart.ROOT / "k8s").rglob("*.yaml")):
-        documents = [item for item in yaml.safe_load_all(path.read_text()) if item]
-        if path.name != "kustomization.yaml" and all("apiVersion" in item for item in documents):
-            sources[str(path.relative_to(chart.ROOT))] = documents
+    for path in (manifests.K8S / "base", *(manifests.K8S / "overlays" / name for name in manifests.OVERLAYS)):
+        sources[str(path.relative_to(chart.ROOT))] = manifests.kustomize(path)
     failures, core, custom = 0, 0, 0
     for source, objects in sources.items():
         for item in objects:

@@ -269,7 +269,7 @@ def one_gateway():
         heatmap("From the broker's store to the socket, spread", "The skew of two clocks is in it.", "weft_gateway_published_to_socket_seconds", s),
     ]
     events = [
-        lines("Head advances", "Of what comes by POST /api/events.", "short", (rate("weft_head_advances_total", s, "result"), "{{result}}")),
+        lines("Head advances", "Of what comes by POST /api/events. Empty until the first.", "short", (rate("weft_head_advances_total", s, "result"), "{{result}}")),
         lines("Executions known", "Whose owner this process remembers.", "short", (total("weft_heads_known", s), "executions")),
     ]
     instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)', multi=False, includeAll=False, current={})

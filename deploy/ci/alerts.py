@@ -1,0 +1,73 @@
+"""Holds alerts to their tests and runbooks.
+
+    python alerts.py
+
+Each alert has a case in which it fires, each of its variants too, and a case that feeds its metrics in which it is silent.
+Each has a runbook that names it, and each runbook an alert.
+"""
+
+import re
+import sys
+
+import yaml
+
+import metrics
+
+RUNBOOKS = metrics.ROOT / "docs" / "runbooks"
+
+
+def kebab(name):
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name.removeprefix("Weft")).lower()
+
+
+def main():
+    rules = [rule for group in yaml.safe_load((metrics.FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
+    alerts = [rule for rule in rules if "alert" in rule]
+    cases = yaml.safe_load((metrics.ROOT / "deploy/prometheus/alerts_test.yaml").read_text())["tests"]
+    fired, silent = set(), {}
+    for case in cases:
+        firing = set()
+        for asked in case.get("promql_expr_test", []):
+            for sample in asked["exp_samples"]:
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', sample["labels"]))
+                firing.add(labels["alertname"])
+                fired.add((labels["alertname"], labels["severity"], labels.get("long") or labels.get("above")))
+        fed = {re.match(r"[\w:]+", series["series"])[0] for series in case["input_series"]}
+        for rule in alerts:
+            expression = rule["expr"]
+            for name, record in recorded.items():
+                expression = expression.replace(name, record)
+            if rule["alert"] not in firing and fed & set(re.findall(r"\b(weft_\w+|up)\b", expression)):
+                silent.setdefault(rule["alert"], case["name"])
+    failures = []
+    for rule in alerts:
+        name, labels, notes = rule["alert"], rule["labels"], rule["annotations"]
+        if (name, labels["severity"], labels.get("long") or labels.get("above")) not in fired:
+            failures.append(f"{name} ({labels}): no test in which it fires")
+        if name not in silent:
+            failures.append(f"{name}: no test in which it is silent")
+        if labels["severity"] not in ("page", "ticket") or not {"summary", "description", "runbook"} <= set(notes):
+            failures.append(f"{name}: needs a severity, a summary, a description and a runbook")
+        if notes["runbook"] != f"docs/runbooks/{kebab(name)}.md":
+            failures.append(f"{name}: its runbook should be docs/runbooks/{kebab(name)}.md")
+        page = metrics.ROOT / notes["runbook"]
+        if not page.is_file() or not page.read_text().startswith(f"# {name}\n"):
+            failures.append(f"{name}: {notes['runbook']} is not its runbook")
+    names = {rule["alert"] for rule in alerts}
+    index = (RUNBOOKS / "README.md").read_text()
+    for page in RUNBOOKS.glob("*.md"):
+        if page.name != "README.md" and page.read_text().split("\n")[0].removeprefix("# ") not in names:
+            failures.append(f"{page.name}: there is no such alert")
+        if page.name != "README.md" and f"({page.name})" not in index:
+            failures.append(f"{page.name}: is not in the index")
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not (RUNBOOKS / link).is_file():
+                failures.append(f"{page.name}: {link} is not there")
+    print("\n".join(failures), end="\n" if failures else "")
+    print(f"{len(names)} alerts in {len(alerts)} rules, {len(cases)} cases")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
