@@ -3,7 +3,7 @@
     python alerts.py
 
 Each alert has a case in which it fires, each of its variants too, and a case that feeds its metrics in which it is silent.
-Each has a runbook that names it, and each runbook an alert.
+Each has a runbook that names it, and each runbook an alert; docs/OPERATIONS.md names only alerts and files that exist.
 """
 
 import re
@@ -64,6 +64,14 @@ def main():
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not (RUNBOOKS / link).is_file():
                 failures.append(f"{page.name}: {link} is not there")
+    guide = metrics.ROOT / "docs" / "OPERATIONS.md"
+    for name in set(re.findall(r"\bWeft[A-Z]\w+", guide.read_text())) - names:
+        failures.append(f"OPERATIONS.md: there is no alert {name}")
+    for link in re.findall(r"\]\(([^)#:]+)", guide.read_text()):
+        if not (guide.parent / link).exists():
+            failures.append(f"OPERATIONS.md: {link} is not there")
+    for block in re.findall(r"```yaml\n(.*?)```", guide.read_text(), re.S):
+        yaml.safe_load(block)
     print("\n".join(failures), end="\n" if failures else "")
     print(f"{len(names)} alerts in {len(alerts)} rules, {len(cases)} cases")
     sys.exit(1 if failures else 0)

@@ -24,6 +24,7 @@ COMMON = {"namespace", "job", "instance", "pod", "container", "le"}
 FOREIGN = re.compile(r"^(up|ALERTS|gnatsd_varz_\w+|redis_\w+|container_\w+|kube_\w+)$")
 ROW = re.compile(r"^\| `(weft_\w+)` \| (gauge|counter|histogram) \| (.*?) \| ")
 USE = re.compile(r"\b([a-zA-Z_][\w:]*)\s*(\{[^}]*\})?")
+MADE = re.compile(r'(?:\b(?:counter|gauge|histogram)!\(\s*|\bconst \w+: &str = )"(weft_[a-z_]+)"')
 MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"((?:[^\"\\]|\\.)*)\"")
 WORDS = set("sum avg min max count by without on ignoring group_left group_right rate increase irate histogram_quantile absent "
             "max_over_time min_over_time avg_over_time and or unless offset bool vector label_values".split())
@@ -50,9 +51,7 @@ def in_code():
     found = set()
     for path in [*ROOT.glob("shared/*/src/**/*.rs"), *ROOT.glob("services/*/src/**/*.rs")]:
         text = path.read_text().split("#[cfg(test)]")[0]
-        for name in re.findall(r'"(weft_[a-z_]+)"', text):
-            if re.match(r"weft_(gateway|bus|publisher|head|heads|executor|build)_", name):
-                found.add(name)
+        found |= set(MADE.findall(text))
     return found
 
 
