@@ -3,63 +3,87 @@
 //!
 //! Absolute figures of one machine move by a factor of two within an hour; as multiples of this they can be compared.
 
-use crate::{client::COUNTER_KEY, error::Failure, frame, measure, scenario::Scenario, swarm::Swarm};
-use rustix::time::{ClockId, clock_gettime};
+use crate::{
+    client::frame::{TEXT, server_frame},
+    clock,
+    error::Failure,
+    publish::event::{Event, Shape},
+};
 use std::{
     io::{self, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    sync::{atomic::Ordering::Relaxed, mpsc},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
     time::Duration,
 };
 
-/// More sockets make a write no dearer.
-const CLIENTS_MAX: u32 = 5000;
-/// Enough for hundredths of a microsecond.
-const DELIVERIES: u64 = 100_000;
-const ROUND_PATIENCE: Duration = Duration::from_secs(10);
 /// A socket whose client has ended must not hold the thread for good.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// What a gateway adds to an event: its offset.
-const OFFSET: &str = "\"offset\":\"0123456789abcdef.1234.01234567\",";
+const OFFSET: &str = ",\"offset\":\"0123456789abcdef.1234.01234567\"}";
 
-/// CPU-µs for each write of one event to one client; `None` where the descriptors do not suffice for both ends.
-pub(crate) async fn measure(scenario: &Scenario, event_bytes: u32) -> Result<Option<f64>, Failure> {
-    let clients = scenario.clients.min(CLIENTS_MAX);
-    let both_ends = Scenario { name: scenario.name.clone(), clients: clients * 2, rooms: 1 };
-    if measure::check_descriptors(&both_ends).is_err() {
-        return Ok(None);
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(Failure::io("listen"))?;
-    let address = listener.local_addr().map_err(Failure::io("listen"))?;
-    let (rounds, told) = mpsc::channel();
-    let thread = std::thread::Builder::new().name("floor".into());
-    let writer = thread.spawn(move || write_rounds(&listener, clients, event_bytes, &told)).map_err(Failure::io("start"))?;
-
-    let mut swarm = Swarm::start()?;
-    let scenario = Scenario { name: scenario.name.clone(), clients, rooms: 1 };
-    swarm.connect(address, &scenario).await?;
-    swarm.follow().await?;
-    for counter in 0..DELIVERIES.div_ceil(u64::from(clients)) {
-        // A writer that has ended says why when it is joined.
-        let _ = rounds.send(counter);
-        if !swarm.delivered((counter + 1) * u64::from(clients), ROUND_PATIENCE).await {
-            break;
-        }
-    }
-    drop(rounds);
-    let cpu = writer.join().map_err(|_| Failure::io("measure the floor")(io::Error::other("its thread failed")))?;
-    let cpu = cpu.map_err(Failure::io("measure the floor"))?;
-    Ok(Some(cpu.as_secs_f64() * 1e6 / swarm.counts.delivered.load(Relaxed).max(1) as f64))
+/// The thread's end of it.
+pub(crate) struct Floor {
+    pub(crate) address: SocketAddr,
+    /// Nanoseconds that the thread has used to write events.
+    pub(crate) cpu_ns: Arc<AtomicU64>,
+    thread: Option<std::thread::JoinHandle<io::Result<()>>>,
 }
 
-/// Serves the clients by hand and writes a frame to each for every counter told; answers the thread's time in that.
-fn write_rounds(listener: &TcpListener, clients: u32, event_bytes: u32, rounds: &mpsc::Receiver<u64>) -> io::Result<Duration> {
+/// Has each event written to every socket, one event after the other.
+pub(crate) struct Writer {
+    events: mpsc::Sender<Event>,
+}
+
+impl Floor {
+    /// Listens for so many clients.
+    pub(crate) fn start(clients: u32, shape: Shape) -> Result<(Self, Writer), Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(Failure::io("listen"))?;
+        let address = listener.local_addr().map_err(Failure::io("listen"))?;
+        let (sender, events) = mpsc::channel();
+        let cpu_ns = Arc::new(AtomicU64::new(0));
+        let used = cpu_ns.clone();
+        let thread = std::thread::Builder::new().name("floor".into());
+        let thread = thread.spawn(move || serve(&listener, clients, &shape, &events, &used)).map_err(Failure::io("start"))?;
+        Ok((Self { address, cpu_ns, thread: Some(thread) }, Writer { events: sender }))
+    }
+
+    /// Why it ended, if it has.
+    pub(crate) fn failure(&mut self) -> Option<Failure> {
+        let ended = self.thread.take_if(|thread| thread.is_finished())?;
+        let error = match ended.join() {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::other("its thread failed"),
+        };
+        Some(Failure::io("measure the floor")(error))
+    }
+}
+
+impl Writer {
+    pub(crate) fn send(&self, events: &[Event]) -> Result<(), Failure> {
+        let ended = |_| Failure::Publish("the floor's thread has ended".into());
+        events.iter().try_for_each(|event| self.events.send(*event).map_err(ended))
+    }
+}
+
+/// Serves the clients by hand, then writes a frame to each for every event.
+fn serve(
+    listener: &TcpListener,
+    clients: u32,
+    shape: &Shape,
+    events: &mpsc::Receiver<Event>,
+    used: &AtomicU64,
+) -> io::Result<()> {
     let mut sockets = Vec::new();
     for _ in 0..clients {
         let (mut socket, _) = listener.accept()?;
         socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
-        socket.set_read_timeout(Some(WRITE_TIMEOUT))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         read_request(&mut socket)?;
         socket.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")?;
         sockets.push(socket);
@@ -67,18 +91,18 @@ fn write_rounds(listener: &TcpListener, clients: u32, event_bytes: u32, rounds: 
     for socket in &mut sockets {
         // One small frame, written at once: the subscribe.
         let _ = socket.read(&mut [0; 512])?;
-        socket.write_all(&frame::server_frame(frame::TEXT, br#"{"type":"subscribed"}"#))?;
+        socket.write_all(&server_frame(TEXT, br#"{"type":"subscribed"}"#))?;
     }
-    let mut used = Duration::ZERO;
-    for counter in rounds {
-        let frame = frame::server_frame(frame::TEXT, event(counter, event_bytes).as_bytes());
-        let before = thread_time();
+    for event in events {
+        let frame = server_frame(TEXT, delivered(shape, event).as_bytes());
+        let before = clock::thread_cpu();
         for socket in &mut sockets {
             socket.write_all(&frame)?;
         }
-        used += thread_time() - before;
+        let nanos = (clock::thread_cpu() - before).as_nanos();
+        used.fetch_add(u64::try_from(nanos).unwrap_or(u64::MAX), Relaxed);
     }
-    Ok(used)
+    Ok(())
 }
 
 fn read_request(socket: &mut TcpStream) -> io::Result<()> {
@@ -92,27 +116,24 @@ fn read_request(socket: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// An event as a client gets it, of the size of those published.
-fn event(counter: u64, event_bytes: u32) -> String {
-    let start = format!("{{{OFFSET}\"type\":\"log\",\"executionId\":\"load-0\",\"data\":{{{COUNTER_KEY}{counter},\"message\":\"");
-    let padding = (event_bytes as usize + OFFSET.len()).saturating_sub(start.len() + 3);
-    format!("{start}{}\"}}}}", "x".repeat(padding))
-}
-
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+/// An event as a client gets it.
+fn delivered(shape: &Shape, event: Event) -> String {
+    let mut body = shape.body(event);
+    body.pop();
+    body + OFFSET
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{client::mark::Mark, publish::event::Kind, swarm::order::Rooms};
 
-    #[tokio::test]
-    async fn a_floor_is_found() {
-        let scenario = Scenario { name: "floor".into(), clients: 20, rooms: 4 };
-        let floor = measure(&scenario, 300).await.expect("measured").expect("enough descriptors");
-        assert!(floor > 0.0 && event(7, 300).len() == 300 + OFFSET.len(), "{floor}");
-        assert!(serde_json::from_str::<serde_json::Value>(&event(7, 300)).is_ok());
+    #[test]
+    fn what_is_written_is_an_event_with_an_offset() {
+        let rooms = Rooms { prefix: "execution:load-".into(), count: 1, each: 1 };
+        let shape = Shape { rooms, bytes: 300, owner: false };
+        let text = delivered(&shape, Event { kind: Kind::Log, mark: Mark { room: 0, counter: 1, due_us: 2 } });
+        let value: serde_json::Value = serde_json::from_str(&text).expect("json");
+        assert!(value["offset"].is_string() && value["data"]["mark"].is_string() && text.len() > 300);
     }
 }

@@ -1,28 +1,25 @@
 //! Load on real gateways: what a delivery and a connection cost, and whether every event arrived once and in order.
 //!
-//! `loadtest bench` starts a gateway of its own on the in-process bus, opens many lean WebSocket clients ([`swarm`]),
-//! publishes in rounds ([`publish`]) and weighs the gateway's process from outside ([`measure`]), beside the least that
-//! the same deliveries can cost ([`floor`]). A [`scenario`] says how many clients follow how many rooms. It ends by itself, and its gateway with it.
+//! A [`scenario`] starts [`servers`] of its own (a broker, gateways), many lean WebSocket clients in processes of their
+//! own ([`swarm`], [`client`]), and publishes to them ([`publish`]), beside the least that the same deliveries can cost
+//! ([`floor`]). What it finds becomes a [`report`]. Everything that it starts ends with it.
 
 mod client;
+mod clock;
 mod error;
-#[cfg(test)]
-mod faulty;
 mod floor;
-mod frame;
-mod gateway_process;
-mod measure;
 mod options;
 mod publish;
 mod report;
 mod scenario;
-mod seen;
+mod servers;
 mod swarm;
 
 use clap::Parser as _;
 use error::Failure;
-use options::{BenchOptions, Command, Options};
-use std::process::ExitCode;
+use options::{Command, Options, load::Load};
+use report::{outcome::Outcome, say, table};
+use std::{process::ExitCode, time::Duration};
 
 /// Everything arrived, once and in order.
 const GOOD: u8 = 0;
@@ -31,43 +28,61 @@ const BAD: u8 = 1;
 /// The load could not be run.
 const FAILED: u8 = 2;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let Command::Bench(options) = Options::parse().command;
-    let bench = tokio::time::timeout(options.time_max(), bench(&options));
-    let ended = tokio::select! {
-        ended = bench => ended.unwrap_or(Err(Failure::TimeUp(options.time_max()))),
-        () = interrupted() => Err(Failure::Interrupted),
-    };
-    match ended {
+fn main() -> ExitCode {
+    let command = Options::parse().command;
+    if matches!(command, Command::Swarm) {
+        return swarm::main();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime.map_err(Failure::io("start")).and_then(|runtime| runtime.block_on(perform(command))) {
         Ok(true) => ExitCode::from(GOOD),
         Ok(false) => ExitCode::from(BAD),
         Err(failure) => {
-            report::complain(&failure);
+            say::complain(&failure);
             ExitCode::from(FAILED)
         }
     }
 }
 
-/// Runs every scenario on a gateway of its own; whether all were sound.
-async fn bench(options: &BenchOptions) -> Result<bool, Failure> {
-    let scenarios = options.scenarios();
-    for scenario in &scenarios {
-        measure::check_descriptors(scenario)?;
+/// Whether what was done was sound.
+async fn perform(command: Command) -> Result<bool, Failure> {
+    match command {
+        Command::Swarm => Ok(true),
+        Command::Bench(options) => {
+            let outcomes = within(options.time_max(), run_all(&options.loads())).await?;
+            table::bench(&outcomes);
+            options.json.as_ref().map_or(Ok(()), |path| report::json(path, &outcomes))?;
+            Ok(outcomes.iter().all(Outcome::is_sound))
+        }
+        Command::Run(options) => {
+            let outcomes = within(options.time_max(), run_all(&options.loads()?)).await?;
+            table::run(&outcomes);
+            options.json.as_ref().map_or(Ok(()), |path| report::json(path, &outcomes))?;
+            options.html.as_ref().map_or(Ok(()), |path| report::html::write(path, &outcomes))?;
+            Ok(outcomes.iter().all(Outcome::is_sound))
+        }
     }
-    let mut outcomes = Vec::new();
-    for scenario in &scenarios {
-        report::progress(&format!("{}: {} clients, {} rooms", scenario.name, scenario.clients, scenario.rooms));
-        outcomes.push(scenario::run(scenario, options).await?);
-    }
-    report::table(&outcomes);
-    if let Some(path) = &options.json {
-        report::json(path, &outcomes)?;
-    }
-    Ok(outcomes.iter().all(report::Outcome::is_sound))
 }
 
-/// Returns on SIGINT or SIGTERM, so that the gateway is ended too.
+/// Each on servers of its own.
+async fn run_all(loads: &[Load]) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = Vec::new();
+    for load in loads {
+        say::progress(&format!("{}: {} clients, {} rooms", load.name, load.clients, load.rooms));
+        outcomes.push(scenario::run(load).await?);
+    }
+    Ok(outcomes)
+}
+
+/// Ends it, and all that it has started, when time is up or somebody interrupts.
+async fn within<T>(time_max: Duration, run: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        done = tokio::time::timeout(time_max, run) => done.unwrap_or(Err(Failure::TimeUp(time_max))),
+        () = interrupted() => Err(Failure::Interrupted),
+    }
+}
+
+/// Returns on SIGINT or SIGTERM, so that what was started is ended too.
 async fn interrupted() {
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {

@@ -1,22 +1,12 @@
-//! The command line.
+//! `loadtest bench`.
 
-use crate::scenario::Scenario;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use super::{
+    load::{Load, PATIENCE_SECS, REST_MS, ServerOptions},
+    name_and_value,
+};
+use crate::{client::speech::Speech, scenario::Scenario, servers::broker::BusChoice};
+use clap::{Args, ValueEnum};
 use std::{path::PathBuf, time::Duration};
-
-/// Load on real gateways.
-#[derive(Debug, Parser)]
-#[command(version)]
-pub(crate) struct Options {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// What a delivery and an idle connection cost a gateway.
-    Bench(BenchOptions),
-}
 
 /// A named set of clients and rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,28 +23,28 @@ pub(crate) enum Named {
 pub(crate) struct BenchOptions {
     /// The gateway to run; the one beside this program by default.
     #[arg(long, value_name = "PATH")]
-    pub(crate) gateway: Option<PathBuf>,
+    gateway: Option<PathBuf>,
     /// Which scenario; may be repeated. All of them by default.
     #[arg(long, value_enum)]
-    pub(crate) scenario: Vec<Named>,
+    scenario: Vec<Named>,
     /// A scenario of your own: this many clients …
     #[arg(long, requires = "rooms", conflicts_with = "scenario", value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    pub(crate) clients: Option<u32>,
+    clients: Option<u32>,
     /// … in this many rooms.
     #[arg(long, requires = "clients", value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    pub(crate) rooms: Option<u32>,
+    rooms: Option<u32>,
     /// Deliveries to measure in each scenario, about.
     #[arg(long, default_value_t = 300_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    pub(crate) deliveries: u64,
+    deliveries: u64,
     /// Events published to each room at once; the next ones follow when all clients have got these.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) burst: u32,
+    burst: u32,
     /// Bytes of an event, about.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(120..=900_000))]
-    pub(crate) event_bytes: u32,
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(160..=900_000))]
+    event_bytes: u32,
     /// A setting of the gateway, as NAME=VALUE; may be repeated.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    pub(crate) gateway_env: Vec<(String, String)>,
+    gateway_env: Vec<(String, String)>,
     /// Also writes the figures as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -68,42 +58,61 @@ impl BenchOptions {
         Duration::from_secs(self.time_max)
     }
 
-    pub(crate) fn scenarios(&self) -> Vec<Scenario> {
+    pub(crate) fn loads(&self) -> Vec<Load> {
         if let (Some(clients), Some(rooms)) = (self.clients, self.rooms) {
-            return vec![Scenario { name: format!("{clients} in {rooms}"), clients, rooms: rooms.min(clients) }];
+            return vec![self.load(format!("{clients} in {rooms}"), clients, rooms.min(clients))];
         }
         let all = [Named::Fanout1000, Named::Fanout5000, Named::Rooms500];
         let chosen = if self.scenario.is_empty() { &all[..] } else { &self.scenario[..] };
-        chosen.iter().map(|named| scenario(*named)).collect()
+        let load = |named: &Named| match named {
+            Named::Fanout1000 => self.load("1,000 in one room".into(), 1000, 1),
+            Named::Fanout5000 => self.load("5,000 in one room".into(), 5000, 1),
+            Named::Rooms500 => self.load("5,000 in 500 rooms".into(), 5000, 500),
+        };
+        chosen.iter().map(load).collect()
     }
-}
 
-fn scenario(named: Named) -> Scenario {
-    let (name, clients, rooms) = match named {
-        Named::Fanout1000 => ("1,000 in one room", 1000, 1),
-        Named::Fanout5000 => ("5,000 in one room", 5000, 1),
-        Named::Rooms500 => ("5,000 in 500 rooms", 5000, 500),
-    };
-    Scenario { name: name.into(), clients, rooms }
-}
-
-fn name_and_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
-    Ok((name.into(), value.into()))
+    fn load(&self, name: String, clients: u32, rooms: u32) -> Load {
+        let server =
+            ServerOptions { gateway: self.gateway.clone(), gateway_env: self.gateway_env.clone(), ..ServerOptions::default() };
+        Load {
+            name,
+            scenario: if rooms == 1 { Scenario::Fanout } else { Scenario::Rooms },
+            clients,
+            rooms,
+            rooms_each: 1,
+            rate: 0.0,
+            burst: self.burst,
+            event_bytes: self.event_bytes,
+            gateways: 1,
+            bus: BusChoice::Memory,
+            duration: Duration::ZERO,
+            deliveries: self.deliveries,
+            runs: 1,
+            speech: Speech::Json,
+            deflate: false,
+            all_rooms: false,
+            token_key: None,
+            rest: Duration::from_millis(REST_MS),
+            patience: Duration::from_secs(PATIENCE_SECS),
+            server,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::{Command, Options};
+    use clap::Parser as _;
 
-    fn scenarios(arguments: &[&str]) -> Option<Vec<(u32, u32)>> {
+    fn loads(arguments: &[&str]) -> Option<Vec<(u32, u32)>> {
         let words = ["loadtest", "bench"].iter().chain(arguments);
-        let Command::Bench(options) = Options::try_parse_from(words).ok()?.command;
-        Some(options.scenarios().iter().map(|scenario| (scenario.clients, scenario.rooms)).collect())
+        let Command::Bench(options) = Options::try_parse_from(words).ok()?.command else { return None };
+        Some(options.loads().iter().map(|load| (load.clients, load.rooms)).collect())
     }
 
     #[test]
-    fn which_scenarios_run() {
+    fn which_loads_run() {
         for (arguments, expected) in [
             (&[][..], Some(vec![(1000, 1), (5000, 1), (5000, 500)])),
             (&["--scenario", "rooms500"], Some(vec![(5000, 500)])),
@@ -113,7 +122,7 @@ mod tests {
             (&["--clients", "0", "--rooms", "1"], None),
             (&["--env", "WEFT_BUS"], None),
         ] {
-            assert_eq!(scenarios(arguments), expected, "{arguments:?}");
+            assert_eq!(loads(arguments), expected, "{arguments:?}");
         }
     }
 }

@@ -4,6 +4,8 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: u8,
+    /// Whether the payload is deflated.
+    pub(crate) compressed: bool,
     pub(crate) payload: &'a [u8],
     /// Header and payload.
     pub(crate) length: usize,
@@ -15,6 +17,7 @@ pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
+const RSV1: u8 = 0x40;
 
 /// The first frame of `bytes`; `None` while it is incomplete. Servers do not mask.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
@@ -25,7 +28,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
         short => (u64::from(short), 2),
     };
     let length = start + usize::try_from(payload).ok()?;
-    Some(Frame { opcode: first & 0x0F, payload: bytes.get(start..length)?, length })
+    Some(Frame { opcode: first & 0x0F, compressed: first & RSV1 != 0, payload: bytes.get(start..length)?, length })
 }
 
 /// A final client frame. The mask is all zeros: legal, and the payload stays as it is; nothing here crosses a proxy
@@ -74,7 +77,7 @@ mod tests {
             }
             let whole = bytes.len();
             bytes.push(0x89);
-            assert_eq!(parse(&bytes), Some(Frame { opcode: TEXT, payload: &payload, length: whole }));
+            assert_eq!(parse(&bytes), Some(Frame { opcode: TEXT, compressed: false, payload: &payload, length: whole }));
             assert_eq!(client_frame(TEXT, &payload).len(), whole + 4, "four bytes of mask");
         }
     }

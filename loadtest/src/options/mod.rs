@@ -1,0 +1,33 @@
+//! The command line.
+
+pub(crate) mod bench;
+pub(crate) mod load;
+
+use bench::BenchOptions;
+use clap::{Parser, Subcommand};
+use load::RunOptions;
+
+/// Load on real gateways.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs scenarios, each on servers of its own.
+    Run(Box<RunOptions>),
+    /// What a delivery and an idle connection cost a gateway: three fixed loads.
+    Bench(BenchOptions),
+    /// Clients, as a process of a run; speaks on standard input and output.
+    #[command(hide = true)]
+    Swarm,
+}
+
+/// As in `--env NAME=VALUE`.
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.into(), value.into()))
+}
