@@ -123,7 +123,7 @@ import sys
 sys.path.insert(0, "deploy/ci")
 import chart, yaml
 for values in chart.ci_values().values():
-    for item in chart.render(values):
+    for item in chart.render(chart.merged(values, {"networkPolicy": {"enabled": True}})):
         if not chart.is_test(item):
             print("---\n" + yaml.safe_dump(item))
 PY

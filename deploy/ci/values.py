@@ -174,6 +174,12 @@ def test_the_jobs_are_called_as_alerts_and_dashboards_call_them():
                 assert item["spec"][key][0]["relabelings"] == [{"targetLabel": "job", "replacement": f"weft-{component}"}]
 
 
+def test_pods_can_listen_on_ipv6():
+    objects = render(merged(PRODUCTION, {"listenAddress": "[::]"}))
+    assert env(gateway(objects))["WEFT_LISTEN"] == "[::]:3001" and env(gateway(objects))["WEFT_ADMIN_LISTEN"] == "[::]:9464"
+    assert env(gateway(objects, "weft-executor"))["WEFT_EXECUTOR_LISTEN"] == "[::]:3002"
+
+
 def test_names():
     assert chart.title(gateway(render(MINIMAL, name="fabric"), "fabric-weft-gateway"))
     assert chart.title(gateway(render(KEDA), "events-gateway"))
