@@ -104,15 +104,48 @@ impl Deflater {
 /// `None` above 65,535 bytes, the most that a stored block takes (RFC 1951, section 3.2.4).
 #[must_use]
 pub fn compressed_tail(tail: &[u8]) -> Option<Vec<u8>> {
-    let [low, high] = u16::try_from(tail.len()).ok()?.to_le_bytes();
-    let mut bytes = Vec::with_capacity(FLUSH_TAIL.len() + 5 + tail.len() + 1);
     // The end of the flush that the payload left out, a stored block, and the first byte of an empty one, whose
     // further bytes a sender leaves out in turn.
-    bytes.extend_from_slice(&FLUSH_TAIL);
-    bytes.extend_from_slice(&[0x00, low, high, !low, !high]);
-    bytes.extend_from_slice(tail);
-    bytes.push(0x00);
-    Some(bytes)
+    u16::try_from(tail.len()).ok().map(|_| joined(&[Part::Compressed(b""), Part::Plain(tail)]))
+}
+
+/// A part of a compressed message that is put together from several payloads.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'p> {
+    /// The payload of a compressed message.
+    Compressed(&'p [u8]),
+    /// Bytes as they are.
+    Plain(&'p [u8]),
+}
+
+/// The payload of one compressed message that says what these parts say, one after the other. Nothing is compressed
+/// anew: each payload stands alone, so that it can follow anything.
+#[must_use]
+pub fn joined(parts: &[Part<'_>]) -> Vec<u8> {
+    let most = |part: &Part<'_>| match part {
+        Part::Compressed(payload) => payload.len() + FLUSH_TAIL.len(),
+        Part::Plain(payload) => payload.len() + 5 * (payload.len() / usize::from(u16::MAX) + 1),
+    };
+    let mut joined = Vec::with_capacity(parts.iter().map(most).sum::<usize>() + 1);
+    for part in parts {
+        match part {
+            Part::Compressed(payload) => {
+                joined.extend_from_slice(payload);
+                joined.extend_from_slice(&FLUSH_TAIL);
+            }
+            Part::Plain(payload) => payload.chunks(usize::from(u16::MAX)).for_each(|chunk| store(chunk, &mut joined)),
+        }
+    }
+    // The first byte of an empty block, whose further bytes a sender leaves out.
+    joined.push(0x00);
+    joined
+}
+
+/// A stored block (RFC 1951, section 3.2.4); `bytes` are 65,535 at most.
+fn store(bytes: &[u8], into: &mut Vec<u8>) {
+    let [low, high] = (bytes.len() as u16).to_le_bytes();
+    into.extend_from_slice(&[0x00, low, high, !low, !high]);
+    into.extend_from_slice(bytes);
 }
 
 /// Decompresses clients' messages, one after the other.

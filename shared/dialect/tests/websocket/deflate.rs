@@ -5,7 +5,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::*;
 use weft_dialect::websocket::{
     Deflater, Inflater, Opcode, Violation,
-    deflate::{Effort, compressed_tail},
+    deflate::{Effort, Part, compressed_tail, joined},
 };
 
 /// As a client compresses.
@@ -225,5 +225,28 @@ proptest! {
         compressed[at] = byte;
         let _ = inflate(&compressed, 200_000);
         let _ = inflate(&compressed[..at], 200_000);
+    }
+}
+
+proptest! {
+    /// What was compressed once is put together in any order, with plain bytes between.
+    #[test]
+    fn joined_payloads_say_what_their_parts_say(
+        parts in prop::collection::vec((any::<bool>(), prop_oneof![
+            "[a-c]{0,400}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..300),
+            Just(vec![7; 150_000]),
+        ]), 0..6),
+    ) {
+        let mut deflater = Deflater::new(Effort { level: 3, bytes_min: 0 });
+        let compressed: Vec<_> = parts.iter().map(|(compress, part)| compress.then(|| deflater.compress(part)).flatten()).collect();
+        let pieces: Vec<_> = parts.iter().zip(&compressed).map(|((_, part), compressed)| match compressed {
+            Some(compressed) => Part::Compressed(compressed),
+            None => Part::Plain(part),
+        }).collect();
+        let said: Vec<u8> = parts.iter().flat_map(|(_, part)| part.clone()).collect();
+        let payload = joined(&pieces);
+        prop_assert_eq!(inflate(&payload, said.len().max(1)), Ok(said.clone()));
+        prop_assert_eq!(inflated(&payload, said.len()), said);
     }
 }
