@@ -40,7 +40,7 @@ export type Heard<K extends string> = K extends keyof Notices ? Notices[K] : Eve
 
 /** What a follow needs of its client. */
 export interface FollowPort {
-  history: Omit<History, 'room' | 'from'>;
+  history: Omit<History, 'room' | 'from' | 'isLive'>;
   left(room: Room): void;
 }
 
@@ -125,10 +125,6 @@ export class Follow {
     for (const queue of this.#queues) queue.end();
   }
 
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   /** @internal An event or a gap, in order. */
   receive(event: WeftEvent | OtherEvent | Gap): void {
     if (this.closed) return;
@@ -210,7 +206,8 @@ export class Follow {
     const tell = (event: WeftEvent | OtherEvent | Gap) => {
       if (!logsOnly || event.type === 'log' || event.type === 'gap') this.#deliver(event);
     };
-    const where = { ...this.#port.history, room: this.room, from: from ?? '0' };
+    const isLive = () => this.of.subscribed;
+    const where = { ...this.#port.history, room: this.room, from: from ?? '0', isLive };
     import('./history.js').then(
       ({ readHistory }) => {
         const reading = readHistory(where, this.#over.signal, tell, (live, known, error) => {

@@ -15,9 +15,14 @@ export interface History {
   /** Its name. */
   room: string;
   from: string;
+  /** Whether live events come at the moment: if so, a gateway that cannot be asked is not just away. */
+  isLive(): boolean;
   /** A fresh one for each reading. */
   backoff(): Backoff;
 }
+
+/** Attempts in a row after which history is given up, while live events come. */
+const FAILURES_MAX = 5;
 
 type Told = WeftEvent | OtherEvent | Gap;
 
@@ -81,9 +86,11 @@ async function readOn(
   const room = history.room;
   const gap = (reason: string) => tell({ type: 'gap', room, missedFrom: after, missedTo: null, reason });
   let after = from;
+  let failures = 0;
   while (!signal.aborted) {
     try {
       const page = await history.http.page<WeftEvent>(room, after, signal);
+      failures = 0;
       if (page.gap) gap(page.gap.reason);
       for (const event of page.events) tell(event);
       after = page.next;
@@ -95,6 +102,8 @@ async function readOn(
         gap('reset');
         after = '0';
       } else if (error instanceof WeftError && (LATER.has(error.code) || isPassing(error))) {
+        // What comes live must not wait for ever for what something in between holds back.
+        if (history.isLive() && ++failures > FAILURES_MAX) throw error;
         await pause(backoff.next(), signal);
       } else throw error;
     }

@@ -40,6 +40,8 @@ export interface Options {
   transport?: Transport | 'auto';
   /** While this client is behind, later progress may stand for earlier, and tokens may be joined. */
   conflate?: boolean;
+  /** Does not connect before `connect` is called: for what is made on a server, or before it is needed. */
+  lazy?: boolean;
   /** Closes the client when aborted. */
   signal?: AbortSignal;
   /** A WebSocket class, where there is none built in (Node before 22: the package `ws`). */

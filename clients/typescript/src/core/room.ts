@@ -68,7 +68,7 @@ export class Room {
 
   /** The state as of an offset; every event after it follows. */
   restate(snapshot: Snapshot, offset: string | null): void {
-    this.snapshot = { ...snapshot };
+    this.snapshot = { ...emptySnapshot(snapshot.executionId), ...snapshot };
     this.offset = offset ?? this.offset;
     for (const follow of this.follows) follow.tellSnapshot();
   }

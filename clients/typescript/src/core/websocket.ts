@@ -29,19 +29,25 @@ export function webSocketLink(
   socket.onopen = () => over || events.open();
   socket.onmessage = ({ data }: { data: unknown }) => {
     clearTimeout(timer);
-    try {
-      // A frame may hold several objects; within one there is no line break.
-      for (const line of String(data).split('\n')) {
-        if (over) return;
-        if (line) events.message(JSON.parse(line) as Incoming);
-      }
-    } catch {
+    // A frame may hold several objects; within one there is no line break.
+    for (const line of String(data).split('\n')) {
+      if (over) return;
+      const message = read(line);
       // What cannot be read may have been an event: come back with the offsets and have it sent again.
-      lose(1006);
+      if (message) events.message(message);
+      else if (line) return lose(1006);
     }
   };
   socket.onclose = ({ code }: { code?: number }) => lose(code ?? 1006);
   // What went wrong is told by the close that follows.
   socket.onerror = () => {};
   return { send: message => socket.send(JSON.stringify(message)), close: end };
+}
+
+function read(line: string): Incoming | undefined {
+  try {
+    return JSON.parse(line) as Incoming;
+  } catch {
+    return undefined;
+  }
 }

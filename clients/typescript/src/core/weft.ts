@@ -37,7 +37,8 @@ export interface ClientNotices {
 const REFUSED_TOKENS_MAX = 5;
 
 export class Weft {
-  readonly #gateways: Gateway[];
+  readonly #addresses: string[];
+  #gateways: Gateway[] = [];
   readonly #options: Options;
   readonly #times: Times;
   readonly #tokens: Tokens;
@@ -67,13 +68,12 @@ export class Weft {
   #error: WeftError | undefined;
 
   constructor(address: string | string[], options: Options) {
-    this.#gateways = (Array.isArray(address) ? address : [address]).map(gatewayAt);
+    this.#addresses = [address].flat();
     this.#options = options;
     this.#times = { ...DEFAULT_TIMES, ...options.times };
     const random = options.random ?? Math.random;
     this.#tokens = new Tokens(options.token);
     this.#http = new Http(this.#tokens, options.fetch);
-    this.#http.base = this.#at().http;
     this.#backoff = new Backoff(this.#times, random);
     this.#rooms = new Rooms({
       send: message => this.#send(message),
@@ -91,7 +91,7 @@ export class Weft {
       },
     });
     options.signal?.addEventListener('abort', () => this.close(), { once: true });
-    if (!options.signal?.aborted) this.connect();
+    if (!options.signal?.aborted && !options.lazy) this.connect();
   }
 
   get state(): State {
@@ -142,9 +142,11 @@ export class Weft {
     return this.#http.json<T>(path, init);
   }
 
-  /** Connects again after `close`. A new client does so by itself. */
+  /** Connects again after `close`; a new client does so by itself, unless it is `lazy`. */
   connect(): void {
     if (this.#state !== 'disconnected' || this.#unwatch) return;
+    this.#gateways = this.#addresses.map(gatewayAt);
+    this.#http.base = this.#at().http;
     this.#unwatch = watchPage(
       () => this.#wake(),
       () => this.#doubt(),
@@ -169,10 +171,6 @@ export class Weft {
   /** Closes the connection. What is followed stays followed: `connect` goes on where it stood. */
   close(): void {
     this.#leave('disconnected', new WeftError('closed', 'the client was closed'));
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   // ── the way to a gateway ──────────────────────────────────────────────────────────────────────────────────────

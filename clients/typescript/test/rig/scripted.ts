@@ -176,6 +176,10 @@ export class Scripted {
     });
     request.on('end', () => {
       const { method = '', url = '', headers } = request;
+      // Pages of other origins may come in, as a gateway lets those that are listed.
+      response.setHeader('access-control-allow-origin', '*');
+      response.setHeader('access-control-allow-headers', 'authorization, content-type');
+      if (method === 'OPTIONS') return response.writeHead(204).end();
       this.requests.push({ method, url, authorization: headers.authorization, body });
       const parsed = new URL(url, 'http://gateway');
       if (this.onRequest?.(request, response, parsed)) return;

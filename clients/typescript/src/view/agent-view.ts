@@ -1,0 +1,134 @@
+/** What an agent says, token by token. */
+import type { WeftEvent } from '../core/event.js';
+import type { WeftError } from '../core/told.js';
+import type { Weft } from '../core/weft.js';
+import { View } from './view.js';
+
+/** A tool that an agent has called. */
+export interface ToolCall {
+  tool: string;
+  arguments: unknown;
+  /** How far it is: `started`, `completed`, `failed`, or what the executor says. */
+  status: string;
+}
+
+export interface AgentState {
+  agentId: string;
+  agentName: string | undefined;
+  /** The answer so far. A new answer begins anew. */
+  text: string;
+  toolCalls: readonly ToolCall[];
+  isStreaming: boolean;
+  /** Part of the answer is gone. */
+  isIncomplete: boolean;
+  result: unknown;
+  error: string | undefined;
+}
+
+/** Tool calls that are kept. */
+const CALLS_MAX = 1000;
+
+export class AgentView extends View<AgentState> {
+  readonly #weft: Weft;
+  readonly #executionId: string | undefined;
+  #state: AgentState;
+  /** Joined when it is read: a long answer must not be copied for each of its tokens. */
+  #tokens: string[] = [];
+  #refusal: WeftError | undefined;
+
+  /**
+   * With an execution the whole answer so far is read first. Without one it is whatever the agent says in rooms that
+   * the page follows anyway.
+   */
+  constructor(weft: Weft, agentId: string, executionId?: string) {
+    super();
+    this.#weft = weft;
+    this.#executionId = executionId;
+    this.#state = AgentView.#empty(agentId);
+  }
+
+  static #empty(agentId: string): AgentState {
+    return {
+      agentId,
+      agentName: undefined,
+      text: '',
+      toolCalls: [],
+      isStreaming: false,
+      isIncomplete: false,
+      result: undefined,
+      error: undefined,
+    };
+  }
+
+  protected start(): () => void {
+    this.#state = AgentView.#empty(this.#state.agentId);
+    this.#tokens = [];
+    if (this.#executionId === undefined) return this.#weft.on('event', event => this.#take(event));
+    const room = `agent:${this.#state.agentId}:${this.#executionId}`;
+    const follow = this.#weft.room(room, { from: '0' });
+    follow.on('*', event => this.#take(event));
+    follow.on('gap', () => this.#set({ isIncomplete: true }));
+    follow.on('error', error => {
+      this.#refusal = error;
+      this.changed();
+    });
+    return () => follow.close();
+  }
+
+  protected read(): AgentState {
+    // Joined once, so that the next time only what has come since is.
+    this.#tokens = [this.#tokens.join('')];
+    return { ...this.#state, text: this.#tokens[0] ?? '', error: this.#state.error ?? this.#refusal?.message };
+  }
+
+  #set(state: Partial<AgentState>): void {
+    Object.assign(this.#state, state);
+    this.changed();
+  }
+
+  #take(event: WeftEvent): void {
+    if (!event.type.startsWith('agent:') || !('agentId' in event || event.data)) return;
+    const own = event as Extract<WeftEvent, { type: `agent:${string}` }>;
+    if ((own.agentId ?? own.data?.agentId) !== this.#state.agentId) return;
+    switch (own.type) {
+      case 'agent:started':
+      case 'agent:streaming_start':
+        if (own.type === 'agent:streaming_start') this.#tokens = [];
+        return this.#set({
+          agentName: own.data?.agentName ?? this.#state.agentName,
+          isStreaming: own.type === 'agent:streaming_start',
+          isIncomplete: false,
+          error: undefined,
+        });
+      case 'agent:token':
+        if (own.data?.response !== undefined) this.#tokens = [own.data.response];
+        else this.#tokens.push(own.data?.token ?? '');
+        return this.#set({ isStreaming: true });
+      case 'agent:streaming_end':
+        if (own.data?.response !== undefined) this.#tokens = [own.data.response];
+        return this.#set({ isStreaming: false });
+      case 'agent:tool_call':
+        return this.#call({
+          tool: own.data?.tool ?? '',
+          arguments: own.data?.arguments,
+          status: own.data?.status ?? '',
+        });
+      case 'agent:completed':
+        return this.#set({ isStreaming: false, result: own.data?.result });
+      case 'agent:failed':
+        return this.#set({ isStreaming: false, error: own.data?.error ?? 'failed' });
+      case 'agent:progress':
+        return;
+    }
+  }
+
+  /** A call that goes on takes the place of its beginning. */
+  #call(call: ToolCall): void {
+    const calls = [...this.#state.toolCalls];
+    const open = calls.map(({ tool, status }) => tool === call.tool && status === 'started').lastIndexOf(true);
+    if (call.status !== 'started' && open >= 0)
+      calls[open] = { ...call, arguments: call.arguments ?? calls[open]?.arguments };
+    else calls.push(call);
+    this.#set({ toolCalls: calls.slice(-CALLS_MAX) });
+  }
+}

@@ -1,0 +1,38 @@
+/** How values are written for people. */
+
+/** `0:07`, `12:34`, `1:02:03`; of a second or less the milliseconds. */
+export function duration(ms: number): string {
+  if (!Number.isFinite(ms) || ms < 0) return '';
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = Math.floor(ms / 1000);
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const two = (value: number) => String(value).padStart(2, '0');
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+/** From one RFC 3339 time to another, or to now; nothing where the first is not known. */
+export function between(from: string | null | undefined, to: string | null | undefined, now: number): string {
+  const start = Date.parse(from ?? '');
+  const end = to ? Date.parse(to) : now;
+  return Number.isNaN(start) || Number.isNaN(end) ? '' : duration(Math.max(0, end - start));
+}
+
+/** The time of day, to the millisecond. */
+export function clock(timestamp: string | undefined): string {
+  const at = new Date(timestamp ?? Number.NaN);
+  if (Number.isNaN(at.getTime())) return '';
+  const two = (value: number, digits = 2) => String(value).padStart(digits, '0');
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${two(at.getMilliseconds(), 3)}`;
+}
+
+/** Date and time as the reader's locale writes them. */
+export function dateTime(timestamp: string | null | undefined): string {
+  const at = new Date(timestamp ?? Number.NaN);
+  return Number.isNaN(at.getTime()) ? '' : at.toLocaleString();
+}
+
+/** Any value as text; of an object its JSON. */
+export function readable(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value === undefined ? '' : (JSON.stringify(value, null, 2) ?? '');
+}

@@ -1,0 +1,340 @@
+/**
+ * The ready-made components, drawn once for both frameworks: functions from state to elements. What makes an element is
+ * an argument, so that React and Vue show the same.
+ */
+import type { Level, Prompt, Status } from '../core/event.js';
+import { isTerminal, type NodeState } from '../core/snapshot.js';
+import type { State } from '../core/weft.js';
+import type { Connection } from './client-view.js';
+import type { ExecutionState, LogEntry } from './execution-view.js';
+import type { Failure } from './failures-view.js';
+import { between, clock, dateTime, readable } from './format.js';
+import type { ListState } from './list-view.js';
+import { LINE_PX, type Scroll, visibleLines } from './scroll-view.js';
+
+/** Makes an element. Properties have the names of the DOM; `class` is a class. */
+export type Make<N> = (
+  tag: string,
+  props: Record<string, unknown>,
+  ...children: (N | string | false | null | (N | false)[])[]
+) => N;
+
+const STATUS_WORDS: Record<Status, string> = {
+  pending: 'Pending',
+  running: 'Running',
+  completed: 'Completed',
+  failed: 'Failed',
+  cancelled: 'Cancelled',
+};
+const STATE_WORDS: Record<State, string> = {
+  connecting: 'Connecting',
+  connected: 'Live',
+  reconnecting: 'Reconnecting',
+  disconnected: 'Disconnected',
+  failed: 'Failed',
+};
+/** From the least grave on. */
+export const LEVELS: readonly Level[] = ['debug', 'info', 'warning', 'error'];
+
+export const statusBadge = <N>(make: Make<N>, status: Status): N =>
+  make('span', { class: `weft-badge weft-status-${status}` }, STATUS_WORDS[status]);
+
+/** How the connection is. */
+export function connectionBadge<N>(make: Make<N>, { state, latencyMs, degraded, transport }: Connection): N {
+  const words = degraded && state === 'connected' ? 'Live, broker away' : STATE_WORDS[state];
+  const title = [transport, latencyMs === undefined ? '' : `${Math.round(latencyMs)} ms`].filter(Boolean).join(', ');
+  const look = degraded && state === 'connected' ? 'degraded' : state;
+  return make(
+    'span',
+    { class: `weft-connection weft-connection-${look}`, role: 'status', title },
+    make('i', { 'aria-hidden': 'true' }),
+    words,
+  );
+}
+
+export function progressBar<N>(make: Make<N>, label: string, progress: number | null, status: Status): N | false {
+  const value = status === 'completed' ? 100 : progress;
+  if (value === null) return false;
+  return make('progress', {
+    class: `weft-progress weft-status-${status}`,
+    max: 100,
+    value,
+    'aria-label': `${label}: ${Math.round(value)} %`,
+  });
+}
+
+function nodeRow<N>(make: Make<N>, id: string, node: NodeState, now: number): N {
+  const { status, progress, error } = node;
+  return make(
+    'tr',
+    { key: id },
+    make('th', { scope: 'row' }, id),
+    make('td', {}, statusBadge(make, status)),
+    make('td', {}, status === 'running' && progress !== null ? `${Math.round(progress)} %` : ''),
+    make('td', { class: 'weft-time' }, between(node.startedAt, node.completedAt, now)),
+    make('td', { class: 'weft-error-text' }, error === null ? '' : readable(error)),
+  );
+}
+
+/** State, id, times, nodes, error and output of an execution. */
+export function executionStatus<N>(make: Make<N>, state: ExecutionState, now: number): N {
+  const { executionId, status, nodes, startedAt, endedAt, error, result, refusal } = state;
+  const rows = Object.entries(nodes);
+  const took = between(startedAt, endedAt || null, now);
+  const fact = (name: string, value: string, extra = {}) =>
+    value !== '' && make('div', { key: name, ...extra }, make('dt', {}, name), make('dd', {}, value));
+  return make(
+    'section',
+    {
+      class: 'weft weft-status',
+      'aria-label': `Execution ${executionId}`,
+      'aria-busy': state.isLoading ? 'true' : 'false',
+    },
+    make('header', {}, statusBadge(make, status), make('code', { class: 'weft-id' }, executionId)),
+    progressBar(make, `Progress of ${executionId}`, state.progress, status) || null,
+    make('dl', {}, [
+      fact('Started', dateTime(startedAt)),
+      fact('Ended', dateTime(endedAt)),
+      fact(isTerminal(status) ? 'Took' : 'Running for', took),
+      fact('At', state.currentNode ?? ''),
+    ]),
+    refusal ? make('p', { class: 'weft-error', role: 'alert' }, refusal.message) : null,
+    error !== null && make('pre', { class: 'weft-error', role: 'alert' }, readable(error)),
+    rows.length > 0 && nodeTable(make, rows, now),
+    result !== null &&
+      make('details', { class: 'weft-output' }, make('summary', {}, 'Output'), make('pre', {}, readable(result))),
+  );
+}
+
+function nodeTable<N>(make: Make<N>, rows: [string, NodeState][], now: number): N {
+  const heads = ['Node', 'State', 'Progress', 'Took', 'Error'];
+  return make(
+    'table',
+    { class: 'weft-nodes' },
+    make(
+      'thead',
+      {},
+      make(
+        'tr',
+        {},
+        heads.map(name => make('th', { key: name, scope: 'col' }, name)),
+      ),
+    ),
+    make(
+      'tbody',
+      {},
+      rows.map(([id, node]) => nodeRow(make, id, node, now)),
+    ),
+  );
+}
+
+/** What a log viewer needs besides its lines. */
+export interface LogControls {
+  scroll: Scroll;
+  least: Level;
+  attach: (element: unknown) => void;
+  onScroll: () => void;
+  onFollow: (isFollowing: boolean) => void;
+  onLevel: (least: Level) => void;
+  onClear: () => void;
+  onReconnect: () => void;
+}
+
+/** The lines of at least this level. */
+export function linesFrom(logs: readonly LogEntry[], least: Level): readonly LogEntry[] {
+  const from = LEVELS.indexOf(least);
+  return from <= 0 ? logs : logs.filter(({ level }) => LEVELS.indexOf(level) >= from);
+}
+
+/** A log: levels in colour, scrolling with the end until the reader scrolls up. Only the lines that are seen are drawn. */
+export function logViewer<N>(
+  make: Make<N>,
+  state: Pick<ExecutionState, 'executionId' | 'logs' | 'logsOmitted' | 'isLoading'>,
+  connection: Connection,
+  controls: LogControls,
+): N {
+  const lines = linesFrom(state.logs, controls.least);
+  const { from, to } = visibleLines(controls.scroll, lines.length);
+  const spacer = (key: string, count: number) =>
+    make('div', { key, style: { height: `${count * LINE_PX}px` }, 'aria-hidden': 'true' });
+  const omitted = state.logsOmitted > 0 ? `, ${state.logsOmitted} older left out` : '';
+  return make(
+    'section',
+    { class: 'weft weft-logs', 'aria-label': `Log of ${state.executionId}` },
+    make(
+      'header',
+      {},
+      connectionBadge(make, connection),
+      make('span', { class: 'weft-count' }, `${lines.length} lines${omitted}`),
+      levelChoice(make, controls),
+      followChoice(make, controls),
+      make('button', { type: 'button', onClick: controls.onClear }, 'Clear'),
+      !connection.isConnected && make('button', { type: 'button', onClick: controls.onReconnect }, 'Reconnect'),
+    ),
+    make(
+      'div',
+      {
+        class: 'weft-lines',
+        role: 'log',
+        tabIndex: 0,
+        'aria-label': 'Log lines',
+        ref: controls.attach,
+        onScroll: controls.onScroll,
+      },
+      lines.length === 0 && make('p', { class: 'weft-empty' }, state.isLoading ? 'Loading…' : 'No log entries yet.'),
+      spacer('before', from),
+      lines.slice(from, to).map(line => logLine(make, line)),
+      spacer('after', lines.length - to),
+    ),
+  );
+}
+
+const levelChoice = <N>(make: Make<N>, { least, onLevel }: LogControls): N =>
+  make(
+    'label',
+    {},
+    'From ',
+    make(
+      'select',
+      {
+        value: least,
+        onChange: (event: { target: unknown }) => onLevel((event.target as HTMLSelectElement).value as Level),
+      },
+      LEVELS.map(level => make('option', { key: level, value: level }, level)),
+    ),
+  );
+
+const followChoice = <N>(make: Make<N>, { scroll, onFollow }: LogControls): N =>
+  make(
+    'label',
+    {},
+    make('input', {
+      type: 'checkbox',
+      checked: scroll.isFollowing,
+      onChange: (event: { target: unknown }) => onFollow((event.target as HTMLInputElement).checked),
+    }),
+    ' Follow',
+  );
+
+function logLine<N>(make: Make<N>, { key, level, message, nodeId, timestamp }: LogEntry): N {
+  return make(
+    'div',
+    { key, class: `weft-line weft-level-${level}`, title: message },
+    make('time', {}, clock(timestamp)),
+    make('b', {}, level),
+    nodeId !== undefined && make('i', {}, nodeId),
+    make('span', {}, message),
+  );
+}
+
+/** One card of the monitor. `log` is the drawn log panel, or nothing where it is hidden. */
+export function monitorCard<N>(
+  make: Make<N>,
+  state: ExecutionState,
+  now: number,
+  panel: { isOpen: boolean; toggle: () => void; log: N | false; prompts: (N | false)[]; cancel: () => void },
+): N {
+  const { executionId, status, startedAt, endedAt, progress, error, refusal } = state;
+  const problem = refusal?.message ?? (error === null ? '' : readable(error));
+  return make(
+    'article',
+    { class: 'weft weft-card', key: executionId, 'aria-label': `Execution ${executionId}` },
+    make(
+      'header',
+      {},
+      statusBadge(make, status),
+      make('code', { class: 'weft-id' }, executionId),
+      make('span', { class: 'weft-time' }, between(startedAt, endedAt || null, now)),
+      !isTerminal(status) && make('button', { type: 'button', onClick: panel.cancel }, 'Cancel'),
+      make(
+        'button',
+        { type: 'button', 'aria-expanded': panel.isOpen ? 'true' : 'false', onClick: panel.toggle },
+        panel.isOpen ? 'Hide log' : 'Show log',
+      ),
+    ),
+    progressBar(make, `Progress of ${executionId}`, progress, status) || null,
+    state.currentNode === null ? null : make('p', { class: 'weft-at' }, `At ${state.currentNode}`),
+    problem !== '' && make('pre', { class: 'weft-error', role: 'alert' }, problem),
+    panel.prompts,
+    panel.log,
+  );
+}
+
+/** A prompt with a place to answer it. */
+export function promptForm<N>(make: Make<N>, prompt: Prompt, answer: (value: string) => void): N {
+  const submit = (event: { preventDefault(): void; target: unknown }) => {
+    event.preventDefault();
+    const field = (event.target as HTMLFormElement).elements.namedItem('answer') as HTMLInputElement;
+    answer(field.value);
+  };
+  return make(
+    'form',
+    { class: 'weft-prompt', key: prompt.requestId, onSubmit: submit },
+    make('label', {}, `${prompt.prompt} `, make('input', { name: 'answer', autoComplete: 'off' })),
+    make('button', { type: 'submit' }, 'Answer'),
+  );
+}
+
+/** What stands where there is nothing to monitor. */
+export const emptyMonitor = <N>(make: Make<N>): N =>
+  make(
+    'p',
+    { class: 'weft weft-empty' },
+    'No executions to show yet. Start a workflow, and it appears here with its progress and its log.',
+  );
+
+/** The list of executions. */
+export function executionList<N>(
+  make: Make<N>,
+  { executions, isLoading, error }: ListState,
+  now: number,
+  selected: string | null,
+  select: (executionId: string) => void,
+): N {
+  const empty = isLoading
+    ? 'Loading…'
+    : 'No executions yet. Start a workflow, or publish an event with an executionId.';
+  return make(
+    'nav',
+    { class: 'weft weft-list', 'aria-label': 'Executions', 'aria-busy': isLoading ? 'true' : 'false' },
+    error ? make('p', { class: 'weft-error', role: 'alert' }, `The list cannot be had: ${error.message}`) : null,
+    executions.length === 0 && !error && make('p', { class: 'weft-empty' }, empty),
+    make(
+      'ul',
+      {},
+      executions.map(entry =>
+        make(
+          'li',
+          { key: entry.executionId },
+          make(
+            'button',
+            {
+              type: 'button',
+              'aria-current': entry.executionId === selected ? 'true' : 'false',
+              onClick: () => select(entry.executionId),
+            },
+            statusBadge(make, entry.status),
+            make('code', { class: 'weft-id' }, entry.executionId),
+            make('span', { class: 'weft-time' }, between(entry.startedAt, entry.endedAt || null, now)),
+            progressBar(make, `Progress of ${entry.executionId}`, entry.progress, entry.status) || null,
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Failures, each until it is dismissed. */
+export const failureList = <N>(make: Make<N>, failures: readonly Failure[], dismiss: (key: number) => void): N =>
+  make(
+    'div',
+    { class: 'weft weft-failures', role: 'alert' },
+    failures.map(({ key, executionId, message }) =>
+      make(
+        'p',
+        { key, class: 'weft-error' },
+        executionId === undefined ? message : `${executionId}: ${message}`,
+        make('button', { type: 'button', onClick: () => dismiss(key), 'aria-label': 'Dismiss' }, '×'),
+      ),
+    ),
+  );
