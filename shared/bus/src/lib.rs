@@ -27,6 +27,7 @@ pub mod types;
 pub use config::{BusConfig, ConfigError, Mode, RedisTopology, Retention};
 #[cfg(feature = "settings")]
 pub use settings::BusSettings;
+use types::Owner;
 pub use types::*;
 
 use std::{sync::Arc, time::Duration};
@@ -156,6 +157,17 @@ impl Bus {
     /// Lists heads, newest first.
     pub async fn list_heads(&self, query: &HeadQuery) -> Result<Vec<Head>, BusError> {
         with_driver!(self, driver => driver.list_heads(query).await)
+    }
+
+    /// The owner of a knowledge base (a `kb:` room): `owner`, unless somebody has claimed it before, with or without an
+    /// owner. Never changes; forgotten when nobody has claimed it for the age of heads.
+    pub async fn claim(&self, room: &Room, owner: Option<&str>) -> Result<Option<String>, BusError> {
+        with_driver!(self, driver => driver.claim(room, &Owner::new(owner)).await).map(|found| found.owner)
+    }
+
+    /// The owner of a knowledge base, if it has been claimed; the inner `None` means that it was, without an owner.
+    pub async fn owner(&self, room: &Room) -> Result<Option<Option<String>>, BusError> {
+        with_driver!(self, driver => driver.owner(room).await).map(|found| found.map(|found| found.owner))
     }
 
     /// Announces a process of this kind for [`PRESENCE_LIFETIME`]; renew at a third of that.

@@ -205,6 +205,26 @@ pub struct HeadQuery {
     pub limit: usize,
 }
 
+/// The record of who owns a knowledge base.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) owner: Option<String>,
+}
+
+impl Owner {
+    pub(crate) fn new(owner: Option<&str>) -> Self {
+        Self { owner: owner.map(str::to_owned) }
+    }
+
+    pub(crate) fn to_json(&self) -> bytes::Bytes {
+        serde_json::json!({"owner": self.owner}).to_string().into()
+    }
+
+    pub(crate) fn from_json(record: &[u8]) -> Result<Self, BusError> {
+        serde_json::from_slice(record).map_err(|error| BusError::Refused(format!("a stored owner: {error}")))
+    }
+}
+
 /// Which processes announce themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Presence {

@@ -1,7 +1,10 @@
 //! The duty to keep heads: an execution's durable record exists before its first event is stored, an event with
 //! another owner is refused, and the record is moved forward often enough that retention never passes it.
 
+mod advance;
+
 use crate::pace::LogPace;
+use advance::Working;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -28,6 +31,8 @@ pub struct HeadConfig {
     pub wait_max: Duration,
     /// Executions whose owner is remembered; the least recently used are looked up again.
     pub executions_max: usize,
+    /// How often the owner of a knowledge base is claimed again, so that its record lives on; a quarter of its age.
+    pub claim_every: Duration,
     /// Bounds by which stored events are read.
     pub limits: Limits,
 }
@@ -40,6 +45,7 @@ impl Default for HeadConfig {
             debounce: Duration::from_millis(300),
             wait_max: Duration::from_secs(2),
             executions_max: 50_000,
+            claim_every: Duration::from_secs(6 * 3600),
             limits: Limits::default(),
         }
     }
@@ -51,7 +57,12 @@ impl HeadConfig {
     pub fn for_retention(retention: &Retention) -> Self {
         let quarter = u64::try_from(retention.events / 4).unwrap_or(u64::MAX).max(1);
         let usual = Self::default();
-        Self { every_events: usual.every_events.min(quarter), every_bytes: retention.bytes / 4, ..usual }
+        Self {
+            every_events: usual.every_events.min(quarter),
+            every_bytes: retention.bytes / 4,
+            claim_every: retention.head_age / 4,
+            ..usual
+        }
     }
 }
 
@@ -59,7 +70,7 @@ impl HeadConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     /// Its `userId` is not the recorded owner.
-    #[error("userId: is not the recorded owner of the execution")]
+    #[error("userId: is not the recorded owner of the execution or knowledge base")]
     OwnerMismatch,
     /// The head could not be read or made.
     #[error(transparent)]
@@ -97,9 +108,12 @@ struct Known {
     tick: u64,
 }
 
+/// An execution, or a knowledge base, of which only the owner is kept.
 struct Execution {
     room: Room,
     owner: Option<String>,
+    /// When its owner was read.
+    known_at: Instant,
     duty: Mutex<Duty>,
     /// Told whenever the head has moved.
     moved: Notify,
@@ -111,7 +125,15 @@ struct Execution {
 
 impl Execution {
     fn new(room: Room, owner: Option<String>) -> Self {
-        Self { room, owner, duty: Mutex::default(), moved: Notify::new(), urgent: Notify::new(), failing: AtomicBool::new(false) }
+        Self {
+            room,
+            owner,
+            known_at: Instant::now(),
+            duty: Mutex::default(),
+            moved: Notify::new(),
+            urgent: Notify::new(),
+            failing: AtomicBool::new(false),
+        }
     }
 }
 
@@ -126,10 +148,6 @@ struct Duty {
     tasked: bool,
 }
 
-/// After so long without success an advance is given up until the next event of its room asks again.
-const GIVE_UP: Duration = Duration::from_secs(60);
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 const ADVANCES_AT_ONCE: usize = 8;
 
 impl HeadKeeper {
@@ -154,8 +172,32 @@ impl HeadKeeper {
     }
 
     /// Makes sure that the event's execution has a head, made from this event if it is the first, and that the
-    /// event's user is its owner. Events without an execution, and bus modes that store nothing, are admitted.
+    /// event's user is its owner; likewise the owner of its knowledge base. Bus modes that store nothing admit all.
     pub async fn admit(&self, tenant: Option<&str>, event: &Prepared) -> Result<(), NotAdmitted> {
+        self.admit_to_execution(tenant, event).await?;
+        self.admit_to_kb(tenant, event).await
+    }
+
+    async fn admit_to_kb(&self, tenant: Option<&str>, event: &Prepared) -> Result<(), NotAdmitted> {
+        let Some(id) = event.knowledge_base_id.as_deref().filter(|_| self.0.bus.is_durable()) else { return Ok(()) };
+        let room = Room::kb(id).and_then(|room| room.in_tenant(tenant));
+        let room = room.map_err(|invalid| BusError::Refused(invalid.to_string()))?;
+        let user = event.user_id.as_deref();
+        let known = self.0.find(&room).filter(|kb| kb.known_at.elapsed() < self.0.config.claim_every);
+        let owned = match known {
+            Some(kb) => owner_admits(kb.owner.as_deref(), user),
+            None => {
+                let owner = self.0.bus.claim(&room, user).await?;
+                let owned = owner_admits(owner.as_deref(), user);
+                self.0.forget(&room);
+                self.0.remember(room, owner);
+                owned
+            }
+        };
+        if owned { Ok(()) } else { Err(NotAdmitted::OwnerMismatch) }
+    }
+
+    async fn admit_to_execution(&self, tenant: Option<&str>, event: &Prepared) -> Result<(), NotAdmitted> {
         let Some(room) = self.room_of(tenant, event)? else { return Ok(()) };
         let user = event.user_id.as_deref();
         let owned = match self.0.find(&room) {
@@ -278,7 +320,7 @@ impl Keeper {
         if !duty.tasked {
             duty.tasked = true;
             self.working.fetch_add(1, Ordering::AcqRel);
-            tokio::spawn(advance(Working(self.clone()), execution.clone()));
+            tokio::spawn(advance::advance(Working(self.clone()), execution.clone()));
         }
     }
 
@@ -307,82 +349,6 @@ fn evict(known: &mut Known) -> Vec<Arc<Execution>> {
         by_use.truncate(count);
     }
     by_use.iter().filter_map(|(_, room)| known.executions.remove(room)).map(|(execution, _)| execution).collect()
-}
-
-/// Counts a task as long as it lives.
-struct Working(Arc<Keeper>);
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        if self.0.working.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.settled.notify_waiters();
-        }
-    }
-}
-
-/// Moves one head forward until nothing more is wanted.
-async fn advance(working: Working, execution: Arc<Execution>) {
-    let keeper = &working.0;
-    let (mut retry, mut failing_since) = (RETRY_MIN, None::<Instant>);
-    loop {
-        let pause = if failing_since.is_some() { retry } else { keeper.config.debounce };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            // A failing bus is not asked more often because more is wanted of it.
-            () = execution.urgent.notified(), if failing_since.is_none() => {}
-        }
-        let Ok(_permit) = keeper.permits.acquire().await else { return };
-        let (events, bytes) = {
-            let mut duty = execution.duty.lock();
-            duty.wanted = false;
-            (duty.events, duty.bytes)
-        };
-        match heads::advance(&keeper.bus, &execution.room, &keeper.config.limits, now_ms()).await {
-            Ok(head) => {
-                metrics::counter!("weft_head_advances_total", "result" => "moved").increment(1);
-                failing_since = None;
-                if head.is_none() {
-                    // It has expired or was lost; the next event makes it again.
-                    keeper.forget(&execution.room);
-                }
-                if has_caught_up(&execution, events, bytes) {
-                    return;
-                }
-            }
-            Err(error) => {
-                keeper.failed(&execution.room, &error);
-                retry = if failing_since.is_some() { (retry * 2).min(RETRY_MAX) } else { RETRY_MIN };
-                let since = *failing_since.get_or_insert_with(Instant::now);
-                if has_given_up(&execution, since, &error) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Notes an advance over what was stored before it began; whether nothing more is wanted.
-fn has_caught_up(execution: &Execution, events: u64, bytes: u64) -> bool {
-    let mut duty = execution.duty.lock();
-    duty.events -= events;
-    duty.bytes -= bytes;
-    duty.tasked = duty.wanted;
-    execution.failing.store(false, Ordering::Relaxed);
-    execution.moved.notify_waiters();
-    !duty.tasked
-}
-
-fn has_given_up(execution: &Execution, since: Instant, error: &BusError) -> bool {
-    let mut duty = execution.duty.lock();
-    duty.wanted = true;
-    execution.failing.store(true, Ordering::Relaxed);
-    execution.moved.notify_waiters();
-    if since.elapsed() < GIVE_UP {
-        return false;
-    }
-    duty.tasked = false;
-    tracing::error!(room = %execution.room, %error, "an execution's head stays behind until its next event");
-    true
 }
 
 pub(crate) fn now_ms() -> u64 {

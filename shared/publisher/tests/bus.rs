@@ -99,6 +99,27 @@ async fn another_owner_is_refused_and_the_room_goes_on() {
     assert_eq!(head.owner.as_deref(), Some("ada"));
 }
 
+#[tokio::test]
+async fn a_knowledge_base_belongs_to_whoever_published_into_it_first() {
+    let bus = bus().await;
+    let publisher = Publisher::over_bus(bus.clone(), PublisherConfig::default());
+    let event = |user: Option<&str>| {
+        let draft = EventDraft::new("kb:processing").knowledge_base("docs");
+        match user {
+            Some(user) => draft.user(user),
+            None => draft,
+        }
+    };
+    publisher.publish(event(Some("ada"))).await.expect("stored");
+    assert_eq!(publisher.publish(event(Some("bob"))).await, Err(PublishError::OwnerMismatch));
+    publisher.publish(event(None)).await.expect("no user's event belongs to any");
+    assert_eq!(bus.owner(&room("kb:docs")).await, Ok(Some(Some("ada".into()))));
+    assert_eq!(stored(&bus, "kb:docs").await.len(), 2);
+    // Another process, which has never seen it.
+    let other = Publisher::over_bus(bus.clone(), PublisherConfig::default());
+    assert_eq!(other.publish(event(Some("bob"))).await, Err(PublishError::OwnerMismatch));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_keeps_what_retention_has_taken() {
     let bus = bus_retaining(1000).await;

@@ -30,6 +30,7 @@ struct State {
     budget: Budget,
     inlet: Option<Arc<dyn Inlet>>,
     heads: FxHashMap<Room, (Head, u64)>,
+    owners: FxHashMap<Room, (Owner, Instant)>,
     revision: u64,
     present: BTreeMap<(&'static str, String), (bytes::Bytes, Instant)>,
     records: FxHashMap<(&'static str, String), (bytes::Bytes, Instant)>,
@@ -49,6 +50,7 @@ impl State {
             budget: Budget::new(bytes_max),
             inlet: None,
             heads: FxHashMap::default(),
+            owners: FxHashMap::default(),
             revision: 0,
             present: BTreeMap::new(),
             records: FxHashMap::default(),
@@ -212,6 +214,22 @@ impl MemoryBus {
         Ok(Revision(revision))
     }
 
+    pub(crate) async fn claim(&self, room: &Room, owner: &Owner) -> Result<Owner, BusError> {
+        let mut state = self.state.lock();
+        let (held, claimed_at) = state.owners.entry(room.clone()).or_insert_with(|| (owner.clone(), Instant::now()));
+        if claimed_at.elapsed() >= self.retention.head_age {
+            *held = owner.clone();
+        }
+        *claimed_at = Instant::now();
+        Ok(held.clone())
+    }
+
+    pub(crate) async fn owner(&self, room: &Room) -> Result<Option<Owner>, BusError> {
+        let state = self.state.lock();
+        let found = state.owners.get(room).filter(|(_, at)| at.elapsed() < self.retention.head_age);
+        Ok(found.map(|(owner, _)| owner.clone()))
+    }
+
     pub(crate) async fn list_heads(&self, query: &HeadQuery) -> Result<Vec<Head>, BusError> {
         let state = self.state.lock();
         let mut found: Vec<&Head> = state
@@ -355,6 +373,7 @@ fn sweep(state: &mut State, followed: &HashSet<Room>, now: Instant, retention: &
     state.rooms.retain(|room, history| !history.is_empty() || followed.contains(room));
     let oldest_ms = now_ms().saturating_sub(u64::try_from(retention.head_age.as_millis()).unwrap_or(u64::MAX));
     state.heads.retain(|_, (head, _)| head.updated_ms >= oldest_ms);
+    state.owners.retain(|_, (_, at)| at.elapsed() < retention.head_age);
 }
 
 fn now_ms() -> u64 {

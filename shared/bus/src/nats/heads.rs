@@ -7,7 +7,7 @@ use super::{
     publish,
     stream::{self, Stream},
 };
-use crate::{BusError, Expect, HeadQuery, Revision, StoreError, meters};
+use crate::{BusError, Expect, HeadQuery, Revision, StoreError, meters, types::Owner};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream as futures};
 use weft_event::{Head, Room};
@@ -43,6 +43,33 @@ pub(super) async fn store(link: &Link, head: &Head, expect: Expect) -> Result<Re
     let place = link.names.listed(head.tenant.as_deref(), head.owner.as_deref(), head.created_ms, &head.execution_id);
     publish::stored(&link.data, place, None, Bytes::new()).await.map_err(BusError::from)?;
     Ok(revision)
+}
+
+/// Attempts at a claim; each loss means that somebody else has made or renewed it.
+const CLAIMS: usize = 4;
+
+pub(super) async fn claim(link: &Link, room: &Room, owner: &Owner) -> Result<Owner, BusError> {
+    link.durable()?;
+    meters::read("owner");
+    for _ in 0..CLAIMS {
+        let held = stream::last_stored(link, Stream::Heads, &link.names.head(room)).await?;
+        let seq = held.as_ref().map_or(0, |record| record.seq);
+        let owner = held.map_or_else(|| Ok(owner.clone()), |record| Owner::from_json(&record.payload))?;
+        // Written again with the same content, so that it lives on.
+        match stream::compare_and_set(link, link.names.head(room), seq, owner.to_json()).await {
+            Ok(_) => return Ok(owner),
+            Err(failure) if failure.is_api(&WRONG_LAST_SEQUENCE) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Err(BusError::Unavailable("the knowledge base's owner keeps being claimed".into()))
+}
+
+pub(super) async fn owner(link: &Link, room: &Room) -> Result<Option<Owner>, BusError> {
+    link.durable()?;
+    meters::read("owner");
+    let held = stream::last_stored(link, Stream::Heads, &link.names.head(room)).await?;
+    held.map(|record| Owner::from_json(&record.payload)).transpose()
 }
 
 pub(super) async fn list(link: &Link, query: &HeadQuery) -> Result<Vec<Head>, BusError> {

@@ -211,6 +211,14 @@ impl NatsBus {
         heads::store(&self.link, head, expect).await
     }
 
+    pub(crate) async fn claim(&self, room: &Room, owner: &Owner) -> Result<Owner, BusError> {
+        heads::claim(&self.link, room, owner).await
+    }
+
+    pub(crate) async fn owner(&self, room: &Room) -> Result<Option<Owner>, BusError> {
+        heads::owner(&self.link, room).await
+    }
+
     pub(crate) async fn list_heads(&self, query: &HeadQuery) -> Result<Vec<Head>, BusError> {
         heads::list(&self.link, query).await
     }

@@ -2,12 +2,14 @@
 
 use super::{
     Link,
+    history::bytes_of,
     publish::{ms, number},
     scripts,
 };
-use crate::{BusError, Expect, HeadQuery, Revision, StoreError, meters};
+use crate::{BusError, Expect, HeadQuery, Revision, StoreError, meters, types::Owner};
+use bytes::Bytes;
 use fred::{
-    interfaces::{HashesInterface, SortedSetsInterface},
+    interfaces::{HashesInterface, KeysInterface, SortedSetsInterface},
     types::Value,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -56,6 +58,22 @@ pub(super) async fn store(link: &Link, head: &Head, expect: Expect) -> Result<Re
         scripts::LIST_HEAD.ask(&link.data, keys, args).await?;
     }
     Ok(Revision(revision))
+}
+
+pub(super) async fn claim(link: &Link, room: &Room, owner: &Owner) -> Result<Owner, BusError> {
+    link.durable()?;
+    meters::read("owner");
+    let args = vec![Value::Bytes(owner.to_json()), number(ms(link.retention.head_age))];
+    let held = scripts::CLAIM.ask(&link.data, vec![link.names.owner(room)], args).await?;
+    Owner::from_json(&bytes_of(held).ok_or_else(|| meters::nonsense("an owner"))?)
+}
+
+pub(super) async fn owner(link: &Link, room: &Room) -> Result<Option<Owner>, BusError> {
+    link.durable()?;
+    meters::read("owner");
+    let key = link.names.owner(room);
+    let held: Option<Bytes> = scripts::repeat(|| link.data.get(key.as_str())).await?;
+    held.map(|record| Owner::from_json(&record)).transpose()
 }
 
 pub(super) async fn list(link: &Link, query: &HeadQuery) -> Result<Vec<Head>, BusError> {

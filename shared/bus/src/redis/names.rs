@@ -36,6 +36,11 @@ impl Names {
         format!("{}:{{{}}}:h", self.prefix, room.broker_name())
     }
 
+    /// Who owns a knowledge base.
+    pub(super) fn owner(&self, room: &Room) -> String {
+        format!("{}:{{{}}}:o", self.prefix, room.broker_name())
+    }
+
     /// The two ordered sets of a list of heads: by creation, and by expiry. An owner's list, or all of a tenant.
     pub(super) fn head_list(&self, tenant: Option<&str>, owner: Option<&str>) -> [String; 2] {
         let tenant = tenant.map(|tenant| format!("/{tenant}")).unwrap_or_default();

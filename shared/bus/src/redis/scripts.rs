@@ -33,6 +33,7 @@ script!(TAIL, "lua/tail.lua");
 script!(RENEW_EPOCH, "lua/renew_epoch.lua");
 script!(STORE_HEAD, "lua/store_head.lua");
 script!(LIST_HEAD, "lua/list_head.lua");
+script!(CLAIM, "lua/claim.lua");
 script!(ANNOUNCE, "lua/announce.lua");
 script!(PRESENT, "lua/present.lua");
 script!(WRITE_LINE, "lua/write_line.lua");

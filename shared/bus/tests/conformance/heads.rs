@@ -109,3 +109,22 @@ pub async fn announcements_come_and_go(mut world: World) {
     assert_eq!(one.present(Presence::Executor).await.expect("lists").len(), 1);
     two.withdraw(Presence::Gateway, "nobody").await.expect("withdrawing nobody is fine");
 }
+
+pub async fn a_knowledge_base_has_one_owner(mut world: World) {
+    let (one, two) = (world.bus().await, world.bus().await);
+    let base = room("kb:docs.v1");
+    assert_eq!(one.owner(&base).await, Ok(None));
+    let (a, b) = tokio::join!(one.claim(&base, Some("u")), two.claim(&base, Some("v")));
+    let winner = a.expect("claimed");
+    assert_eq!(b.expect("claimed"), winner, "whoever is second is told the first");
+    assert!(winner.as_deref() == Some("u") || winner.as_deref() == Some("v"));
+    for _ in 0..3 {
+        assert_eq!(two.claim(&base, None).await, Ok(winner.clone()));
+    }
+    assert_eq!(two.owner(&base).await, Ok(Some(winner)));
+    let orphan = room("kb:orphan");
+    assert_eq!(one.claim(&orphan, None).await, Ok(None));
+    assert_eq!(two.claim(&orphan, Some("late")).await, Ok(None), "no owner stays no owner");
+    assert_eq!(two.owner(&orphan).await, Ok(Some(None)));
+    assert_eq!(one.owner(&base.in_tenant(Some("acme")).expect("tenant")).await, Ok(None), "another tenant's");
+}

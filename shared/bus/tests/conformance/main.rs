@@ -29,6 +29,8 @@ fn every_future_may_move_between_threads() {
         sendable(bus.load_head(room));
         sendable(bus.store_head(head, weft_bus::Expect::Absent));
         sendable(bus.list_heads(&weft_bus::HeadQuery::default()));
+        sendable(bus.claim(room, None));
+        sendable(bus.owner(room));
         sendable(bus.announce(weft_bus::Presence::Gateway, "x", bytes::Bytes::new()));
         sendable(bus.withdraw(weft_bus::Presence::Gateway, "x"));
         sendable(bus.present(weft_bus::Presence::Gateway));
@@ -86,6 +88,7 @@ macro_rules! stored {
                 heads::lists_are_newest_first_by_owner_and_tenant,
                 heads::a_head_follows_a_long_room,
                 heads::announcements_come_and_go,
+                heads::a_knowledge_base_has_one_owner,
                 records::a_record_is_the_last_that_was_written,
                 records::records_and_lines_expire,
                 records::a_journal_is_read_from_any_mark,
