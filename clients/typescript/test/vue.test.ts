@@ -1,0 +1,287 @@
+// @vitest-environment happy-dom
+import { mount } from '@vue/test-utils';
+import { createPinia } from 'pinia';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Component, defineComponent, h, nextTick, ref } from 'vue';
+import { WebSocket } from 'ws';
+import { connect } from '../src/index.js';
+import { defineWeftStore, useExecutionStore } from '../src/pinia.js';
+import * as weftVue from '../src/vue/index.js';
+import { endAll, ends, log, sleep, until } from './rig/index.js';
+import { Scripted } from './rig/scripted.js';
+
+let server: Scripted;
+const times = { baseMs: 5, capMs: 50, lingerMs: 10 };
+
+beforeEach(async () => {
+  server = ends(await Scripted.start(), it => it.stop());
+});
+afterEach(endAll);
+
+const publish = (event: object) => server.log.publish('execution:e', { executionId: 'e', ...event } as never);
+const subscribed = (rooms: number) => until(() => server.connections.at(-1)?.rooms.size === rooms, `${rooms} rooms`);
+const plugins = () => [
+  [weftVue.weftPlugin, { url: `http://${server.address}`, options: { WebSocket, times } }] as [never, never],
+];
+
+function show(component: Component, props: Record<string, unknown> = {}) {
+  return ends(mount(component, { props, global: { plugins: plugins() }, attachTo: document.body }), it => it.unmount());
+}
+
+/** Runs composables in a component; answers what they give. */
+function run<T>(setup: () => T): { given: T; unmount: () => void } {
+  let given: T | undefined;
+  const component = defineComponent({
+    setup() {
+      given = setup();
+      return () => h('div');
+    },
+  });
+  const wrapper = show(component);
+  return { given: given as T, unmount: () => wrapper.unmount() };
+}
+
+describe('composables', () => {
+  test('every name that front ends use is there', () => {
+    for (const name of [
+      'useWebSocket useExecutionWebSocket useExecutionStream useExecution useAgentStream useExecutionEvents useUserInput',
+      'useWeft useWebSocketLogs',
+    ].flatMap(names => names.split(' '))) {
+      expect(typeof (weftVue as Record<string, unknown>)[name], name).toBe('function');
+    }
+    for (const name of [
+      'ExecutionStatus',
+      'ExecutionLogs',
+      'ExecutionLogViewer',
+      'WorkflowExecutionMonitor',
+      'ExecutionsView',
+    ]) {
+      expect(weftVue, name).toHaveProperty(name);
+    }
+  });
+
+  test('useExecution: state, log and commands; follows its id; all ends with the component', async () => {
+    server.snapshots.set('execution:e', { executionId: 'e', status: 'running', nodes: {}, pendingInput: [] });
+    publish(log('e', 'before'));
+    const id = ref<string | null>(null);
+    const { given, unmount } = run(() => weftVue.useExecution(id));
+    expect(given.isLoading.value).toBe(false);
+    await expect(given.cancel()).rejects.toThrow('no execution');
+    id.value = 'e';
+    await until(() => given.logs.value.length === 1, 'history');
+    publish(log('e', 'after'));
+    publish({ type: 'node:started', nodeId: 'n' });
+    publish({ type: 'user_input:required', data: { requestId: 'r', prompt: 'Go on?' } });
+    await until(() => given.pendingInput.value.length === 1, 'the prompt');
+    expect(given.logs.value.map(({ message }) => message)).toEqual(['before', 'after']);
+    expect(given.nodes.value).toMatchObject({ n: { status: 'running' } });
+    await given.provideInput('r', 'yes');
+    await given.cancel('enough');
+    expect(server.received.filter(({ type }) => type === 'subscribe')).toHaveLength(1);
+    id.value = 'f';
+    await until(() => server.last.rooms.has('execution:f') && !server.last.rooms.has('execution:e'), 'the other one');
+    expect(given.state.value).toMatchObject({ executionId: 'f', logs: [] });
+    unmount();
+    await until(() => server.last.socket.readyState === 3, 'closed');
+    expect(server.connections).toHaveLength(1);
+  });
+
+  test('a thousand events are drawn in a few frames', async () => {
+    let drawings = 0;
+    const component = defineComponent({
+      setup() {
+        const { logs } = weftVue.useExecution('e');
+        return () => {
+          drawings += 1;
+          return h('b', logs.value.length);
+        };
+      },
+    });
+    const wrapper = show(component);
+    await subscribed(1);
+    await sleep(50);
+    drawings = 0;
+    const began = performance.now();
+    for (let n = 0; n < 1000; n++) publish(log('e', `${n}`));
+    await until(
+      () => wrapper.text() === '1000',
+      () => wrapper.text(),
+    );
+    expect(drawings).toBeLessThanOrEqual(Math.ceil((performance.now() - began) / 16) + 1);
+  });
+
+  test('useAgentStream, useUserInput, useExecutionEvents, useExecutionStream and useWebSocketLogs', async () => {
+    server.log.publish('agent:a:e', { type: 'agent:token', executionId: 'e', agentId: 'a', data: { token: 'Hi' } });
+    const { given } = run(() => ({
+      agent: weftVue.useAgentStream('a', 'e'),
+      input: weftVue.useUserInput('e'),
+      events: weftVue.useExecutionEvents('e', { types: ['node:*'] }),
+      stream: weftVue.useExecutionStream('e'),
+      logs: weftVue.useWebSocketLogs('e'),
+    }));
+    await subscribed(2);
+    await until(() => given.agent.text.value === 'Hi', 'the text');
+    publish({ type: 'node:started', nodeId: 'n' });
+    publish({ type: 'user_input:required', data: { requestId: 'r', prompt: 'Name?' } });
+    publish(log('e', 'line'));
+    await until(() => given.input.prompt.value?.prompt === 'Name?' && given.logs.logs.value.length === 1, 'all of it');
+    expect(given.events.events.value.map(({ type }) => type)).toEqual(['node:started']);
+    expect(given.stream.nodeStates.value).toHaveProperty('n');
+    expect(given.stream.isConnected.value).toBe(true);
+    await given.input.provide('Ada');
+    expect(server.received.find(({ type }) => type === 'user_input:provide')).toMatchObject({
+      value: 'Ada',
+      requestId: 'r',
+    });
+    expect(given.logs.connectionStatus.value).toBe('connected');
+    given.logs.clear();
+    await until(() => given.logs.logs.value.length === 0, 'cleared');
+  });
+
+  test('useWebSocket: connect, disconnect, emit, on, off, isConnected, isReconnecting', async () => {
+    const { given } = run(() => weftVue.useWebSocket());
+    const heard: string[] = [];
+    const listener = ({ log: { message } }: { log: { message: string } }) => heard.push(message);
+    given.on('log', listener);
+    await until(() => given.isConnected.value, 'connected');
+    given.emit('subscribe', 'e');
+    await subscribed(1);
+    publish(log('e', 'one'));
+    await until(() => heard.length === 1, 'heard');
+    given.off('log', listener);
+    given.disconnect();
+    await until(() => !given.isConnected.value, 'disconnected');
+    given.on('log', listener);
+    publish(log('e', 'two'));
+    server.greets = false;
+    given.connect();
+    await until(() => given.isReconnecting.value, 'reconnecting');
+    server.greets = true;
+    server.last.cut();
+    await until(() => heard.length === 2, 'resumed');
+    expect(heard).toEqual(['one', 'two']);
+  });
+
+  test('useExecutionWebSocket feeds the Pinia store', async () => {
+    const pinia = createPinia();
+    const store = useExecutionStore(pinia);
+    const { given } = run(() => weftVue.useExecutionWebSocket(store));
+    given.initialize();
+    given.subscribeToExecution('e');
+    await subscribed(1);
+    publish({ type: 'execution:started' });
+    publish({ type: 'node:completed', nodeId: 'n', data: { output: 1 } });
+    for (let n = 0; n < 100; n++) publish(log('e', `${n}`));
+    publish({ type: 'execution:completed', data: { result: 'done' } });
+    await until(
+      () => store.executions.e?.logs.length === 100 && store.executions.e.result === 'done',
+      () => JSON.stringify(store.executions),
+    );
+    expect(store.executions.e).toMatchObject({
+      status: 'completed',
+      nodeStatuses: { n: { status: 'completed', output: 1 } },
+    });
+    given.unsubscribeFromExecution('e');
+    await until(() => server.last.rooms.size === 0, 'left');
+    store.clearExecution('e');
+    expect(store.executions).toEqual({});
+  });
+});
+
+describe('components', () => {
+  test('ExecutionStatus and ExecutionLogs show what happens', async () => {
+    const status = show(weftVue.ExecutionStatus, { executionId: 'e' });
+    const logs = show(weftVue.ExecutionLogs, { executionId: 'e' });
+    await until(
+      () => server.connections.length === 2 && server.connections.every(({ rooms }) => rooms.size === 1),
+      'subscribed',
+    );
+    publish({ type: 'node:started', nodeId: 'build', timestamp: '2026-01-01T00:00:00.000Z' });
+    publish({
+      type: 'node:failed',
+      nodeId: 'build',
+      timestamp: '2026-01-01T00:01:05.000Z',
+      data: { error: 'no disk' },
+    });
+    publish(log('e', 'calm'));
+    publish({ type: 'log', data: { level: 'error', message: 'grave' } });
+    publish({ type: 'execution:failed', data: { error: 'build failed' } });
+    await until(
+      () => status.text().includes('build failed') && logs.text().includes('grave'),
+      () => status.text() + logs.text(),
+    );
+    for (const text of ['Failed', 'no disk', '1:05']) expect(status.text()).toContain(text);
+    expect(logs.find('.weft-level-error span').text()).toBe('grave');
+    await logs.find('select').setValue('error');
+    expect(logs.text()).not.toContain('calm');
+    await logs
+      .findAll('button')
+      .find(button => button.text() === 'Clear')
+      ?.trigger('click');
+    await until(() => !logs.text().includes('grave'), 'cleared');
+  });
+
+  test('WorkflowExecutionMonitor shows several, their prompts and logs, and says what to do where there is none', async () => {
+    const monitor = show(weftVue.WorkflowExecutionMonitor, { executionIds: [] });
+    expect(monitor.text()).toContain('No executions to show yet');
+    await monitor.setProps({ executionIds: ['e', 'f'] });
+    await subscribed(2);
+    publish(log('e', 'inside'));
+    publish({ type: 'execution:progress', data: { progress: 30 } });
+    publish({ type: 'user_input:required', data: { requestId: 'r', prompt: 'Go on?' } });
+    await until(() => monitor.find('form').exists(), 'the prompt');
+    expect(monitor.find('progress').attributes('aria-label')).toBe('Progress of e: 30 %');
+    await monitor.find('form input').setValue('yes');
+    await monitor.find('form').trigger('submit');
+    await until(() => server.received.some(({ value }) => value === 'yes'), 'the answer');
+    expect(monitor.text()).not.toContain('inside');
+    await monitor
+      .findAll('button')
+      .find(button => button.text() === 'Show log')
+      ?.trigger('click');
+    await nextTick();
+    expect(monitor.text()).toContain('inside');
+  });
+
+  test('ExecutionsView lists, chooses and shows; FailureNotices tells', async () => {
+    server.onRequest = (_request, response, url) => {
+      if (url.pathname !== '/api/executions') return false;
+      const entry = {
+        executionId: 'e',
+        workflowId: 'w',
+        status: 'running',
+        progress: 1,
+        startedAt: null,
+        endedAt: null,
+      };
+      server.json(response, 200, { executions: [entry], cursor: null });
+      return true;
+    };
+    const both = defineComponent({ setup: () => () => [h(weftVue.ExecutionsView), h(weftVue.FailureNotices)] });
+    const view = show(both);
+    await until(() => view.find('nav li').exists(), 'the list');
+    await subscribed(1);
+    publish({ type: 'execution:progress', data: { progress: 55 } });
+    await until(() => view.find('nav progress').attributes('value') === '55', 'live in the list');
+    await view.find('nav li button').trigger('click');
+    await until(() => view.find('.weft-logs').exists(), 'chosen');
+    publish({ type: 'execution:failed', data: { error: 'it broke' } });
+    await until(() => view.find('.weft-failures').text().includes('it broke'), 'told');
+    await view.find('.weft-failures button').trigger('click');
+    await until(() => view.find('.weft-failures').text() === '', 'dismissed');
+  });
+});
+
+test('a Pinia store of executions', async () => {
+  const weft = ends(connect(`http://${server.address}`, { WebSocket, times }), it => it.close());
+  const store = defineWeftStore(weft)(createPinia());
+  const leave = store.follow('e');
+  await subscribed(1);
+  publish(log('e', 'one'));
+  await until(() => store.state?.executions.e?.logs.length === 1, 'the log');
+  expect(store.state?.connection.isConnected).toBe(true);
+  await store.provideInput('e', 'r', 1);
+  leave();
+  await until(() => server.last.rooms.size === 0, 'left');
+  store.close();
+});
