@@ -20,6 +20,7 @@ pub struct Metrics {
     pub events_received: Counter,
     pub events_unfollowed: Counter,
     pub deliveries: Counter,
+    pub conflated: Counter,
     delivery_seconds: Histogram,
     published_to_socket_seconds: Histogram,
     pub history_reads: Counter,
@@ -80,6 +81,7 @@ impl Metrics {
             events_received: counter!("weft_gateway_events_received_total"),
             events_unfollowed: counter!("weft_gateway_events_unfollowed_total"),
             deliveries: counter!("weft_gateway_deliveries_total"),
+            conflated: counter!("weft_gateway_conflated_total"),
             delivery_seconds: histogram!("weft_gateway_delivery_seconds"),
             published_to_socket_seconds: histogram!("weft_gateway_published_to_socket_seconds"),
             history_reads: counter!("weft_gateway_history_reads_total"),
@@ -177,6 +179,7 @@ fn describe() {
     describe_counter!("weft_gateway_invalid_events_total", "Events on the bus that were invalid and skipped");
     describe_counter!("weft_gateway_repeated_events_total", "Live events that came again and were dropped");
     describe_counter!("weft_gateway_deliveries_total", "Event frames handed to a socket");
+    describe_counter!("weft_gateway_conflated_total", "Events that a later one stood for, where a client asked for that");
     describe_counter!("weft_gateway_failed_deliveries_total", "Events that a session should have had and never got, by reason");
     describe_histogram!(
         "weft_gateway_delivery_seconds",

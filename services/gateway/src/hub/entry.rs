@@ -52,8 +52,13 @@ impl Entry {
 
     /// The native JSON message up to its offset.
     pub(super) fn native_body(&self) -> Vec<u8> {
+        self.native_body_of(&self.event, None)
+    }
+
+    /// The same where another event stands for this one and for `skipped` before it.
+    pub fn native_body_of(&self, event: &Prepared, skipped: Option<u64>) -> Vec<u8> {
         let implied_id = if self.event.id.is_none() { self.at.map(|at| at.to_string()) } else { None };
         let implied_time = if self.event.has_timestamp { None } else { self.stored_ms.and_then(heads::rfc3339) };
-        native::event_body(&self.event, self.foreign_room.as_ref(), implied_id.as_deref(), implied_time.as_deref(), None)
+        native::event_body(event, self.foreign_room.as_ref(), implied_id.as_deref(), implied_time.as_deref(), skipped)
     }
 }

@@ -91,7 +91,7 @@ impl Session {
         };
         let key = self.next_key;
         self.next_key += 1;
-        let mut subscription = Subscription::new(key, follower, subscribe.types.clone());
+        let mut subscription = Subscription::new(key, follower, subscribe);
         // A returning client brings where its follow began, so other rooms need not wait to know it.
         if let Some(Resume::After(offset)) = request.resume {
             subscription.since = Some((offset.at.epoch, offset.since.unwrap_or(offset.at.seq)));
@@ -99,8 +99,8 @@ impl Session {
         }
         let room = subscription.follower.room.clone();
         if self.subscriptions.len() == self.subscriptions.capacity() {
-            // Most connections follow one room; beyond a few it grows by halves.
-            self.subscriptions.reserve_exact((self.subscriptions.len() / 2).max(1));
+            // Most connections follow one room; what follows many wastes little.
+            self.subscriptions.reserve_exact((self.subscriptions.len() / 8).clamp(1, 16));
         }
         self.subscriptions.push(subscription);
         // Where several are asked for at once, each must be known before the first is answered.

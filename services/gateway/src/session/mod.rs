@@ -226,7 +226,7 @@ impl Session {
 
     /// Ends all follows and operations; how many events the client had not got yet.
     fn leave(&mut self) -> u64 {
-        let waiting = self.outgoing.iter().filter(|frame| frame.is_event).count() as u64;
+        let waiting: u64 = self.outgoing.iter().map(|frame| u64::from(frame.events)).sum();
         let behind: u64 = self.subscriptions.iter().map(Subscription::behind).sum();
         self.outgoing = VecDeque::new();
         self.subscriptions = Vec::new();
@@ -239,4 +239,23 @@ impl Session {
 /// Now, as the contract writes time.
 fn timestamp() -> String {
     heads::rfc3339(crate::feed::heads::now_ms()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{hub::entry::Entry, transport::WebSocket};
+
+    /// Of every idle connection there are a million: what grows here must be noticed.
+    #[test]
+    fn an_idle_connection_is_small() {
+        for (what, bytes, most) in [
+            ("a connection", size_of::<Connection<WebSocket>>(), 320),
+            ("a subscription", size_of::<Subscription>(), 112),
+            ("a frame", size_of::<Frame>(), 64),
+            ("a log's entry", size_of::<Entry>(), 352),
+        ] {
+            assert!(bytes <= most, "{what}: {bytes} bytes, {most} were enough");
+        }
+    }
 }

@@ -4,9 +4,14 @@ use super::{
     Done, Session, Times, begin,
     subscription::{self, Most, Next, Told},
 };
-use crate::{hub::log::Slot, metrics::Failed, transport::Frame};
-use std::{cell::RefCell, collections::VecDeque, task::Context};
+use crate::{
+    hub::{entry::Entry, log::Slot},
+    metrics::Failed,
+    transport::Frame,
+};
+use std::{cell::RefCell, collections::VecDeque, sync::Arc, task::Context};
 use weft_dialect::native;
+use weft_event::{Epoch, Kept};
 
 /// Frames gathered before each write.
 const GATHER: usize = 16;
@@ -14,12 +19,17 @@ const GATHER: usize = 16;
 /// a while keep little alive that logs have forgotten.
 const GATHER_BYTES: usize = 64 * 1024;
 
+/// What a subscription that conflates and is behind reads at once, so that there is something to leave out.
+const CONFLATED: Most = Most { slots: 256, bytes: 128 * 1024 };
+
 /// What the sessions of a thread share, one after the other, so that none owns buffers while it is idle.
 #[derive(Default)]
 pub(super) struct Desk {
     pub(super) frames: VecDeque<Frame>,
     pub(super) slots: Vec<Slot>,
     told: Vec<Told>,
+    /// Events on their way to conflation.
+    run: Vec<Arc<Entry>>,
 }
 
 thread_local! {
@@ -55,11 +65,22 @@ impl Session {
 
     /// Reads one subscription on; whether it may have more at once.
     fn take_from(&mut self, index: usize, bytes: &mut usize, desk: &mut Desk) -> bool {
-        let most = Most { slots: GATHER.saturating_sub(self.outgoing.len()), bytes: GATHER_BYTES.saturating_sub(*bytes) };
+        let subscription = &mut self.subscriptions[index];
+        let conflates = subscription.conflate && subscription.is_behind(GATHER);
+        let most = if conflates {
+            CONFLATED
+        } else {
+            Most { slots: GATHER.saturating_sub(self.outgoing.len()), bytes: GATHER_BYTES.saturating_sub(*bytes) }
+        };
         let before = self.outgoing.len();
-        let next = self.subscriptions[index].read(most, &mut desk.slots, &mut desk.told);
+        let next = subscription.read(most, &mut desk.slots, &mut desk.told);
+        let joins = subscription.batch;
         for item in desk.told.drain(..) {
-            self.tell(index, item);
+            self.tell(index, item, conflates, &mut desk.run);
+        }
+        self.tell_run(index, &mut desk.run);
+        if joins {
+            self.wire.join(&mut self.outgoing, before);
         }
         *bytes += self.outgoing.iter().skip(before).map(Frame::wire_bytes).sum::<usize>();
         let subscription = &self.subscriptions[index];
@@ -75,43 +96,75 @@ impl Session {
         false
     }
 
-    /// Makes frames of what a subscription read.
-    fn tell(&mut self, index: usize, item: Told) {
-        let own_tails = self.copies.are_possible();
-        let subscription = &self.subscriptions[index];
-        let since = if own_tails { subscription.since } else { None };
-        let room = &subscription.follower.room.name;
-        let metrics = &self.shared.hub.metrics;
+    /// Makes frames of what a subscription read; of events that may be conflated, a run to be told later.
+    fn tell(&mut self, index: usize, item: Told, conflates: bool, run: &mut Vec<Arc<Entry>>) {
         match item {
             Told::Event(entry) => {
-                if !subscription.admits(&entry) || self.copies.is_repeat(&entry, &mut self.subscriptions, index) {
-                    return;
-                }
-                let frame = match entry.at.filter(|_| since.is_some()) {
-                    Some(at) => self.wire.event_with(&entry, &subscription::offset(at, since)),
-                    None => self.wire.event(&entry),
-                };
-                let Some(frame) = frame else { return metrics.failed(Failed::Encode, 1) };
-                self.outgoing.push_back(frame);
-                if self.timed {
-                    self.last_event = Some(Box::new(Times { received: entry.received, stored_ms: entry.stored_ms }));
+                let is_due =
+                    self.subscriptions[index].admits(&entry) && !self.copies.is_repeat(&entry, &mut self.subscriptions, index);
+                match (is_due, conflates) {
+                    (false, _) => {}
+                    (true, true) => run.push(entry),
+                    (true, false) => self.tell_event(index, &entry, None),
                 }
             }
             Told::Gap(gap) => {
+                self.tell_run(index, run);
                 let (from, to) = (gap.from.map(|at| at.to_string()), gap.to.map(|at| at.to_string()));
+                let room = &self.subscriptions[index].follower.room.name;
                 let frame = native::gap(self.wire.encoding, room, from.as_deref(), to.as_deref(), gap.reason);
-                metrics.failed(Failed::Retention, 1);
+                self.shared.hub.metrics.failed(Failed::Retention, 1);
                 self.reply(frame);
             }
             Told::Snapshot(snapped) => {
-                let offset = snapped.at.map(|at| subscription::offset(at, since).to_string());
+                self.tell_run(index, run);
+                let offset = snapped.at.map(|at| subscription::offset(at, self.since(index)).to_string());
                 let json = snapped.snapshot.to_json(offset.as_deref());
+                let room = &self.subscriptions[index].follower.room.name;
                 match native::snapshot(self.wire.encoding, room, offset.as_deref(), &json) {
                     Ok(frame) => self.reply(frame),
-                    Err(_) => metrics.failed(Failed::Encode, 1),
+                    Err(_) => self.shared.hub.metrics.failed(Failed::Encode, 1),
                 }
             }
         }
+    }
+
+    /// What the offsets of a subscription tell of its beginning.
+    fn since(&self, index: usize) -> Option<(Epoch, u64)> {
+        self.subscriptions[index].since.filter(|_| self.copies.are_possible())
+    }
+
+    /// One event, or what stands for it and others before it.
+    fn tell_event(&mut self, index: usize, entry: &Entry, kept: Option<&Kept>) {
+        let since = self.since(index);
+        let own = entry.at.filter(|_| since.is_some()).map(|at| subscription::offset(at, since));
+        let frame = match (kept.and_then(|kept| Some((kept, kept.skipped?))), own) {
+            (Some((kept, skipped)), own) => {
+                let event = kept.joined.as_deref().unwrap_or(&entry.event);
+                let offset = own.or_else(|| entry.at.map(Into::into));
+                self.shared.hub.metrics.conflated.increment(skipped);
+                self.wire.conflated(entry.native_body_of(event, Some(skipped)), offset.as_ref())
+            }
+            (None, Some(own)) => self.wire.event_with(entry, &own),
+            (None, None) => self.wire.event(entry),
+        };
+        let Some(frame) = frame else { return self.shared.hub.metrics.failed(Failed::Encode, 1) };
+        self.outgoing.push_back(if self.subscriptions[index].batch { frame.joinable() } else { frame });
+        if self.timed {
+            self.last_event = Some(Box::new(Times { received: entry.received, stored_ms: entry.stored_ms }));
+        }
+    }
+
+    /// What is left of a run of events after conflation. Nothing of it is shared: every session is behind in its own way.
+    fn tell_run(&mut self, index: usize, run: &mut Vec<Arc<Entry>>) {
+        if run.is_empty() {
+            return;
+        }
+        let kept = weft_event::conflate(run.iter().map(|entry| &entry.event), &self.shared.hub.limits.event);
+        for kept in &kept {
+            self.tell_event(index, &run[kept.index], Some(kept));
+        }
+        run.clear();
     }
 
     /// So many events went to the socket.

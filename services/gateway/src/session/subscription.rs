@@ -64,6 +64,10 @@ pub struct Leaving {
 pub struct Subscription {
     /// Names it within its session.
     pub key: u32,
+    /// While it is behind, events may be skipped or merged as their class allows.
+    pub conflate: bool,
+    /// A frame may hold several of its events.
+    pub batch: bool,
     /// The registration; dropping it ends the following.
     pub follower: Follower,
     /// Where it reads.
@@ -98,9 +102,10 @@ struct Rare {
 
 impl Subscription {
     /// A subscription that has not begun.
-    pub fn new(key: u32, follower: Follower, types: Option<TypeFilter>) -> Self {
-        let types = types.map(Box::new);
-        Self { key, follower, place: Place::Opening, seen: None, since: None, types, rare: None }
+    pub fn new(key: u32, follower: Follower, subscribe: &Subscribe) -> Self {
+        let types = subscribe.types.clone().map(Box::new);
+        let (conflate, batch) = (subscribe.conflate, subscribe.batch);
+        Self { key, conflate, batch, follower, place: Place::Opening, seen: None, since: None, types, rare: None }
     }
 
     /// It begins.
@@ -183,6 +188,11 @@ impl Subscription {
     /// The subscribes that were kept.
     pub fn take_again(&mut self) -> Vec<(RoomRequest, Subscribe)> {
         self.rare.as_mut().map(|rare| std::mem::take(&mut rare.again)).unwrap_or_default()
+    }
+
+    /// Whether more waits than `slots`, so that what may be spared its client is.
+    pub fn is_behind(&self, slots: usize) -> bool {
+        self.behind() > slots as u64
     }
 
     /// How many events of the log it has not read; those of the history that come before are not known.

@@ -165,7 +165,10 @@ impl Session {
 
     /// Gives back what lists have grown beyond their need.
     fn settle(&mut self) {
-        self.subscriptions.shrink_to_fit();
+        // A list that is moved costs a new place for a while; a little too much is left alone.
+        if self.subscriptions.capacity() > self.subscriptions.len() + self.subscriptions.len() / 4 {
+            self.subscriptions.shrink_to_fit();
+        }
         self.subscriptions.iter_mut().for_each(super::subscription::Subscription::settle);
     }
 }

@@ -2,11 +2,21 @@
 
 use crate::hub::{entry::Entry, frames};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use weft_dialect::{
     native::{self, Encoding},
-    websocket::{HEADER_BYTES_MAX, Opcode, deflate::compressed_tail, encode_header},
+    websocket::{
+        HEADER_BYTES_MAX, Opcode,
+        deflate::{Part, compressed_tail, joined},
+        encode_header,
+    },
 };
 use weft_event::Offset;
+
+/// The bit that marks a compressed message in the first byte of its frame.
+const RSV1: u8 = 0x40;
+/// Bytes of a flush's end, which payloads leave out and own tails begin with.
+const FLUSH_TAIL_BYTES: usize = 4;
 
 /// How the messages of one connection are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +32,10 @@ pub struct Wire {
 pub struct Frame {
     header: [u8; HEADER_BYTES_MAX],
     header_len: u8,
-    /// Whether this is an event.
-    pub is_event: bool,
+    /// Whether it may share a frame with its neighbours.
+    may_be_joined: bool,
+    /// How many events it tells.
+    pub events: u16,
     body: Bytes,
     tail: Box<[u8]>,
 }
@@ -31,14 +43,33 @@ pub struct Frame {
 impl Frame {
     /// A whole frame, its header included.
     fn whole(frame: Bytes) -> Self {
-        Self { header: [0; HEADER_BYTES_MAX], header_len: 0, is_event: true, body: frame, tail: Box::default() }
+        Self { header: [0; HEADER_BYTES_MAX], header_len: 0, may_be_joined: false, events: 1, body: frame, tail: Box::default() }
     }
 
     /// A header of our own before what is shared, and what follows it.
     fn headed(opcode: Opcode, deflated: bool, body: Bytes, tail: Box<[u8]>) -> Self {
         let mut header = [0; HEADER_BYTES_MAX];
         let header_len = encode_header(opcode, true, deflated, (body.len() + tail.len()) as u64, &mut header);
-        Self { header, header_len: header_len as u8, is_event: false, body, tail }
+        Self { header, header_len: header_len as u8, may_be_joined: false, events: 0, body, tail }
+    }
+
+    /// One that may share a frame with its neighbours, if these may as well.
+    pub fn joinable(self) -> Self {
+        Self { may_be_joined: true, ..self }
+    }
+
+    /// The parts of its payload, and whether they are compressed.
+    fn payload(&self) -> (&[u8], &[u8], bool) {
+        let is_compressed = |first: &u8| first & RSV1 != 0;
+        if self.header_len > 0 {
+            return (&self.body, &self.tail, is_compressed(&self.header[0]));
+        }
+        let header_len = match self.body.get(1) {
+            Some(127) => 10,
+            Some(126) => 4,
+            _ => 2,
+        };
+        (self.body.get(header_len..).unwrap_or_default(), &self.tail, self.body.first().is_some_and(is_compressed))
     }
 
     /// Bytes on the wire.
@@ -95,7 +126,63 @@ impl Wire {
                 self.own(native::event_frame_msgpack(&json).ok()?)
             }
         };
-        Some(Frame { is_event: true, ..frame })
+        Some(Frame { events: 1, ..frame })
+    }
+
+    /// What stands for several events: `body` up to its offset, made for this session. `None` as in [`Wire::event`].
+    pub fn conflated(self, mut body: Vec<u8>, offset: Option<&Offset>) -> Option<Frame> {
+        body.extend_from_slice(native::event_tail(offset).as_bytes());
+        let payload = match self.encoding {
+            Encoding::Json => body,
+            Encoding::MessagePack => native::event_frame_msgpack(&body).ok()?,
+        };
+        Some(Frame { events: 1, ..self.own(payload) })
+    }
+
+    /// Puts neighbours that may share a frame into one, from `from` on: JSON on a line each, MessagePack one after the
+    /// other, for its objects say themselves where they end.
+    pub fn join(self, frames: &mut VecDeque<Frame>, from: usize) {
+        let mut at = from;
+        while at < frames.len() {
+            let count = frames.range(at..).take_while(|frame| frame.may_be_joined).count();
+            if count > 1 {
+                let joined = self.joined(frames.range(at..at + count));
+                frames.drain(at + 1..at + count);
+                frames[at] = joined;
+            }
+            at += count.max(1);
+        }
+    }
+
+    fn joined<'f>(self, frames: impl Iterator<Item = &'f Frame> + Clone) -> Frame {
+        let line: &[u8] = if self.encoding == Encoding::Json { b"\n" } else { b"" };
+        let deflated = frames.clone().any(|frame| frame.payload().2);
+        let mut parts = Vec::new();
+        for (index, frame) in frames.clone().enumerate() {
+            let (body, tail, is_compressed) = frame.payload();
+            if index > 0 {
+                parts.push(Part::Plain(line));
+            }
+            match (is_compressed, tail) {
+                (true, b"") => parts.push(Part::Compressed(body)),
+                // The tail begins with the end of the body's flush, which joining adds.
+                (true, tail) => parts.extend([Part::Compressed(body), Part::Compressed(&tail[FLUSH_TAIL_BYTES..])]),
+                (false, tail) => parts.extend([Part::Plain(body), Part::Plain(tail)]),
+            }
+        }
+        let payload = if deflated {
+            joined(&parts)
+        } else {
+            parts
+                .iter()
+                .flat_map(|part| match part {
+                    Part::Plain(of) | Part::Compressed(of) => of.iter(),
+                })
+                .copied()
+                .collect()
+        };
+        let events = frames.map(|frame| frame.events).sum();
+        Frame { events, ..Frame::headed(self.opcode(), deflated, payload.into(), Box::default()) }
     }
 
     fn spliced(self, entry: &Entry, tail: Vec<u8>) -> Frame {

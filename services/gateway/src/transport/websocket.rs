@@ -236,7 +236,7 @@ impl WebSocket {
         while bytes > 0
             && let Some(frame) = frames.pop_front()
         {
-            events += u64::from(frame.is_event);
+            events += u64::from(frame.events);
             if bytes < frame.wire_bytes() {
                 self.waiting().begun = Some((frame, bytes));
                 break;

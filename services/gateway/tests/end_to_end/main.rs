@@ -6,6 +6,7 @@ mod commands;
 mod hostile;
 mod http;
 mod leaving;
+mod options;
 mod outages;
 mod raw;
 mod resume;

@@ -246,6 +246,19 @@ impl Socket {
         }
     }
 
+    /// The next text frame as it came.
+    pub async fn next_text(&mut self) -> String {
+        let end = tokio::time::Instant::now() + SOON;
+        loop {
+            let next = tokio::time::timeout_at(end, self.socket.next()).await.expect("a frame, in time");
+            match next {
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("a text frame was due, not {other:?}"),
+            }
+        }
+    }
+
     /// The next JSON frame.
     pub async fn hear(&mut self) -> Value {
         match self.next().await {
