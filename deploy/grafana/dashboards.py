@@ -181,6 +181,7 @@ def memory(s, by):
               (rate("weft_gateway_log_over_budget_total", s, by), legend)),
         lines("Checks due", "Checks of rooms' ends that are planned: one for each followed room.", "short", (total("weft_gateway_checks_due", s, by), legend)),
         lines("Replies awaited", "Commands given to executors by HTTP that are remembered.", "short", (total("weft_gateway_replies_awaited", s, by), legend)),
+        lines("Log lines dropped", "That standard error did not take in time.", "short", (rate("weft_log_lines_dropped_total", s, by), legend)),
     ]
 
 
