@@ -6,9 +6,11 @@
 
 mod client;
 mod clock;
+mod compare;
 mod error;
 mod floor;
 mod options;
+mod peers;
 mod publish;
 mod report;
 mod scenario;
@@ -53,6 +55,13 @@ async fn perform(command: Command) -> Result<bool, Failure> {
             table::bench(&outcomes);
             options.json.as_ref().map_or(Ok(()), |path| report::json(path, &outcomes))?;
             Ok(outcomes.iter().all(Outcome::is_sound))
+        }
+        Command::Compare(options) => {
+            let comparison = within(options.time_max(), compare::run(&options)).await?;
+            comparison.print();
+            options.json.as_ref().map_or(Ok(()), |path| report::json(path, &comparison))?;
+            options.html.as_ref().map_or(Ok(()), |path| comparison.html(path))?;
+            Ok(comparison.is_sound())
         }
         Command::Run(options) => {
             let outcomes = within(options.time_max(), run_all(&options.loads()?)).await?;

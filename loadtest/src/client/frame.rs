@@ -11,7 +11,6 @@ pub(crate) struct Frame<'a> {
     pub(crate) length: usize,
 }
 
-pub(crate) const CONTINUATION: u8 = 0x0;
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;

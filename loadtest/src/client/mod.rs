@@ -14,7 +14,7 @@ use crate::swarm::{
     order::{Follow, Rooms},
 };
 use connection::Connection;
-use frame::{CLOSE, CONTINUATION, PING, PONG, TEXT};
+use frame::{CLOSE, PING, PONG};
 use mark::Mark;
 use seen::{Seen, Sight};
 use speech::{From, Said};
@@ -77,7 +77,8 @@ impl Client {
             match frame.opcode {
                 PING => self.connection.send(&frame::client_frame(PONG, frame.payload))?,
                 CLOSE => return Err(io::Error::other(close_reason(frame.payload))),
-                opcode if opcode == CONTINUATION || opcode < CLOSE => {
+                // Whole messages and pieces of one: a mark is never cut, an event being a single frame everywhere.
+                opcode if opcode < CLOSE => {
                     progress.events |= self.payload(frame.payload, frame.compressed, common, number)?;
                 }
                 _ => {}
@@ -90,7 +91,16 @@ impl Client {
         self.connection.set_open();
         common.counts.connected += 1;
         common.counts.open += 1;
+        self.connection.send(&common.setup.speech.greeting())?;
+        if common.setup.speech.follows_by_connecting() {
+            common.counts.subscribed += self.rooms.len() as u64;
+        }
         if self.follow == Follow::Later { Ok(()) } else { self.subscribe(common) }
+    }
+
+    /// The names of its rooms.
+    pub(crate) fn room_names(&self, rooms: &Rooms) -> Vec<String> {
+        self.rooms.iter().map(|followed| rooms.name(followed.room)).collect()
     }
 
     /// Follows its rooms, after the last offsets it has seen.
@@ -121,15 +131,15 @@ impl Client {
     /// Whether the message brought an event.
     fn payload(&mut self, payload: &[u8], compressed: bool, common: &mut Common, number: u32) -> io::Result<bool> {
         if !compressed {
-            return Ok(self.message(payload, common, number));
+            return self.message(payload, common, number);
         }
         let mut inflater = common.inflater.take().unwrap_or_else(inflate::Inflater::new);
-        let events = inflater.inflate(payload).map(|message| self.message(message, common, number));
+        let events = inflater.inflate(payload).and_then(|message| self.message(message, common, number));
         common.inflater = Some(inflater);
         events
     }
 
-    fn message(&mut self, payload: &[u8], common: &mut Common, number: u32) -> bool {
+    fn message(&mut self, payload: &[u8], common: &mut Common, number: u32) -> io::Result<bool> {
         let mut last = None;
         let broken = mark::each(payload, |mark| last = Some(self.event(mark, common, number)));
         common.counts.errors += u64::from(broken);
@@ -140,9 +150,9 @@ impl Client {
                 }
             }
             Some(_) => {}
-            None => self.answer(payload, common),
+            None => self.answer(payload, common)?,
         }
-        last.is_some()
+        Ok(last.is_some())
     }
 
     /// Where the event's room stands among its own.
@@ -169,19 +179,20 @@ impl Client {
         Some(at)
     }
 
-    fn answer(&mut self, payload: &[u8], common: &mut Common) {
+    fn answer(&mut self, payload: &[u8], common: &mut Common) -> io::Result<()> {
         let speech = common.setup.speech;
         match speech.understand(payload) {
-            Said::Subscribed { gap } => {
-                common.counts.subscribed += 1;
+            Said::Subscribed { rooms, gap } => {
+                common.counts.subscribed += u64::from(rooms);
                 common.counts.gaps += u64::from(gap);
                 let room = speech.room(payload).and_then(|name| common.setup.rooms.number(name));
                 let followed = self.rooms.iter_mut().find(|followed| Some(followed.room) == room);
                 // A tail is where to go on only for those who asked for nothing before it.
-                if let (Some(followed), Follow::Now, Some(_)) = (followed, self.follow, common.setup.come_back) {
-                    if let (None, Some(offset)) = (&followed.offset, speech.offset(payload)) {
-                        followed.keep_offset(offset);
-                    }
+                let wanted = self.follow == Follow::Now && common.setup.come_back.is_some();
+                if let (Some(followed), true, Some(offset)) = (followed, wanted, speech.offset(payload))
+                    && followed.offset.is_none()
+                {
+                    followed.keep_offset(offset);
                 }
             }
             Said::Gap => common.counts.gaps += 1,
@@ -189,8 +200,10 @@ impl Client {
                 common.counts.errors += 1;
                 common.remark(|| String::from_utf8_lossy(payload).into_owned());
             }
+            Said::Expects(frame) => self.connection.send(&frame)?,
             Said::Other => {}
         }
+        Ok(())
     }
 
     /// How many of the published events of its rooms it has not seen.
@@ -228,6 +241,3 @@ fn close_reason(payload: &[u8]) -> String {
         _ => "closed without a code".into(),
     }
 }
-
-#[allow(dead_code, reason = "the opcodes belong together")]
-const _: u8 = TEXT;

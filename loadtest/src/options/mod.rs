@@ -1,10 +1,12 @@
 //! The command line.
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod load;
 
 use bench::BenchOptions;
 use clap::{Parser, Subcommand};
+use compare::CompareOptions;
 use load::RunOptions;
 
 /// Load on real gateways.
@@ -21,6 +23,8 @@ pub(crate) enum Command {
     Run(Box<RunOptions>),
     /// What a delivery and an idle connection cost a gateway: three fixed loads.
     Bench(BenchOptions),
+    /// Measures Weft beside what one would use instead, in the same run.
+    Compare(Box<CompareOptions>),
     /// Clients, as a process of a run; speaks on standard input and output.
     #[command(hide = true)]
     Swarm,

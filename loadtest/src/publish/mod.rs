@@ -5,7 +5,7 @@ pub(crate) mod ingress;
 pub(crate) mod lanes;
 pub(crate) mod pace;
 
-use crate::{error::Failure, floor};
+use crate::{error::Failure, floor, peers::way_in::WayIn};
 use event::{Event, Shape};
 use ingress::Ingress;
 use lanes::Lanes;
@@ -24,6 +24,8 @@ pub(crate) enum Publish {
     Lanes(Lanes),
     /// The library that executors use, every room an event reaches.
     Library { publisher: Publisher, shape: Shape },
+    /// Another system's.
+    Peer(Box<WayIn>),
     /// No system at all: bytes written to sockets.
     Floor(floor::Writer),
 }
@@ -50,6 +52,7 @@ impl Publish {
             Self::Ingress(ingress) => ingress.send(events).await,
             Self::Lanes(lanes) => lanes.send(events).await,
             Self::Floor(writer) => writer.send(events),
+            Self::Peer(way_in) => way_in.send(events).await,
             Self::Library { publisher, shape } => {
                 for event in events {
                     let pending = publisher.enqueue_wait(draft(shape, *event)?).await;
@@ -64,11 +67,11 @@ impl Publish {
     /// Waits until everything handed over is stored.
     pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Ingress(_) | Self::Floor(_) => Ok(()),
+            Self::Ingress(_) | Self::Floor(_) | Self::Peer(_) => Ok(()),
             Self::Lanes(lanes) => lanes.flush(FLUSH_PATIENCE).await,
             Self::Library { publisher, .. } => {
                 publisher.flush(FLUSH_PATIENCE).await.map_err(|error| Failure::Publish(error.to_string()))?;
-                let lost = publisher.losses().borrow().clone();
+                let lost = *publisher.losses().borrow();
                 if lost.total() == 0 {
                     return Ok(());
                 }

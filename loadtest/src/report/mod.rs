@@ -1,5 +1,6 @@
 //! What was found, for people and for programs.
 
+pub(crate) mod comparison;
 pub(crate) mod html;
 pub(crate) mod outcome;
 pub(crate) mod plot;

@@ -2,7 +2,8 @@
 
 use super::{outcome::Outcome, say};
 
-type Column<T> = (&'static str, fn(&T) -> String);
+/// A head, and what stands below it.
+pub(crate) type Column<T> = (&'static str, fn(&T) -> String);
 
 const BENCH: &[Column<Outcome>] = &[
     ("scenario", |outcome| outcome.scenario.clone()),

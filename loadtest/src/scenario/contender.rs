@@ -95,8 +95,8 @@ impl Contender {
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / f64::from(self.clients);
         Ok(Connected {
             per_second: f64::from(self.clients) / took.as_secs_f64(),
-            cpu_us: each(cpu_connected - cpu_empty),
-            cpu_us_with_subscribe: each(cpu_connected - cpu_empty) + each(cpu_following.saturating_sub(cpu_idle)),
+            cpu_us: each(cpu_connected.saturating_sub(cpu_empty)),
+            cpu_us_with_subscribe: each(cpu_connected.saturating_sub(cpu_empty)) + each(cpu_following.saturating_sub(cpu_idle)),
             idle: self.each(idle, empty),
             following: self.each(following, empty),
             empty,
@@ -161,7 +161,7 @@ impl Contender {
             }
         }
         times.sort_unstable();
-        let (cpu_us, seconds) = ((self.cpu()? - cpu_before).as_secs_f64() * 1e6, began.elapsed().as_secs_f64());
+        let (cpu_us, seconds) = (self.cpu()?.saturating_sub(cpu_before).as_secs_f64() * 1e6, began.elapsed().as_secs_f64());
         Ok(Run { deliveries: delivered(&counts) - delivered_before, cpu_us, seconds, rounds: times })
     }
 

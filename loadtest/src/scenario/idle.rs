@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock, error::Failure, options::load::Load, report::outcome::Outcome, report::say, swarm::host::Swarms, swarm::order::Order,
 };
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let stage = Stage::up(load).await?;
@@ -31,7 +31,7 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     say::progress(&format!("{}: waiting {} s", load.name, load.duration.as_secs()));
     let (from_us, cpu_before, began) = (clock::now_us(), weft.cpu()?, Instant::now());
     tokio::time::sleep(load.duration).await;
-    let idle_share = (weft.cpu()? - cpu_before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let idle_share = weft.cpu()?.saturating_sub(cpu_before).as_secs_f64() / began.elapsed().as_secs_f64();
 
     say::progress(&format!("{}: one event of {} bytes to each, one message from each", load.name, load.event_bytes));
     let run = weft.rounds(1, 1).await.map_err(|failure| stage.explain(failure))?;

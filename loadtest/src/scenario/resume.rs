@@ -58,7 +58,8 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     outcome.deliveries = after.delivered - before.delivered;
     outcome.seconds = (span.to_us - span.from_us) as f64 / 1e6;
     outcome.deliveries_per_second = outcome.deliveries as f64 / outcome.seconds;
-    outcome.cpu_us_per_delivery = (cpu_time(&processes)? - cpu_before).as_secs_f64() * 1e6 / outcome.deliveries.max(1) as f64;
+    outcome.cpu_us_per_delivery =
+        cpu_time(&processes)?.saturating_sub(cpu_before).as_secs_f64() * 1e6 / outcome.deliveries.max(1) as f64;
     tokio::time::sleep(Duration::from_millis(600)).await;
     verdict::look_back(&mut outcome, &span, &swarms, &sampler, Some(&paced));
     tell(&mut outcome, load, &swarms, after.cut - before.cut);

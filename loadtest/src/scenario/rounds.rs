@@ -67,7 +67,8 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-async fn weft(load: &Load, stage: &Stage) -> Result<Contender, Failure> {
+/// Gateways of a stage, with clients that are not connected yet.
+pub(crate) async fn weft(load: &Load, stage: &Stage) -> Result<Contender, Failure> {
     Ok(Contender {
         name: load.name.clone(),
         clients: load.clients,
@@ -150,7 +151,7 @@ fn fill(outcome: &mut Outcome, weft: &Contender, connected: &Connected, runs: &[
 }
 
 /// A quantile of sorted times, in milliseconds.
-fn at(sorted: &[Duration], quantile: f64) -> f64 {
+pub(crate) fn at(sorted: &[Duration], quantile: f64) -> f64 {
     let index = (sorted.len() as f64 * quantile) as usize;
     sorted.get(index.min(sorted.len().saturating_sub(1))).map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }

@@ -100,7 +100,7 @@ async fn measure(
     outcome.deliveries = after.delivered - before.delivered;
     outcome.seconds = pace.duration.as_secs_f64();
     outcome.deliveries_per_second = outcome.deliveries as f64 / outcome.seconds;
-    outcome.cpu_us_per_delivery = (cpu_after - cpu_before).as_secs_f64() * 1e6 / outcome.deliveries.max(1) as f64;
+    outcome.cpu_us_per_delivery = cpu_after.saturating_sub(cpu_before).as_secs_f64() * 1e6 / outcome.deliveries.max(1) as f64;
     let resident = memory(&processes)?;
     outcome.further.insert("gateways MB", resident.resident as f64 / 1e6);
     outcome.further.insert("rate events/s", load.rate);

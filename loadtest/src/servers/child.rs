@@ -23,6 +23,8 @@ pub(crate) struct ServerProcess {
     child: Child,
     leash: Child,
     log: PathBuf,
+    /// Set where it has processes of its own, which it ends when it is asked to end; removed then.
+    scratch: Option<PathBuf>,
 }
 
 impl ServerProcess {
@@ -34,7 +36,7 @@ impl ServerProcess {
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let mut child = child.map_err(Failure::io(format!("start {program}")))?;
         match hold(child.id()) {
-            Ok(leash) => Ok(Self { name: name.into(), child, leash, log }),
+            Ok(leash) => Ok(Self { name: name.into(), child, leash, log, scratch: None }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -79,8 +81,13 @@ impl ServerProcess {
         self.child.id()
     }
 
-    /// Asks it to end, and waits a while: servers with processes of their own end these too.
-    pub(crate) fn leave(&mut self) {
+    /// It has processes of its own, which it ends when it is asked to end; then its directory can be removed.
+    pub(crate) fn with_children(mut self, directory: PathBuf) -> Self {
+        self.scratch = Some(directory);
+        self
+    }
+
+    fn leave(&mut self) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
             // It may have ended already.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -101,6 +108,11 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
+        if let Some(scratch) = self.scratch.take() {
+            self.leave();
+            // A leftover in the temporary directory harms nobody.
+            let _ = std::fs::remove_dir_all(scratch);
+        }
         self.kill();
         // Only now may its number be given to another process, so the leash is let go last.
         if let Some(mut input) = self.leash.stdin.take() {

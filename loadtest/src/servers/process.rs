@@ -30,11 +30,18 @@ pub(crate) struct Memory {
 }
 
 impl Process {
-    /// User and system time since its start; the kernel counts in hundredths of a second.
+    /// User and system time since its start.
     pub(crate) fn cpu_time(self) -> Result<Duration, Failure> {
         let stat = self.read("stat")?;
         let ticks = cpu_ticks(&stat).ok_or_else(|| self.unreadable("stat"))?;
-        Ok(Duration::from_micros(ticks * 1_000_000 / rustix::param::clock_ticks_per_second()))
+        let coarse = Duration::from_micros(ticks * 1_000_000 / rustix::param::clock_ticks_per_second());
+        Ok(finer(coarse, self.threads_cpu_time()))
+    }
+
+    /// The same of the threads that run now, where the kernel tells: in nanoseconds, but without those that have ended.
+    fn threads_cpu_time(self) -> Option<Duration> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0)).ok()?;
+        threads.map(|thread| nanos(&std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?)).sum()
     }
 
     pub(crate) fn memory(self) -> Result<Memory, Failure> {
@@ -112,6 +119,20 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// The whole process' time comes in hundredths of a second; that of its threads is better as long as none that has
+/// worked has ended.
+fn finer(coarse: Duration, threads: Option<Duration>) -> Duration {
+    threads.filter(|threads| threads.abs_diff(coarse) < ENDED_THREADS_MAX).unwrap_or(coarse)
+}
+
+/// More than the coarse figure is wrong by.
+const ENDED_THREADS_MAX: Duration = Duration::from_millis(50);
+
+/// The first field is what the thread has run.
+fn nanos(schedstat: &str) -> Option<Duration> {
+    Some(Duration::from_nanos(schedstat.split_whitespace().next()?.parse().ok()?))
+}
+
 fn kib(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
@@ -127,8 +148,19 @@ mod tests {
         assert_eq!(cpu_ticks(stat), Some(42));
         assert_eq!(kib("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t1\n", "VmRSS:"), Some(2048));
         assert_eq!((cpu_ticks("7 (x"), kib("", "VmRSS:")), (None, None));
+        assert_eq!((nanos("5010792 1084956 3\n"), nanos("")), (Some(Duration::from_nanos(5_010_792)), None));
         let own = Process(std::process::id());
         assert!(own.cpu_time().is_ok() && own.memory().is_ok_and(|memory| memory.resident > memory.anonymous));
+    }
+
+    #[test]
+    fn time_of_threads_is_finer_unless_some_have_ended() {
+        let millis = Duration::from_millis;
+        for (coarse, threads, expected) in
+            [(100, Some(107), 107), (100, Some(93), 93), (100, None, 100), (500, Some(107), 500), (100, Some(190), 100)]
+        {
+            assert_eq!(finer(millis(coarse), threads.map(millis)), millis(expected), "{coarse} {threads:?}");
+        }
     }
 
     #[test]

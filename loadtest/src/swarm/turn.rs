@@ -126,10 +126,11 @@ impl Swarm {
     fn writable(&mut self, number: u32) -> io::Result<()> {
         let (client, setup) = (&mut self.clients[number as usize], &self.common.setup);
         let to = setup.servers[client.server as usize];
+        let rooms = client.room_names(&setup.rooms);
         client.connection.stands(|| {
             let number = setup.first + number;
             let token = setup.token_key.as_ref().map(|key| token::sign(key, number, &setup.rooms.prefix));
-            setup.speech.request(&to.to_string(), setup.deflate, token.as_deref())
+            setup.speech.request(&to.to_string(), &rooms, setup.deflate, token.as_deref())
         })?;
         client.connection.flush()?;
         client.connection.watch(&self.epoll, number, false, true)
