@@ -194,6 +194,6 @@ describe('polling', () => {
     );
     await sleep(30);
     expect(texts(seen)).toEqual(Array.from({ length: 130 }, (_, n) => `${n}`));
-    expect(weft.transport).toBe('sse');
+    expect(weft.transport).toBe('poll');
   });
 });

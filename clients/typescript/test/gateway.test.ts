@@ -219,4 +219,27 @@ describe.each(['nats', 'redis'] as const)('two gateways on %s', kind => {
     expect(gaps).toEqual([]);
     expect(third.address).toBe(gateways[0]?.address);
   });
+
+  test('one stands still with its sockets open: the client finds out and goes on at the other', {
+    timeout: 60_000,
+  }, async () => {
+    const bus = await startBroker(kind);
+    const gateways = [await startGateway(bus), await startGateway(bus)];
+    const weft = follow(gateways, { times: { baseMs: 20, capMs: 500, heartbeatMs: 300, pongMs: 1500 } });
+    const seen: LogEvent[] = [];
+    const run = weft.execution('e');
+    run.on('log', event => seen.push(event));
+    await until(() => run.snapshot, 'begun');
+    gateways[0]?.freeze();
+    await publish(
+      gateways[1]?.http ?? '',
+      numbered(0, 50).map(text => log('e', text)),
+    );
+    await until(
+      () => seen.length === 50,
+      () => `${seen.length} of 50, ${weft.state}`,
+      30_000,
+    );
+    expect(texts(seen)).toEqual(numbered(0, 50));
+  });
 });

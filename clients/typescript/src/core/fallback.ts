@@ -109,6 +109,7 @@ class Fallback implements Link {
     };
     if (this.#kind === 'sse' && (await this.#stream(room, offset, begun, signal))) return;
     this.#kind = 'poll';
+    this.#events.kind('poll');
     await this.#poll(room, offset, begun, signal);
   }
 

@@ -128,9 +128,10 @@ export class Rooms {
       if (other) other.offset = offset;
     }
     const asked = this.#asked.get(message.ref ?? '');
-    if (room) asked?.delete(room);
-    if (asked?.size === 0) this.#asked.delete(message.ref ?? '');
-    room?.begin(message);
+    // An answer to somebody who has left and come again since is not the answer to the second subscribe.
+    if (!room || !asked?.delete(room)) return;
+    if (asked.size === 0) this.#asked.delete(message.ref ?? '');
+    room.begin(message);
   }
 
   #subscribe(room: Room): void {

@@ -142,9 +142,11 @@ export class Weft {
     return this.#http.json<T>(path, init);
   }
 
-  /** Connects again after `close`; a new client does so by itself, unless it is `lazy`. */
+  /** Connects again after `close` or a failure; a new client does so by itself, unless it is `lazy`. */
   connect(): void {
-    if (this.#state !== 'disconnected' || this.#unwatch) return;
+    if (this.#unwatch) return;
+    this.#error = undefined;
+    this.#refusedTokens = 0;
     this.#gateways = this.#addresses.map(gatewayAt);
     this.#http.base = this.#at().http;
     this.#unwatch = watchPage(
@@ -157,12 +159,8 @@ export class Weft {
 
   /** Tries again now: while waiting, after having failed, or in place of a connection that is doubted. */
   reconnect(): void {
-    this.#error = undefined;
+    if (!this.#unwatch) return this.connect();
     this.#refusedTokens = 0;
-    if (!this.#unwatch) {
-      this.#setState('disconnected');
-      return this.connect();
-    }
     this.#end();
     this.#setState(this.#everUp ? 'reconnecting' : 'connecting');
     void this.#dial();
@@ -231,6 +229,9 @@ export class Weft {
       open: () => ours() && this.#authenticate(),
       message: message => ours() && this.#message(message),
       closed: code => ours() && this.#lost(code),
+      kind: kind => {
+        if (ours()) this.#kind = kind;
+      },
     };
   }
 
@@ -341,6 +342,7 @@ export class Weft {
       const again = () => this.#planUpgrade(Math.min(afterMs * 2, this.#times.upgradeMs * 20));
       const link = this.#open('websocket', {
         open: () => {},
+        kind: () => {},
         closed: again,
         message: () => {
           // Its first message: it gets through. Opened anew, so that there is one way in which a link begins.

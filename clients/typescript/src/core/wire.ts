@@ -1,5 +1,7 @@
 /** The messages of the native protocol, and what a transport must do with them. */
+
 import type { Gap, OtherEvent, WeftEvent } from './event.js';
+import type { Transport } from './options.js';
 import type { Snapshot } from './snapshot.js';
 
 /** How a subscribe was answered. */
@@ -66,6 +68,8 @@ export interface LinkEvents {
   /** Messages can be sent. */
   open(): void;
   message(message: Incoming | WeftEvent | OtherEvent): void;
+  /** It is of another kind than was asked for. */
+  kind(kind: Transport): void;
   /** It has ended; `code` is a WebSocket close code. */
   closed(code: number): void;
 }

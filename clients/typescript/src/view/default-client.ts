@@ -33,7 +33,8 @@ export function keepConnected(weft: Weft): () => void {
   uses.set(weft, use);
   clearTimeout(use.leaving);
   use.count += 1;
-  weft.connect();
+  // One that has failed is left to people, or every part of a page that is drawn would try again.
+  if (weft.state === 'disconnected') weft.connect();
   return () => {
     use.count -= 1;
     if (use.count > 0) return;

@@ -41,7 +41,7 @@ export class ScrollView extends View<Scroll> {
   readonly follow = (isFollowing: boolean): void => {
     this.#state = { ...this.#state, isFollowing };
     this.settle();
-    this.changed();
+    this.changedNow();
   };
 
   /** To be called once new lines are drawn: goes to the end, if that is wished. */

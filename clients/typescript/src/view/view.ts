@@ -74,8 +74,13 @@ export abstract class View<S> {
     this.#isDue = true;
     nextFrame(() => {
       this.#isDue = false;
-      this.#state = this.read();
-      for (const listener of [...this.#listeners]) listener();
+      this.changedNow();
     });
+  }
+
+  /** The reader has changed something, and must see it at once: a checkbox would jump back until the next frame. */
+  protected changedNow(): void {
+    this.#state = this.read();
+    for (const listener of [...this.#listeners]) listener();
   }
 }

@@ -68,6 +68,8 @@ export interface GatewayProcess {
   http: string;
   /** Ends it without a word. */
   kill(): Promise<void>;
+  /** Stops it where it stands: its sockets stay open, and nothing comes of them. */
+  freeze(): void;
   /** Has it leave politely. */
   drain(): void;
   publish(events: object | object[]): Promise<void>;
@@ -98,6 +100,7 @@ export async function startGateway(bus = 'memory:', settings: Record<string, str
       child.kill('SIGKILL');
       await gone;
     },
+    freeze: () => void child.kill('SIGSTOP'),
     drain: () => void child.kill('SIGTERM'),
     publish: events => publish(http, events),
   };
