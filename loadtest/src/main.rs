@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod compare;
 mod error;
+mod fleet;
 mod floor;
 mod options;
 mod peers;
@@ -62,6 +63,13 @@ async fn perform(command: Command) -> Result<bool, Failure> {
             options.json.as_ref().map_or(Ok(()), |path| report::json(path, &comparison))?;
             options.html.as_ref().map_or(Ok(()), |path| comparison.html(path))?;
             Ok(comparison.is_sound())
+        }
+        Command::Fleet(options) => {
+            let outcome = within(options.time_max(), fleet::run(&options)).await?;
+            outcome.print();
+            options.json.as_ref().map_or(Ok(()), |path| report::json(path, &outcome))?;
+            options.html.as_ref().map_or(Ok(()), |path| outcome.html(path))?;
+            Ok(outcome.is_sound())
         }
         Command::Run(options) => {
             let outcomes = within(options.time_max(), run_all(&options.loads()?)).await?;

@@ -12,7 +12,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// What a slow client's kernel holds for it, so that not reading is felt.
 const SLOW_BUFFER_BYTES: usize = 4096;
 /// Ports are counted for each address; with several of loopback's there are enough for any number of clients.
-const ADDRESSES_A_PROCESS: u32 = 8;
+pub(crate) const ADDRESSES_A_PROCESS: u32 = 8;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {

@@ -2,11 +2,13 @@
 
 pub(crate) mod bench;
 pub(crate) mod compare;
+pub(crate) mod fleet;
 pub(crate) mod load;
 
 use bench::BenchOptions;
 use clap::{Parser, Subcommand};
 use compare::CompareOptions;
+use fleet::FleetOptions;
 use load::RunOptions;
 
 /// Load on real gateways.
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     Bench(BenchOptions),
     /// Measures Weft beside what one would use instead, in the same run.
     Compare(Box<CompareOptions>),
+    /// As many connections as the machine takes, over many gateways.
+    Fleet(Box<FleetOptions>),
     /// Clients, as a process of a run; speaks on standard input and output.
     #[command(hide = true)]
     Swarm,

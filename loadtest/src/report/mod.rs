@@ -1,6 +1,7 @@
 //! What was found, for people and for programs.
 
 pub(crate) mod comparison;
+pub(crate) mod fleet;
 pub(crate) mod html;
 pub(crate) mod outcome;
 pub(crate) mod plot;

@@ -81,7 +81,8 @@ fn within(span: &Span, at_us: u64) -> bool {
     (span.from_us..=span.to_us + 500_000).contains(&at_us)
 }
 
-fn latency(heard: &Heard, span: &Span) -> Histogram<u64> {
+/// All latencies told between two times.
+pub(crate) fn latency(heard: &Heard, span: &Span) -> Histogram<u64> {
     let mut all = histogram();
     for (_, latency) in heard.latency.iter().filter(|(at_us, _)| within(span, *at_us)) {
         // All have the same bounds.

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 /// Below the descriptors that one process may have here and on most machines.
-const CLIENTS_A_PROCESS: u32 = 18_000;
+pub(crate) const CLIENTS_A_PROCESS: u32 = 18_000;
 /// Below the listen backlog of a default kernel, over all processes of a run.
 const CONNECTING_AT_ONCE: u32 = 256;
 /// A client process answers within its turn; this only bounds a hang.
@@ -190,10 +190,14 @@ impl Swarms {
 
     /// How many events of those published, a number for all rooms or one for each, were not seen by those who should.
     pub(crate) async fn missing(&self, published: &[u32]) -> Result<Missing, Failure> {
+        self.missing_of(published, false).await
+    }
+
+    async fn missing_of(&self, published: &[u32], open: bool) -> Result<Missing, Failure> {
         let mut answers = Vec::new();
         for member in &self.members {
             let published = published.to_vec();
-            answers.push(self.ask(member, |ticket| Order::Check { ticket, published }).await?);
+            answers.push(self.ask(member, |ticket| Order::Check { ticket, published, open }).await?);
         }
         let mut missing = Missing::default();
         for answer in answers {
@@ -210,10 +214,19 @@ impl Swarms {
 
     /// Waits until nothing that was published is missing, or nothing more has come for `patience`.
     pub(crate) async fn settle(&self, published: &[u32], patience: Duration) -> Result<Missing, Failure> {
+        self.settle_of(published, patience, false).await
+    }
+
+    /// The same of those clients that are connected.
+    pub(crate) async fn settle_open(&self, published: &[u32], patience: Duration) -> Result<Missing, Failure> {
+        self.settle_of(published, patience, true).await
+    }
+
+    async fn settle_of(&self, published: &[u32], patience: Duration, open: bool) -> Result<Missing, Failure> {
         let mut quiet = Duration::ZERO;
         let mut delivered = 0;
         loop {
-            let missing = self.missing(published).await?;
+            let missing = self.missing_of(published, open).await?;
             let now = self.counts().await?.delivered;
             if missing.events == 0 || quiet >= patience {
                 return Ok(missing);

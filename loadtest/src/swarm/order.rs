@@ -101,7 +101,8 @@ pub(crate) enum Order {
     /// Say the counts now.
     Count { ticket: u64 },
     /// Compare with what was published, in events a room: one number for all, or one for each.
-    Check { ticket: u64, published: Vec<u32> },
+    /// `open` leaves out clients that are not connected.
+    Check { ticket: u64, published: Vec<u32>, open: bool },
 }
 
 /// A count that can be waited for.

@@ -279,8 +279,9 @@ impl Swarm {
             Order::Hurry => self.common.hurried = true,
             Order::Await { ticket, what, count } => self.awaited.push((ticket, what, count)),
             Order::Count { ticket } => self.awaited.push((ticket, What::Connected, 0)),
-            Order::Check { ticket, published } => {
-                let missing = self.clients.iter().map(|client| client.missing(&published)).sum();
+            Order::Check { ticket, published, open } => {
+                let asked = self.clients.iter().filter(|client| !open || client.connection.is_open());
+                let missing = asked.map(|client| client.missing(&published)).sum();
                 tell(&Told::Checked { ticket, missing, example: self.example_missing(&published) })?;
             }
         }
