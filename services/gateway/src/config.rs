@@ -10,7 +10,9 @@ use clap::{
     Args, CommandFactory, Parser, ValueEnum,
     error::{ContextKind, ContextValue},
 };
+use rustix::process::{Resource, getrlimit};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use weft_bus::{BusConfig, Retention};
 use weft_dialect::native;
 use weft_telemetry::LogOptions;
@@ -113,6 +115,15 @@ pub struct LimitSettings {
     /// Largest body of POST /api/events in bytes.
     #[arg(long, env = "WEFT_INGRESS_BYTES_MAX", default_value_t = 8 * 1024 * 1024)]
     pub ingress_bytes_max: usize,
+    /// Bytes of all bodies of POST /api/events that are under way at once; further ones wait.
+    #[arg(long, env = "WEFT_INGRESS_BYTES_AT_ONCE", default_value_t = 128 * 1024 * 1024)]
+    pub ingress_bytes_at_once: usize,
+    /// Connections at once; by default as many as the process may have files open, less a reserve.
+    #[arg(long, env = "WEFT_CONNECTIONS_MAX", default_value_t = connections_max(), hide_default_value = true)]
+    pub connections_max: usize,
+    /// Milliseconds that events of a hot room may wait for the next ones; 0 sends each at once.
+    #[arg(long, env = "WEFT_GATHER_MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10))]
+    pub gather_ms: u64,
     /// Rooms that one connection may follow.
     #[arg(long, env = "WEFT_ROOMS_PER_CONNECTION_MAX", default_value_t = 128)]
     pub rooms_per_connection_max: usize,
@@ -191,6 +202,7 @@ impl Settings {
             ("WEFT_READS_MAX", self.limits.reads_max),
             ("WEFT_ROOMS_MAX", self.limits.rooms_max),
             ("WEFT_ROOMS_PER_CONNECTION_MAX", self.limits.rooms_per_connection_max),
+            ("WEFT_CONNECTIONS_MAX", self.limits.connections_max),
         ] {
             if value == 0 {
                 return Err(BadSetting(format!("{name}: must be at least 1")));
@@ -218,6 +230,8 @@ impl Settings {
             log: LogLimits { slots: self.limits.log_events_max, bytes: self.limits.log_bytes_max },
             logs_bytes: self.limits.logs_bytes_max,
             rooms: self.limits.rooms_max,
+            connections: self.limits.connections_max,
+            gather: (self.limits.gather_ms > 0).then(|| Duration::from_millis(self.limits.gather_ms)),
             linger: Duration::from_secs(self.limits.linger_secs),
             reads: self.limits.reads_max,
             event: self.event_limits(),
@@ -257,7 +271,12 @@ impl Settings {
         let limits = WebSocketLimits { frame_bytes_max: message_bytes_max, message_bytes_max, ..WebSocketLimits::default() };
         // A stalled peer is to be closed with its code first.
         let unacknowledged = Duration::from_secs(u64::from(self.limits.stall_secs) + 10);
-        Sockets { limits: Arc::new(limits), compression: self.limits.compression, times: SocketTimes { unacknowledged } }
+        Sockets {
+            limits: Arc::new(limits),
+            compression: self.limits.compression,
+            times: SocketTimes { unacknowledged },
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
+        }
     }
 
     /// Bounds of requests.
@@ -265,6 +284,7 @@ impl Settings {
     pub fn http_limits(&self) -> HttpLimits {
         HttpLimits {
             ingress_bytes: self.limits.ingress_bytes_max,
+            ingress_bytes_at_once: self.limits.ingress_bytes_at_once.min(Semaphore::MAX_PERMITS),
             ingress_events: 10_000,
             event: self.event_limits(),
             retry_after_secs: 1,
@@ -276,6 +296,17 @@ impl Settings {
     pub fn door(&self) -> Door {
         Door { origins: self.origins.clone(), loopback_only: self.listen.ip().is_loopback() }
     }
+}
+
+/// Descriptors for the broker, the admin port, requests and clients that are turned away.
+const DESCRIPTORS_RESERVED: u64 = 512;
+/// Clients that are told at once that there is no place; further ones get a plain 503.
+const TURNED_AWAY_AT_ONCE: usize = 128;
+
+/// What the process's limit of descriptors leaves for connections; at least half of it.
+fn connections_max() -> usize {
+    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
+    usize::try_from(open_files.saturating_sub(DESCRIPTORS_RESERVED).max(open_files / 2)).unwrap_or(usize::MAX)
 }
 
 fn random_instance() -> String {

@@ -13,6 +13,8 @@ pub struct Metrics {
     pub rooms: Gauge,
     pub log_bytes: Gauge,
     pub frame_bytes: Gauge,
+    pub buffered_bytes: Gauge,
+    pub turned_away: Counter,
     pub history_bytes: Gauge,
     pub log_over_budget: Counter,
     pub bus_degraded: Gauge,
@@ -74,6 +76,8 @@ impl Metrics {
             rooms: gauge!("weft_gateway_rooms"),
             log_bytes: gauge!("weft_gateway_log_bytes"),
             frame_bytes: gauge!("weft_gateway_frame_bytes"),
+            buffered_bytes: gauge!("weft_gateway_buffered_bytes"),
+            turned_away: counter!("weft_gateway_turned_away_total"),
             history_bytes: gauge!("weft_gateway_history_bytes"),
             log_over_budget: counter!("weft_gateway_log_over_budget_total"),
             bus_degraded: gauge!("weft_gateway_bus_degraded"),
@@ -170,6 +174,11 @@ fn describe() {
     describe_gauge!("weft_gateway_rooms", "Rooms followed on the bus now");
     describe_gauge!("weft_gateway_log_bytes", "Bytes of events held in all logs");
     describe_gauge!("weft_gateway_frame_bytes", "Bytes of the frames made of events in logs and history pages");
+    describe_gauge!("weft_gateway_buffered_bytes", "Bytes of live events that wait for a read of their room's history");
+    describe_counter!(
+        "weft_gateway_turned_away_total",
+        "Upgrades refused because there were as many connections as there may be"
+    );
     describe_gauge!("weft_gateway_history_bytes", "Bytes of history pages kept for readers behind");
     describe_counter!("weft_gateway_log_over_budget_total", "Times the logs held a quarter more than their budget");
     describe_gauge!("weft_gateway_bus_degraded", "1 while the broker is away");

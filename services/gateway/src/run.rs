@@ -9,7 +9,7 @@ use crate::{
     session::Shared,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use weft_bus::Bus;
 use weft_drain::Drain;
@@ -31,15 +31,18 @@ pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &D
         spawn(executors.clone().forget_silent()),
         spawn(turn(hub.clone())),
         spawn(sweep(hub.clone())),
+        spawn(gather(hub.clone())),
     ];
     let announced = tokio::spawn(fleet::announce(hub.clone(), settings.instance.clone(), address.clone(), stopped.clone()));
     let heads = HeadKeeper::new(bus.clone(), HeadConfig::for_retention(&settings.bus.retention()));
+    let limits = settings.http_limits();
     let app = App {
         shared: Arc::new(Shared { hub: hub.clone(), feed, limits: settings.session_limits() }),
         heads: heads.clone(),
         executors,
         door: Arc::new(settings.door()),
-        limits: settings.http_limits(),
+        limits,
+        ingress: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
         sockets: Arc::new(settings.sockets()),
         anonymous: true,
     };
@@ -66,6 +69,10 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<(
 
 async fn turn(hub: Arc<Hub>) {
     hub.wheel.turn().await;
+}
+
+async fn gather(hub: Arc<Hub>) {
+    hub.gather().await;
 }
 
 async fn sweep(hub: Arc<Hub>) {

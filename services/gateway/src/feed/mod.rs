@@ -59,10 +59,10 @@ impl Inlet for Feed {
             Signal::Lost => {
                 tracing::warn!("the broker is away; connections stay, events will be caught up");
                 self.hub.set_degraded(true);
-                self.hub.all_rooms().iter().for_each(|room| room.interrupted());
+                self.hub.all_rooms().iter().for_each(|room| room.interrupted(&self.hub));
             }
             Signal::Restored => {
-                self.hub.all_rooms().iter().for_each(|room| room.interrupted());
+                self.hub.all_rooms().iter().for_each(|room| room.interrupted(&self.hub));
                 let _ = self.suspects.send(reconcile::Suspect::All);
             }
             Signal::Lagged(name) => {

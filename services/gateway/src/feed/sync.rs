@@ -11,6 +11,8 @@ use weft_event::{Epoch, Position};
 
 /// Live events kept while a read is under way; past this they are dropped and read again.
 const BUFFERED_MAX: usize = 512;
+/// Bytes of them.
+const BUFFERED_BYTES_MAX: usize = 1024 * 1024;
 /// Positions remembered for telling a repeated event from a reused number.
 const RECENT_MAX: usize = 128;
 /// Reads in a row that may answer nothing new although a live event says there is something.
@@ -82,6 +84,7 @@ pub struct RoomSync {
     phase: Phase,
     last: Option<Position>,
     buffered: VecDeque<Delivery>,
+    buffered_bytes: usize,
     overflowed: bool,
     /// The live path was interrupted while a read was under way.
     interrupted: bool,
@@ -121,6 +124,7 @@ impl Default for RoomSync {
             phase: Phase::Opening,
             last: None,
             buffered: VecDeque::new(),
+            buffered_bytes: 0,
             overflowed: false,
             interrupted: false,
             stale_reads: 0,
@@ -152,7 +156,7 @@ impl RoomSync {
         self.phase = Phase::Live;
         #[cfg(any(test, feature = "mutants"))]
         if self.without == Mutant::SeamMerge {
-            self.buffered.clear();
+            self.forget_buffered();
             self.seamless = true;
         }
         self.settle()
@@ -161,7 +165,7 @@ impl RoomSync {
     /// The live path was interrupted. Live events wait until the tail is given to [`RoomSync::verify`].
     pub fn interrupted(&mut self) {
         // What waits came by the interrupted path; the broker may have lost it since.
-        self.buffered.clear();
+        self.forget_buffered();
         match self.phase {
             Phase::Live | Phase::Interrupted => self.phase = Phase::Interrupted,
             Phase::Opening | Phase::Reading(_) => self.interrupted = true,
@@ -300,13 +304,25 @@ impl RoomSync {
     }
 
     fn buffer(&mut self, delivery: Delivery) {
-        if self.buffered.len() >= BUFFERED_MAX {
+        let bytes = delivery.payload.len();
+        if self.buffered.len() >= BUFFERED_MAX || self.buffered_bytes + bytes > BUFFERED_BYTES_MAX {
             // What is dropped here is stored: a further read fetches it.
             self.counts.overflows += 1;
-            self.buffered.clear();
+            self.forget_buffered();
             self.overflowed = true;
         }
+        self.buffered_bytes += bytes;
         self.buffered.push_back(delivery);
+    }
+
+    /// Bytes of live events that wait for a read.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
+    }
+
+    fn forget_buffered(&mut self) {
+        self.buffered = VecDeque::new();
+        self.buffered_bytes = 0;
     }
 
     fn read(&mut self, last: Position) -> Vec<Step> {
@@ -371,7 +387,8 @@ impl RoomSync {
             // The read may have been answered before the interruption: read again before any link is trusted.
             return self.read(last);
         }
-        let mut waiting: Vec<_> = self.buffered.drain(..).collect();
+        let mut waiting = Vec::from(std::mem::take(&mut self.buffered));
+        self.buffered_bytes = 0;
         waiting.sort_by_key(|delivery| delivery.position().map(|at| at.seq));
         let epoch = self.last.map(|last| last.epoch);
         // What was read just now is the truth up to `last`. An event of another epoch, or another one under a number

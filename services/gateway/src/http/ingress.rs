@@ -6,25 +6,47 @@ use super::{
 };
 use axum::{
     Json,
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes, HttpBody, to_bytes},
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde_json::{json, value::RawValue};
+use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 use weft_dialect::told;
 use weft_event::{Prepared, prepare};
 use weft_publisher::{StoreEventError, Stored, store_all};
+
+/// How long a body may wait for its turn, and then take to come.
+const TURN_TIME: Duration = Duration::from_secs(10);
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// Takes events in.
 pub async fn publish(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
     if app.shared.hub.is_draining() {
         return Err(Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs));
     }
-    let body = to_bytes(body, app.limits.ingress_bytes).await.map_err(|error| unread(&app, error))?;
+    let announced = body.size_hint().upper();
+    let _turn = turn(&app, announced).await?;
+    let body = tokio::time::timeout(BODY_TIME, to_bytes(body, app.limits.ingress_bytes)).await;
+    let body = body.map_err(|_| Refusal::new(told::MALFORMED, format!("the body did not come within {BODY_TIME:?}")))?;
+    let body = body.map_err(|error| unread(&app, error))?;
     let events = read(&app, &body)?;
     let stored = store_all(&app.shared.hub.bus, &app.heads, None, events).await;
     answer(&app, stored)
+}
+
+/// Waits until there is memory for the body: as much as it announces, or as a body may have.
+async fn turn(app: &App, announced: Option<u64>) -> Result<SemaphorePermit<'_>, Refusal> {
+    let bytes = announced.map_or(app.limits.ingress_bytes, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
+    let bytes = bytes.min(app.limits.ingress_bytes).min(app.limits.ingress_bytes_at_once);
+    let permits = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+    let acquired = tokio::time::timeout(TURN_TIME, app.ingress.acquire_many(permits)).await;
+    match acquired {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => Err(Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs)),
+    }
 }
 
 /// The body is too large, or its sender has gone before its end.

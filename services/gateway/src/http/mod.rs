@@ -27,6 +27,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use weft_bus::Presence;
 use weft_publisher::HeadKeeper;
 
@@ -35,6 +36,8 @@ use weft_publisher::HeadKeeper;
 pub struct HttpLimits {
     /// Largest body of `POST /api/events` in bytes.
     pub ingress_bytes: usize,
+    /// Bytes of bodies of `POST /api/events` that may be under way at once.
+    pub ingress_bytes_at_once: usize,
     /// Most events in one `POST /api/events`.
     pub ingress_events: usize,
     /// Bounds of each event.
@@ -52,6 +55,8 @@ pub struct Sockets {
     pub compression: bool,
     /// How long the kernel may try.
     pub times: SocketTimes,
+    /// Permits for telling clients that there is no place for them.
+    pub turned_away: Arc<Semaphore>,
 }
 
 /// What every request can reach.
@@ -69,6 +74,8 @@ pub struct App {
     pub limits: HttpLimits,
     /// How sockets are taken over.
     pub sockets: Arc<Sockets>,
+    /// Permits for bodies under way, one for each KiB.
+    pub ingress: Arc<Semaphore>,
     /// Whether clients authenticate; without, whoever comes in may do everything.
     pub anonymous: bool,
 }

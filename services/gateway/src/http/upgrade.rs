@@ -2,8 +2,9 @@
 
 use super::{App, answer::Refusal};
 use crate::{
+    hub::Place,
     session::Connection,
-    transport::{Io, WebSocket, Wire},
+    transport::{Io, Transport, WebSocket, Wire},
 };
 use axum::{
     body::Body,
@@ -14,12 +15,16 @@ use axum::{
 use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
-use tokio::net::TcpStream;
+use std::time::Duration;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use weft_dialect::{
     native::Encoding,
     told,
     websocket::{Handshake, Unacceptable, handshake},
 };
+
+/// How long a client that is turned away may take to go.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// `GET /api/ws`: the native protocol.
 pub async fn native(State(app): State<App>, mut request: Request) -> Response {
@@ -35,9 +40,28 @@ pub async fn native(State(app): State<App>, mut request: Request) -> Response {
     let chosen = handshake::choose_subprotocol(values("sec-websocket-protocol"), &offers.map(Encoding::subprotocol));
     let encoding = offers.into_iter().find(|offer| Some(offer.subprotocol()) == chosen).unwrap_or_default();
     let wire = Wire { encoding, deflate: handshake.extensions.is_some() };
+    let place = app.shared.hub.admit();
+    let guest = match place {
+        Some(place) => Guest::Admitted(place),
+        None => match app.sockets.turned_away.clone().try_acquire_owned() {
+            Ok(permit) => Guest::TurnedAway(permit),
+            Err(_) => {
+                app.shared.hub.metrics.turned_away.increment(1);
+                return Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
+            }
+        },
+    };
     let answer = switch(&handshake, chosen);
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire));
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, guest));
     answer
+}
+
+/// What becomes of who asks for an upgrade.
+enum Guest {
+    Admitted(Place),
+    /// There is no place. A browser cannot read a refused upgrade, so that as many as there are permits are told by a
+    /// close code.
+    TurnedAway(OwnedSemaphorePermit),
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h [u8]> {
@@ -73,14 +97,23 @@ fn switch(handshake: &Handshake, subprotocol: Option<&'static str>) -> Response 
 }
 
 /// Waits until the answer is written, and goes on in a small task of the session's own.
-async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire) {
-    match upgrade.await {
-        Ok(upgraded) => {
-            let (io, read) = stream(upgraded, &app);
-            let socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
-            tokio::spawn(Connection::new(app.shared.clone(), socket));
+async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest) {
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return tracing::trace!(%error, "a connection ended before its upgrade"),
+    };
+    let (io, read) = stream(upgraded, &app);
+    let mut socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
+    match guest {
+        Guest::Admitted(place) => {
+            tokio::spawn(Connection::new(app.shared.clone(), place, socket));
         }
-        Err(error) => tracing::trace!(%error, "a connection ended before its upgrade"),
+        Guest::TurnedAway(_permit) => {
+            app.shared.hub.metrics.turned_away.increment(1);
+            app.shared.hub.metrics.closed(told::TRY_AGAIN_LATER.code);
+            socket.begin_close(Some(told::TRY_AGAIN_LATER));
+            let _ = tokio::time::timeout(GOODBYE, std::future::poll_fn(|context| socket.poll_close(context))).await;
+        }
     }
 }
 

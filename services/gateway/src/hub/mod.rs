@@ -4,14 +4,17 @@
 //! its own cursor. The feed never waits for a reader, and a reader never holds a lock while it writes.
 
 pub mod entry;
+mod fold;
 pub mod frames;
+mod gather;
 pub mod history;
 pub mod log;
 mod room;
 mod wake;
 pub mod wheel;
 
-pub use room::{Follower, Room, Snapped, Todo, fold_history};
+pub use fold::{Snapped, fold_history};
+pub use room::{Follower, Room, Todo};
 pub use wake::SessionCell;
 
 use crate::metrics::Metrics;
@@ -39,6 +42,10 @@ pub struct HubLimits {
     pub logs_bytes: usize,
     /// Most rooms followed at once.
     pub rooms: usize,
+    /// Most connections at once.
+    pub connections: usize,
+    /// How long the followers of a hot room may wait for further events; `None`: not at all.
+    pub gather: Option<Duration>,
     /// How long a room stays followed after its last follower left.
     pub linger: Duration,
     /// Most history reads under way at once.
@@ -74,6 +81,8 @@ pub struct Hub {
     rooms: RwLock<FxHashMap<RoomName, Arc<Room>>>,
     sessions: Mutex<Slab<Arc<SessionCell>>>,
     log_bytes: AtomicIsize,
+    buffered_bytes: AtomicIsize,
+    gathering: gather::Gathering,
     open: AtomicUsize,
     degraded: AtomicBool,
     draining: AtomicBool,
@@ -105,6 +114,8 @@ impl Hub {
             rooms: RwLock::default(),
             sessions: Mutex::default(),
             log_bytes: AtomicIsize::new(0),
+            buffered_bytes: AtomicIsize::new(0),
+            gathering: gather::Gathering::default(),
             open: AtomicUsize::new(0),
             degraded: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -188,12 +199,28 @@ impl Hub {
     /// Under the lock of the rooms, so that a room followed anew is followed after this.
     fn let_go(&self, room: &Room) {
         self.add_log_bytes(-(room.close() as isize));
+        self.add_buffered_bytes(-(room.buffered_bytes() as isize));
         self.bus.unfollow(&room.name);
+    }
+
+    /// Counts a change of what waits for reads.
+    pub(crate) fn add_buffered_bytes(&self, change: isize) {
+        if change != 0 {
+            self.buffered_bytes.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes the followers of hot rooms when they have waited, for as long as the process lives.
+    pub async fn gather(&self) {
+        if let Some(wait) = self.limits.gather {
+            self.gathering.run(wait).await;
+        }
     }
 
     /// Past the budget every log gives up half of what it holds; readers left behind read the bus's history.
     fn keep_budget(&self) {
         self.metrics.log_bytes.set(self.log_bytes.load(Ordering::Relaxed) as f64);
+        self.metrics.buffered_bytes.set(self.buffered_bytes.load(Ordering::Relaxed) as f64);
         self.metrics.frame_bytes.set(self.weight.frames() as f64);
         if !self.is_over_budget() {
             return;
@@ -241,12 +268,18 @@ impl Hub {
         is_asked
     }
 
-    /// Registers a session; the guard takes it out again.
-    pub fn join(self: &Arc<Self>, cell: Arc<SessionCell>) -> Joined {
-        let key = self.sessions.lock().insert(cell);
+    /// A place for one more connection, if there is one; given back when it is dropped.
+    pub fn admit(self: &Arc<Self>) -> Option<Place> {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = Place { hub: self.clone() };
         self.metrics.connections.set(open as f64);
-        Joined { hub: self.clone(), key }
+        (open <= self.limits.connections).then_some(place)
+    }
+
+    /// Registers a session; the guard takes it out again.
+    pub fn join(&self, place: Place, cell: Arc<SessionCell>) -> Joined {
+        let key = self.sessions.lock().insert(cell);
+        Joined { place, key }
     }
 
     /// How many sessions are open.
@@ -287,9 +320,21 @@ impl Hub {
     }
 }
 
+/// A connection that is counted.
+pub struct Place {
+    hub: Arc<Hub>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let open = self.hub.open.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.hub.metrics.connections.set(open as f64);
+    }
+}
+
 /// A registered session.
 pub struct Joined {
-    hub: Arc<Hub>,
+    place: Place,
     key: usize,
 }
 
@@ -302,8 +347,6 @@ impl Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.hub.sessions.lock().try_remove(self.key);
-        let open = self.hub.open.fetch_sub(1, Ordering::Relaxed) - 1;
-        self.hub.metrics.connections.set(open as f64);
+        self.place.hub.sessions.lock().try_remove(self.key);
     }
 }

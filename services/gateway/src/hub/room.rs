@@ -3,6 +3,8 @@
 use super::{
     Hub, SessionCell,
     entry::Entry,
+    fold::Fold,
+    gather::Rate,
     history::SharedHistory,
     log::{Found, Gap, Log, Most, Slot},
 };
@@ -17,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
-use weft_bus::{BusError, Delivery, Page, PageLimit, ReadFrom, Tail, heads};
-use weft_event::{Epoch, Position, Room as RoomName, Snapshot};
+use weft_bus::{BusError, Delivery, Page, ReadFrom, Tail};
+use weft_event::{Epoch, Position, Room as RoomName};
 
 /// Whether a room can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,34 +33,16 @@ pub enum Opened {
     Refused(BusError),
 }
 
-/// The folded state at a place of the log.
-pub struct Snapped {
-    /// The state.
-    pub snapshot: Snapshot,
-    /// The last event folded in; `None` in fire-and-forget modes.
-    pub at: Option<Position>,
-    /// The log's next index at that moment.
-    pub cursor: u64,
-}
-
-struct Inner {
+pub(super) struct Inner {
     sync: RoomSync,
-    log: Log,
+    pub(super) log: Log,
     /// The execution's state as of the log's end, once somebody has asked for it.
-    fold: Option<Fold>,
+    pub(super) fold: Option<Fold>,
+    /// How often events come.
+    rate: Rate,
     /// The hub follows it no more; what still arrives must not be counted.
     closed: bool,
 }
-
-struct Fold {
-    snapshot: Snapshot,
-    at: Option<Position>,
-    /// Whether there is a head or an event.
-    known: bool,
-}
-
-/// Reads of a history that may end before the log begins, until what they answer is taken for all there is.
-const READS_MAX: u32 = 5;
 
 /// A followed room.
 pub struct Room {
@@ -66,16 +50,18 @@ pub struct Room {
     pub name: RoomName,
     /// History reads, shared by all who read the same range.
     pub history: SharedHistory,
-    durable: bool,
-    inner: Mutex<Inner>,
+    pub(super) durable: bool,
+    pub(super) inner: Mutex<Inner>,
     /// The log's next index, readable without the lock.
     next: AtomicU64,
     followers: Mutex<Followers>,
     opened: watch::Sender<Opened>,
     /// One fold of the history at a time.
-    folding: tokio::sync::Mutex<()>,
+    pub(super) folding: tokio::sync::Mutex<()>,
     /// Whether a check of the tail is queued, so that trouble without end queues no more than one.
     check_queued: AtomicBool,
+    /// Whether its followers wait to be woken.
+    gathering: AtomicBool,
     /// Events since the execution's head was last asked to move.
     since_head: AtomicU64,
 }
@@ -97,19 +83,25 @@ pub enum Todo {
 
 impl Room {
     pub(super) fn new(name: RoomName, durable: bool) -> Arc<Self> {
-        // Without stored events there is no past to fold: the state begins with the first event seen here.
-        let seen_here = !durable && name.kind() == weft_event::RoomKind::Execution;
-        let fold = seen_here.then(|| Fold { snapshot: Snapshot::new(name.id()), at: None, known: true });
+        let is_seen_here = !durable && name.kind() == weft_event::RoomKind::Execution;
+        let fold = is_seen_here.then(|| Fold::seen_here(&name));
         Arc::new(Self {
             name,
             history: SharedHistory::default(),
             durable,
-            inner: Mutex::new(Inner { sync: RoomSync::default(), log: Log::new(None), fold, closed: false }),
+            inner: Mutex::new(Inner {
+                sync: RoomSync::default(),
+                log: Log::new(None),
+                fold,
+                rate: Rate::default(),
+                closed: false,
+            }),
             next: AtomicU64::new(0),
             followers: Mutex::new(Followers { cells: Slab::new(), idle_since: None }),
             opened: watch::channel(Opened::NotYet).0,
             folding: tokio::sync::Mutex::default(),
             check_queued: AtomicBool::new(false),
+            gathering: AtomicBool::new(false),
             since_head: AtomicU64::new(0),
         })
     }
@@ -187,6 +179,11 @@ impl Room {
         inner.log.bytes()
     }
 
+    /// Bytes of live events that wait for a read.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.inner.lock().sync.buffered_bytes()
+    }
+
     pub(super) fn shrink_to_half(&self) -> usize {
         let mut inner = self.inner.lock();
         let half = inner.log.bytes() / 2;
@@ -224,8 +221,11 @@ impl Room {
     }
 
     /// The live path was interrupted; the tail must be verified before live events are taken again.
-    pub fn interrupted(&self) {
-        self.inner.lock().sync.interrupted();
+    pub fn interrupted(&self, hub: &Hub) {
+        let mut inner = self.inner.lock();
+        let buffered = inner.sync.buffered_bytes();
+        inner.sync.interrupted();
+        hub.add_buffered_bytes(inner.sync.buffered_bytes() as isize - buffered as isize);
     }
 
     /// The room's tail on the broker, and what was the last event here when that was asked.
@@ -252,7 +252,7 @@ impl Room {
     /// Runs the state machine and carries its steps out in order, under one lock; wakes the followers after it.
     fn with_sync(self: &Arc<Self>, hub: &Hub, run: impl FnOnce(&mut Inner) -> Vec<Step>) -> Vec<Todo> {
         let mut todo = Vec::new();
-        let (mut bytes, mut head_events, mut terminal) = (0, 0, false);
+        let (mut bytes, mut head_events, mut terminal, mut hot) = (0, 0, false, false);
         let grew = {
             let mut inner = self.inner.lock();
             if inner.closed {
@@ -260,6 +260,7 @@ impl Room {
             }
             let before_counts = inner.sync.counts;
             let before = inner.log.next_index();
+            let buffered = inner.sync.buffered_bytes();
             for step in run(&mut inner) {
                 match step {
                     Step::Append(delivery) => {
@@ -267,6 +268,7 @@ impl Room {
                         bytes += change;
                         head_events += 1;
                         terminal |= ended;
+                        hot = hub.limits.gather.is_some_and(|wait| inner.rate.is_hot(Instant::now(), wait));
                     }
                     Step::Gap { from, to, reason } => {
                         hub.metrics.gap(reason);
@@ -282,6 +284,7 @@ impl Room {
                 }
             }
             hub.metrics.room_counts(before_counts, inner.sync.counts);
+            hub.add_buffered_bytes(inner.sync.buffered_bytes() as isize - buffered as isize);
             let next = inner.log.next_index();
             self.next.store(next, Ordering::Release);
             next != before
@@ -290,7 +293,8 @@ impl Room {
             hub.add_log_bytes(bytes);
         }
         if grew {
-            self.wake_followers();
+            // What ends an execution is not kept waiting: nothing follows it.
+            if hot && !terminal { self.wake_soon(hub) } else { self.wake_followers() }
         }
         self.note_head(hub, head_events, terminal);
         todo
@@ -329,6 +333,18 @@ impl Room {
         }
     }
 
+    fn wake_soon(self: &Arc<Self>, hub: &Hub) {
+        if !self.gathering.swap(true, Ordering::AcqRel) {
+            hub.gathering.add(self);
+        }
+    }
+
+    /// Its followers have waited long enough.
+    pub(super) fn gathered(&self) {
+        self.gathering.store(false, Ordering::Release);
+        self.wake_followers();
+    }
+
     fn wake_followers(&self) {
         for (_, cell) in self.followers.lock().cells.iter() {
             cell.wake();
@@ -343,129 +359,6 @@ impl Room {
     /// The check is made now.
     pub fn check_begins(&self) {
         self.check_queued.store(false, Ordering::Relaxed);
-    }
-
-    // ── the folded state ──────────────────────────────────────────────────────────────────────────────────────
-
-    /// The execution's state at the log's end; `None` if nothing is known of this execution.
-    pub async fn snapshot(&self, hub: &Hub) -> Result<Option<Snapped>, BusError> {
-        if let Some(ready) = self.folded() {
-            return Ok(ready);
-        }
-        let _one = self.folding.lock().await;
-        if let Some(ready) = self.folded() {
-            return Ok(ready);
-        }
-        let Some(mut history) = Fold::of_head(hub, &self.name).await? else { return Ok(None) };
-        let mut attempts = 0;
-        loop {
-            if !history.read_to_end(hub, &self.name).await? {
-                return Ok(None);
-            }
-            attempts += 1;
-            if let Some(snapped) = self.go_on_from(&history, attempts >= READS_MAX) {
-                return Ok(Some(snapped));
-            }
-        }
-    }
-
-    /// Sets the fold to what was read of the history and what the log has after it; `None` if a further read must fill
-    /// what lies between.
-    fn go_on_from(&self, history: &Fold, is_last_attempt: bool) -> Option<Snapped> {
-        let mut inner = self.inner.lock();
-        let place = history.at.map_or(Found::Unknown, |at| inner.log.find(at));
-        let from = match place {
-            Found::At(index) => index,
-            // The history was read further than the log has come; what the log gets up to there is folded already.
-            Found::Newer => inner.log.next_index(),
-            // What was read is older than the log's beginning: the rest has expired, or a replica answered.
-            Found::Older | Found::Unknown if inner.log.is_bare() || is_last_attempt => inner.log.base(),
-            Found::Older | Found::Unknown => return None,
-        };
-        let mut slots = Vec::new();
-        inner.log.read(from, Most::ALL, &mut slots)?;
-        // Without a position nothing is folded yet: all that the log has counts, not only what comes after its end.
-        let mut fold = Fold { snapshot: history.snapshot.clone(), at: history.at, known: history.known };
-        for slot in slots {
-            match slot {
-                Slot::Event(entry) if self.folds(&entry) => fold.apply(&entry),
-                Slot::Skipped(at) => fold.at = Some(at),
-                Slot::Event(_) | Slot::Gap(_) => {}
-            }
-        }
-        fold.at = fold.at.or(inner.log.end());
-        let snapped = Snapped { snapshot: fold.snapshot.clone(), at: fold.at, cursor: inner.log.next_index() };
-        inner.fold = Some(fold);
-        Some(snapped)
-    }
-
-    /// In a durable room only what is stored counts: every process must fold the same.
-    fn folds(&self, entry: &Entry) -> bool {
-        entry.at.is_some() || !self.durable
-    }
-
-    /// `Some(None)`: known to be nothing.
-    fn folded(&self) -> Option<Option<Snapped>> {
-        let inner = self.inner.lock();
-        let fold = inner.fold.as_ref()?;
-        if !self.durable && inner.log.next_index() == 0 {
-            return Some(None);
-        }
-        Some(Some(Snapped { snapshot: fold.snapshot.clone(), at: fold.at, cursor: inner.log.next_index() }))
-    }
-}
-
-/// An execution's state as of the end of what is stored: its head and everything after it. `None` if there is neither.
-pub async fn fold_history(hub: &Hub, room: &RoomName) -> Result<Option<(Snapshot, Option<Position>)>, BusError> {
-    let Some(mut fold) = Fold::of_head(hub, room).await? else { return Ok(None) };
-    let is_known = fold.read_to_end(hub, room).await?;
-    Ok(is_known.then_some((fold.snapshot, fold.at)))
-}
-
-impl Fold {
-    /// Where the execution's head stands, or nothing yet. `None` where nothing is stored at all.
-    async fn of_head(hub: &Hub, room: &RoomName) -> Result<Option<Self>, BusError> {
-        if !hub.bus.is_durable() {
-            return Ok(None);
-        }
-        let head = hub.bus.load_head(room).await?.map(|(head, _)| head);
-        let (at, known) = (head.as_ref().and_then(weft_event::Head::position), head.is_some());
-        let snapshot = head.map_or_else(|| Snapshot::new(room.id()), |head| head.snapshot);
-        Ok(Some(Self { snapshot, at, known }))
-    }
-
-    /// Folds everything stored after where this stands; whether anything is known of the execution.
-    async fn read_to_end(&mut self, hub: &Hub, room: &RoomName) -> Result<bool, BusError> {
-        let mut from = self.at.map_or(ReadFrom::Start, ReadFrom::After);
-        loop {
-            let permit = hub.reads.acquire().await;
-            let page = hub.bus.read(room, from, PageLimit { events: 512, bytes: 1024 * 1024 }).await?;
-            drop(permit);
-            if page.anchor == weft_bus::Anchor::Changed {
-                (from, self.at) = (ReadFrom::Start, None);
-                continue;
-            }
-            page.events.iter().for_each(|delivery| heads::fold(&mut self.snapshot, delivery, &hub.limits.event));
-            if let Some(last) = page.last() {
-                (self.at, self.known, from) = (Some(last), true, ReadFrom::After(last));
-            }
-            if !page.more {
-                return Ok(self.known);
-            }
-        }
-    }
-}
-
-impl Fold {
-    fn apply(&mut self, entry: &Entry) {
-        let folded_already = match (self.at, entry.at) {
-            (Some(at), Some(here)) => here.epoch == at.epoch && here.seq <= at.seq,
-            _ => false,
-        };
-        if !folded_already {
-            heads::fold_prepared(&mut self.snapshot, &entry.event, entry.stored_ms);
-            self.at = entry.at.or(self.at);
-        }
     }
 }
 

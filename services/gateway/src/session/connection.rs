@@ -6,6 +6,7 @@ use super::{
     round::{DESK, Desk},
 };
 use crate::{
+    hub::Place,
     metrics::Failed,
     transport::{Gone, Transport},
 };
@@ -48,8 +49,8 @@ impl From<Gone> for End {
 
 impl<T: Transport> Connection<T> {
     /// A connection whose handshake is done.
-    pub fn new(shared: Arc<Shared>, transport: T) -> Self {
-        Self { session: Session::new(shared, transport.wire()), transport, ending: None }
+    pub fn new(shared: Arc<Shared>, place: Place, transport: T) -> Self {
+        Self { session: Session::new(shared, place, transport.wire()), transport, ending: None }
     }
 
     /// One turn: everything that can be done now. Ready only when the session ends.

@@ -19,7 +19,7 @@ pub use connection::Connection;
 
 use crate::{
     feed::Feed,
-    hub::{Hub, Joined, SessionCell},
+    hub::{Hub, Joined, Place, SessionCell},
     transport::{Frame, Received, Wire},
 };
 use copies::Copies;
@@ -138,9 +138,9 @@ enum End {
 }
 
 impl Session {
-    fn new(shared: Arc<Shared>, wire: Wire) -> Self {
+    fn new(shared: Arc<Shared>, place: Place, wire: Wire) -> Self {
         let cell = Arc::new(SessionCell::default());
-        let joined = shared.hub.join(cell.clone());
+        let joined = shared.hub.join(place, cell.clone());
         let number = joined.number();
         let mut session = Self {
             wire,
