@@ -197,6 +197,47 @@ describe('history', () => {
     expect(types).toEqual(['log', 'node:completed']);
   });
 
+  test('that is lost while it is read begins anew, and tells nothing twice', async () => {
+    const server = await gateway();
+    for (let n = 0; n < 70; n++) server.log.publish('execution:e', log('e', `${n}`));
+    let isLost = false;
+    server.onRequest = (_request, response, url) => {
+      if (isLost || !url.pathname.includes('/rooms/') || url.searchParams.get('after') === '0') return false;
+      isLost = true;
+      server.json(response, 410, { error: { code: 'gone', message: 'x' } });
+      return true;
+    };
+    const seen: unknown[] = [];
+    const run = client(server).execution('e', { from: '0' });
+    run.on('*', event => seen.push(event));
+    run.on('gap', ({ reason }) => seen.push(log('e', reason)));
+    await until(
+      () => seen.length >= 71,
+      () => `${seen.length}`,
+    );
+    const expected = Array.from({ length: 70 }, (_, n) => `${n}`);
+    expect(texts(seen)).toEqual([...expected.slice(0, 50), 'reset', ...expected.slice(50)]);
+  });
+
+  test('that something in between holds back does not hold back what comes live', async () => {
+    const server = await gateway();
+    server.log.publish('execution:e', log('e', 'before'));
+    server.onRequest = (_request, response, url) => {
+      if (url.pathname.includes('/rooms/')) server.json(response, 502, 'a proxy');
+      return url.pathname.includes('/rooms/');
+    };
+    const seen: unknown[] = [];
+    const errors: WeftError[] = [];
+    const run = client(server, { times: { baseMs: 1, capMs: 2 } }).execution('e', { from: '0' });
+    run.on('*', event => seen.push(event));
+    run.on('error', error => errors.push(error));
+    await until(() => server.connections[0]?.rooms.size, 'subscribed');
+    server.log.publish('execution:e', log('e', 'live'));
+    await until(() => seen.length === 1 && errors.length === 1, 'live, and why there is no history');
+    expect(texts(seen)).toEqual(['live']);
+    expect(errors[0]?.code).toBe('http_502');
+  });
+
   test('that is gone is told as a gap; that cannot be had as an error', async () => {
     const server = await gateway();
     server.log.publish('execution:e', log('e', 'one'));

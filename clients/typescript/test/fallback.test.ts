@@ -182,7 +182,17 @@ describe('polling', () => {
       return true;
     };
     server.log.publish('execution:e', log('e', 'before'));
-    const weft = client(server, { times: { pollMs: 5 } });
+    const serve = server.onRequest;
+    let failures = 0;
+    server.onRequest = (request, response, url) => {
+      if (url.pathname.includes('/rooms/') && server.requests.length % 7 === 6) {
+        failures += 1;
+        server.json(response, 500, {});
+        return true;
+      }
+      return serve(request, response, url);
+    };
+    const weft = client(server, { transport: 'poll', times: { pollMs: 5 } });
     const run = weft.execution('e');
     const seen: unknown[] = [];
     run.on('log', event => seen.push(event));
@@ -195,5 +205,6 @@ describe('polling', () => {
     await sleep(30);
     expect(texts(seen)).toEqual(Array.from({ length: 130 }, (_, n) => `${n}`));
     expect(weft.transport).toBe('poll');
+    expect(failures).toBeGreaterThan(0);
   });
 });

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import { client, endAll, ends, log, sleep, until } from './rig/index.js';
-import { Log, Scripted } from './rig/scripted.js';
+import { Log, Scripted, seqOf } from './rig/scripted.js';
 
 afterEach(endAll);
 
@@ -55,6 +55,17 @@ async function play(steps: Step[]): Promise<void> {
   for (const room of ROOMS) hear(room, room);
   const all: string[] = [];
   weft.on('event', event => all.push((event.data as { message: string }).message));
+  // It goes on exactly after what it has heard: not further on, and not further back.
+  const wrong: string[] = [];
+  for (const gateway of gateways) {
+    gateway.onMessage = (_connection, { type, rooms }) => {
+      for (const { room, offset } of type === 'subscribe' ? (rooms as { room: string; offset?: string }[]) : []) {
+        const count = heard.get(room)?.length ?? 0;
+        if (offset !== undefined && seqOf(offset) !== count) wrong.push(`${room}: ${offset} after ${count}`);
+      }
+      return false;
+    };
+  }
   const connections = () => gateways.flatMap(gateway => gateway.connections);
   const live = () => connections().filter(({ socket }) => socket.readyState === socket.OPEN);
   await until(() => live().some(({ rooms }) => rooms.size === ROOMS.length), 'subscribed');
@@ -71,7 +82,7 @@ async function play(steps: Step[]): Promise<void> {
     } else if (kind === 'rewind') {
       // The gateway begins again some way back, as after an offset that was told and lost.
       for (const connection of live())
-        for (const stored of shared.after(room, 0).slice(-50)) connection.event(room, stored);
+        for (const stored of shared.after(room, 0).slice(-50).slice(0, count)) connection.event(room, stored);
     } else if (kind === 'refresh') since += 1;
     else if (kind === 'drain') {
       for (const connection of live()) {
@@ -91,6 +102,7 @@ async function play(steps: Step[]): Promise<void> {
   );
   for (const [name, texts] of heard)
     expect(texts, name).toEqual(expected(ROOMS.find(room => name.startsWith(room)) ?? ''));
+  expect(wrong).toEqual([]);
   expect(new Set(all).size).toBe(all.length);
   expect(all.length).toBe(ROOMS.reduce((sum, room) => sum + shared.end(room), 0));
   await endAll();

@@ -148,6 +148,8 @@ export class Rooms {
   /** Without a connection this does nothing: a new one resumes all rooms. */
   #ask(rooms: Room[]): void {
     const ref = `s${++this.#count}`;
+    // Before it is sent: a fallback answers within the call.
+    this.#asked.set(ref, new Set(rooms));
     const sent = this.#port.send({
       type: 'subscribe',
       ref,
@@ -157,7 +159,7 @@ export class Rooms {
       batch: true,
       ...(this.#port.conflate ? { conflate: true } : undefined),
     });
-    if (sent) this.#asked.set(ref, new Set(rooms));
+    if (!sent) this.#asked.delete(ref);
   }
 
   #refuse(room: Room, { code, message }: { code: string; message: string }): void {

@@ -51,3 +51,22 @@ export const log = (executionId: string, message: string, extra: object = {}) =>
   data: { level: 'info', message },
   ...extra,
 });
+
+/** Gives the page frames as a screen has them, and counts those in which something ran. */
+export function frames(): { count: number; stop: () => void } {
+  const before = globalThis.requestAnimationFrame;
+  const counted = {
+    count: 0,
+    stop: () => {
+      globalThis.requestAnimationFrame = before;
+    },
+  };
+  globalThis.requestAnimationFrame = run => {
+    const timer = setTimeout(() => {
+      counted.count += 1;
+      run(performance.now());
+    }, 16);
+    return timer as unknown as number;
+  };
+  return counted;
+}
