@@ -1,7 +1,7 @@
 /** Where no WebSocket gets through. The streams are served as `docs/PROTOCOL.md` and the contract say. */
 import type { ServerResponse } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { Gap } from '../src/index.js';
+import { connect, type Gap } from '../src/index.js';
 import { client, endAll, ends, log, sleep, until } from './rig/index.js';
 import { Log, Scripted, seqOf } from './rig/scripted.js';
 
@@ -134,6 +134,15 @@ describe('server-sent events', () => {
     await until(() => seen.length === 2, 'by WebSocket');
     expect(texts(seen)).toEqual(['one', 'two']);
     expect(streams.size).toBe(0);
+  });
+
+  test('are all there is where there is no WebSocket class', async () => {
+    const { server, streams } = await streaming();
+    const bare = ends(connect(`http://${server.address}`, { times: { upgradeMs: 5 } }), it => it.close());
+    bare.execution('e');
+    await until(() => streams.size === 1, 'the stream');
+    await sleep(50);
+    expect(bare.transport).toBe('sse');
   });
 
   test('ending at once with a pause are come back to after it', async () => {

@@ -30,12 +30,15 @@ const step: fc.Arbitrary<Step> = fc.record({
   count: fc.integer({ min: 1, max: 12 }),
 });
 
+const isFull = process.env.WEFT_TEST_FULL !== undefined;
 const seed = Number(process.env.WEFT_TEST_SEED ?? Date.now() % 2 ** 31);
 
-test(`every event once and in order, whatever happens (WEFT_TEST_SEED=${seed})`, { timeout: 60_000 }, async () => {
+test(`every event once and in order, whatever happens (WEFT_TEST_SEED=${seed})`, {
+  timeout: isFull ? 600_000 : 60_000,
+}, async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), play), {
     seed,
-    numRuns: 40,
+    numRuns: isFull ? 1000 : 40,
     endOnFailure: true,
   });
 });

@@ -58,17 +58,8 @@ test('every entry can be imported, also on a server, where nothing is connected'
 
 test('the examples of the README compile', () => {
   const found = examples();
-  expect(found.map(({ language }) => language).sort()).toEqual([
-    'ts',
-    'ts',
-    'ts',
-    'ts',
-    'ts',
-    'ts',
-    'tsx',
-    'tsx',
-    'vue',
-  ]);
+  const count = (of: string) => found.filter(({ language }) => language === of).length;
+  expect({ ts: count('ts'), tsx: count('tsx'), vue: count('vue') }).toEqual({ ts: 7, tsx: 2, vue: 1 });
   const files = found.map(({ language, code }, index) => {
     const path = `${cache}/example-${index}.${language === 'tsx' ? 'tsx' : 'ts'}`;
     writeFileSync(path, language === 'vue' ? fromVue(code) : code);

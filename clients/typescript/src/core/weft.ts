@@ -10,7 +10,7 @@ import { isOffline, Pulse, watchPage } from './pulse.js';
 import { checkRoom, type Room } from './room.js';
 import { Rooms } from './rooms.js';
 import { comeBack, WeftError } from './told.js';
-import { webSocketLink } from './websocket.js';
+import { Ways } from './ways.js';
 import { type Incoming, isEvent, type Link, type LinkEvents, type Outgoing } from './wire.js';
 
 /**
@@ -39,8 +39,9 @@ const REFUSED_TOKENS_MAX = 5;
 export class Weft {
   readonly #addresses: string[];
   #gateways: Gateway[] = [];
-  readonly #options: Options;
+  readonly #ways: Ways;
   readonly #times: Times;
+  readonly #random: () => number;
   readonly #tokens: Tokens;
   readonly #http: Http;
   readonly #backoff: Backoff;
@@ -59,8 +60,6 @@ export class Weft {
   #isUp = false;
   #upSince = 0;
   #everUp = false;
-  /** WebSockets in a row that never came up. */
-  #blocked = 0;
   #refusedTokens = 0;
   #gateway = 0;
   #latency: number | undefined;
@@ -69,15 +68,15 @@ export class Weft {
 
   constructor(address: string | string[], options: Options) {
     this.#addresses = [address].flat();
-    this.#options = options;
     this.#times = { ...DEFAULT_TIMES, ...options.times };
-    const random = options.random ?? Math.random;
+    this.#random = options.random ?? Math.random;
     this.#tokens = new Tokens(options.token);
     this.#http = new Http(this.#tokens, options.fetch);
-    this.#backoff = new Backoff(this.#times, random);
+    this.#ways = new Ways(options, this.#times, this.#http);
+    this.#backoff = new Backoff(this.#times, this.#random);
     this.#rooms = new Rooms({
       send: message => this.#send(message),
-      pauseMs: () => random() * this.#times.baseMs * 8,
+      pauseMs: () => this.#random() * this.#times.baseMs * 8,
       conflate: options.conflate ?? false,
       lingerMs: this.#times.lingerMs,
     });
@@ -139,6 +138,8 @@ export class Weft {
 
   /** A request to the gateway, with the token; the answer's JSON. A refusal is a {@link WeftError}. */
   request<T>(path: string, init?: RequestInit): Promise<T> {
+    // One that is lazy may not have connected yet.
+    if (!this.#http.base) this.#http.base = gatewayAt(this.#addresses[0] ?? '/').http;
     return this.#http.json<T>(path, init);
   }
 
@@ -195,32 +196,14 @@ export class Weft {
       return this.#wait(false);
     }
     if (turn !== this.#turn) return;
-    this.#kind = this.#choose();
+    this.#kind = this.#ways.choose(this.#everUp);
     try {
-      this.#link = this.#open(this.#kind, this.#events(turn));
+      this.#link = this.#ways.open(this.#kind, this.#at().ws, this.#events(turn));
     } catch (error) {
       // The browser forbids it, as it does from a page of https to an address of ws.
       this.#tellError(new WeftError('unreachable', String(error)));
       this.#lost(1006);
     }
-  }
-
-  /** Where a WebSocket has never come up, two losses are enough to look for another way. */
-  #choose(): Transport {
-    const wish = this.#options.transport ?? 'auto';
-    if (wish !== 'auto') return wish;
-    return this.#blocked >= (this.#everUp ? 5 : 2) || !this.#socket() ? 'sse' : 'websocket';
-  }
-
-  #open(kind: Transport, events: LinkEvents): Link {
-    if (kind !== 'websocket') return lazyFallback(this.#http, this.#times, kind, events);
-    const Socket = this.#socket();
-    if (!Socket) throw new TypeError('there is no WebSocket here: pass one in options.WebSocket');
-    return webSocketLink(this.#at().ws, Socket, this.#times.openMs, events);
-  }
-
-  #socket(): Options['WebSocket'] {
-    return this.#options.WebSocket ?? (globalThis as { WebSocket?: Options['WebSocket'] }).WebSocket;
   }
 
   #events(turn: number): LinkEvents {
@@ -252,7 +235,7 @@ export class Weft {
     this.#upSince = performance.now();
     // A gateway tells this when it changes, and begins with all being well.
     this.#tellDegraded(false);
-    if (this.#kind === 'websocket') this.#blocked = 0;
+    if (this.#kind === 'websocket') this.#ways.through();
     else this.#planUpgrade(this.#times.upgradeMs);
     this.#rooms.resume();
     this.#outbox.flush();
@@ -268,8 +251,7 @@ export class Weft {
 
   #lost(code: number): void {
     const how = comeBack(code);
-    if (this.#kind !== 'websocket') this.#blocked = Math.max(1, this.#blocked - 1);
-    else if (!this.#isUp) this.#blocked += 1;
+    this.#ways.lost(this.#kind, this.#isUp);
     if (this.#isUp) this.#backoff.ended(performance.now() - this.#upSince);
     this.#gateway += 1;
     this.#end();
@@ -337,24 +319,33 @@ export class Weft {
 
   /** On a fallback: tries a WebSocket beside it, and goes over to it once that is up. */
   #planUpgrade(afterMs: number): void {
-    if ((this.#options.transport ?? 'auto') !== 'auto') return;
+    if (!this.#ways.mayUpgrade) return;
+    const again = () => this.#planUpgrade(Math.min(afterMs * 2, this.#times.upgradeMs * 20));
     const timer = setTimeout(() => {
-      const again = () => this.#planUpgrade(Math.min(afterMs * 2, this.#times.upgradeMs * 20));
-      const link = this.#open('websocket', {
-        open: () => {},
-        kind: () => {},
-        closed: again,
-        message: () => {
-          // Its first message: it gets through. Opened anew, so that there is one way in which a link begins.
-          link.close();
-          this.#blocked = 0;
-          this.#end();
-          void this.#dial();
-        },
-      });
-      this.#upgrade = { timer, link };
+      try {
+        this.#upgrade = { timer, link: this.#tryUpgrade(again) };
+      } catch {
+        // The browser forbids it; it may not for the next gateway.
+        again();
+      }
     }, afterMs);
     this.#upgrade = { timer };
+  }
+
+  #tryUpgrade(again: () => void): Link {
+    const link = this.#ways.open('websocket', this.#at().ws, {
+      open: () => {},
+      kind: () => {},
+      closed: again,
+      message: () => {
+        // Its first message: it gets through. Opened anew, so that there is one way in which a link begins.
+        link.close();
+        this.#ways.through();
+        this.#end();
+        void this.#dial();
+      },
+    });
+    return link;
   }
 
   // ── what comes ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -419,29 +410,10 @@ export class Weft {
 
   #port(): FollowPort {
     return {
-      history: { http: this.#http, backoff: () => new Backoff(this.#times, this.#options.random ?? Math.random) },
+      history: { http: this.#http, backoff: () => new Backoff(this.#times, this.#random) },
       left: (room: Room) => this.#rooms.left(room),
     };
   }
-}
-
-/** The fallback is fetched where it is needed: most never do. */
-function lazyFallback(http: Http, times: Times, kind: 'sse' | 'poll', events: LinkEvents): Link {
-  let link: Link | undefined;
-  let over = false;
-  import('./fallback.js').then(
-    ({ fallbackLink }) => {
-      if (!over) link = fallbackLink(http, times, kind, events);
-    },
-    () => over || events.closed(1006),
-  );
-  return {
-    send: message => link?.send(message),
-    close() {
-      over = true;
-      link?.close();
-    },
-  };
 }
 
 /** Connects to a gateway, or to one of several, and comes back as long as it makes sense. */

@@ -24,7 +24,7 @@ export function client(gateways: Scripted | Scripted[], options: Options = {}): 
 }
 
 /** Waits until it holds; fails with what there was instead. */
-export async function until(holds: () => unknown, what: string | (() => string) = '', ms = 10_000): Promise<void> {
+export async function until(holds: () => unknown, what: string | (() => string) = '', ms = 30_000): Promise<void> {
   const end = Date.now() + ms;
   for (;;) {
     let error: unknown;
