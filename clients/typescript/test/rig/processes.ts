@@ -1,6 +1,16 @@
 /** Real gateways and brokers, each on ports of its own, ended with the test. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +41,10 @@ function folder(): string {
 /** Starts a process, kept to be ended after the test. */
 function start(path: string, args: string[], env: Record<string, string>): ChildProcess & { said: () => string } {
   const process_ = spawn(path, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  // Also when the tests themselves are ended.
+  const kill = () => void process_.kill('SIGKILL');
+  process.once('exit', kill);
+  process_.once('exit', () => process.off('exit', kill));
   let said = '';
   const hear = (chunk: unknown) => {
     said = (said + String(chunk)).slice(-4000);
@@ -45,22 +59,30 @@ function start(path: string, args: string[], env: Record<string, string>): Child
   return Object.assign(process_, { said: () => said });
 }
 
-let copy: string | undefined;
-
-/** A copy of the gateway, so that a build that runs meanwhile does not pull it away. */
+/** The gateway under a name of its own, so that a build that runs meanwhile does not pull it away. */
 function gatewayProgram(): string {
-  if (copy) return copy;
   const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
   const built = program(
     'gateway (cargo build --package weft-gateway)',
     process.env.WEFT_TEST_GATEWAY,
     join(target, 'debug/gateway'),
   );
-  const place = mkdtempSync(join(tmpdir(), 'weft-gateway-'));
-  process.once('exit', () => rmSync(place, { recursive: true, force: true }));
-  copy = join(place, 'gateway');
-  copyFileSync(built, copy);
-  return copy;
+  const place = fileURLToPath(new URL('../../.cache/gateway/', import.meta.url));
+  mkdirSync(place, { recursive: true });
+  const { ino, mtimeMs } = statSync(built);
+  const name = `gateway-${ino}-${Math.round(mtimeMs)}`;
+  for (const old of readdirSync(place)) if (!old.startsWith(name)) rmSync(join(place, old), { force: true });
+  const kept = join(place, name);
+  if (existsSync(kept)) return kept;
+  // Another worker may do the same right now: what has the name is whole.
+  const mine = `${kept}.${process.pid}`;
+  try {
+    linkSync(built, mine);
+  } catch {
+    copyFileSync(built, mine);
+  }
+  renameSync(mine, kept);
+  return kept;
 }
 
 export interface GatewayProcess {
