@@ -598,6 +598,26 @@ describe('refused rooms', () => {
     await expect(weft.execution('bad').events().next()).rejects.toMatchObject({ code: 'invalid' });
   });
 
+  test('are asked for again when somebody wants to try again', async () => {
+    const server = await gateway();
+    server.onMessage = (connection, { type, ref }) => {
+      if (type !== 'subscribe' || server.connections.length > 2) return false;
+      connection.send({ type: 'error', code: 'forbidden', message: 'no', ref, room: 'execution:e' });
+      return true;
+    };
+    const weft = client(server);
+    let refusals = 0;
+    const run = weft.execution('e');
+    run.on('error', () => refusals++);
+    await until(() => refusals === 1, 'refused');
+    server.last.cut();
+    await until(() => server.connections.length === 2 && weft.state === 'connected', 'connected again');
+    await sleep(20);
+    expect(refusals).toBe(1);
+    weft.reconnect();
+    await until(() => server.connections[2]?.rooms.has('execution:e'), 'let in');
+  });
+
   test('are asked for again where it was for the moment only', async () => {
     const server = await gateway();
     let times = 0;

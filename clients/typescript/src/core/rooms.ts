@@ -64,6 +64,11 @@ export class Rooms {
     this.#flush();
   }
 
+  /** Somebody wants to try again: what was refused may be allowed by now. */
+  forgive(): void {
+    for (const room of this.#rooms.values()) room.refused = undefined;
+  }
+
   /** The connection is gone. */
   lost(): void {
     this.#asked.clear();

@@ -64,6 +64,8 @@ export function fold(into: Snapshot, event: WeftEvent | OtherEvent): void {
   into.userId ??= event.userId ?? null;
   const colon = event.type.indexOf(':');
   const [family, name] = [event.type.slice(0, Math.max(colon, 0)), event.type.slice(colon + 1)];
+  // Log entries are by far the most, and change nothing.
+  if (family === '') return;
   const data: Data = { ...event.data };
   const at = event.timestamp ?? null;
   if (family === 'execution') foldExecution(into, name, data, at);

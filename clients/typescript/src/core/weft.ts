@@ -148,6 +148,7 @@ export class Weft {
     if (this.#unwatch) return;
     this.#error = undefined;
     this.#refusedTokens = 0;
+    this.#rooms.forgive();
     this.#gateways = this.#addresses.map(gatewayAt);
     this.#http.base = this.#at().http;
     this.#unwatch = watchPage(
@@ -158,10 +159,11 @@ export class Weft {
     void this.#dial();
   }
 
-  /** Tries again now: while waiting, after having failed, or in place of a connection that is doubted. */
+  /** Tries again now: while waiting, after having failed, or in place of a connection that is doubted. Refused rooms too. */
   reconnect(): void {
     if (!this.#unwatch) return this.connect();
     this.#refusedTokens = 0;
+    this.#rooms.forgive();
     this.#end();
     this.#setState(this.#everUp ? 'reconnecting' : 'connecting');
     void this.#dial();

@@ -103,6 +103,10 @@ export class ExecutionView extends View<ExecutionState> {
     run.on('error', error => {
       this.#refusal = error;
     });
+    run.on('subscribed', () => {
+      // It was let in after all. That history cannot be had is another matter.
+      if (this.#refusal?.room !== undefined) this.#refusal = undefined;
+    });
     for (const name of ['*', 'snapshot', 'subscribed', 'caughtUp', 'error', 'gap']) run.on(name, () => this.changed());
     return () => {
       run.close();
