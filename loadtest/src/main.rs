@@ -52,7 +52,7 @@ async fn perform(command: Command) -> Result<bool, Failure> {
     match command {
         Command::Swarm => Ok(true),
         Command::Bench(options) => {
-            let outcomes = within(options.time_max(), run_all(&options.loads())).await?;
+            let outcomes = within(options.time_max(), run_all(&options.loads(), None)).await?;
             table::bench(&outcomes);
             options.json.as_ref().map_or(Ok(()), |path| report::json(path, &outcomes))?;
             Ok(outcomes.iter().all(Outcome::is_sound))
@@ -72,21 +72,26 @@ async fn perform(command: Command) -> Result<bool, Failure> {
             Ok(outcome.is_sound())
         }
         Command::Run(options) => {
-            let outcomes = within(options.time_max(), run_all(&options.loads()?)).await?;
+            let outcomes = within(options.time_max(), run_all(&options.loads()?, options.climb)).await?;
             table::run(&outcomes);
             options.json.as_ref().map_or(Ok(()), |path| report::json(path, &outcomes))?;
             options.html.as_ref().map_or(Ok(()), |path| report::html::write(path, &outcomes))?;
-            Ok(outcomes.iter().all(Outcome::is_sound))
+            // The last step of a climb is there to fail.
+            let expected = if options.climb.is_some() { &outcomes[..1] } else { &outcomes[..] };
+            Ok(expected.iter().all(Outcome::is_sound))
         }
     }
 }
 
 /// Each on servers of its own.
-async fn run_all(loads: &[Load]) -> Result<Vec<Outcome>, Failure> {
+async fn run_all(loads: &[Load], climb_to_ms: Option<f64>) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = Vec::new();
     for load in loads {
         say::progress(&format!("{}: {} clients, {} rooms", load.name, load.clients, load.rooms));
-        outcomes.push(scenario::run(load).await?);
+        match climb_to_ms {
+            Some(p99_ms) => outcomes.extend(scenario::climb::run(load, p99_ms).await?),
+            None => outcomes.push(scenario::run(load).await?),
+        }
     }
     Ok(outcomes)
 }

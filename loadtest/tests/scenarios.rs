@@ -73,7 +73,7 @@ async fn tokens() {
 async fn slow_readers_get_everything_in_the_end() {
     let found = run("slow-readers", "--bus memory --clients 20 --rooms 2 --rate 100 --duration 2").await;
     assert!(
-        found.outcome["further"]["lost before the slow hurry"].as_f64().is_some_and(|events| events > 0.0),
+        found.outcome["further"]["behind before the slow hurry"].as_f64().is_some_and(|events| events > 0.0),
         "{}",
         found.outcome
     );

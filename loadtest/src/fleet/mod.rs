@@ -51,39 +51,8 @@ struct Fleet {
 pub(crate) async fn run(options: &FleetOptions) -> Result<FleetOutcome, Failure> {
     let load = options.load();
     check(&load, options.regardless)?;
-    say::progress(&format!("fleet: starting {} gateways on {}", load.gateways, load.bus.word()));
-    let before = MachineMemory::now();
-    let stage = Stage::up(&load).await?;
-    let swarms = Swarms::start(&stage.swarm_plan(&load)).await?;
-    tokio::time::sleep(load.rest).await;
-    let empty = memory(&stage.processes())?.anonymous;
-    let mut fleet = Fleet { load, stage, swarms, before, empty, began: Instant::now(), steps: Vec::new() };
-    let (mut connected, mut stopped) = (0, None);
-    let cpu_before = cpu_time(&fleet.stage.processes())?;
-    for server in 0..fleet.load.gateways {
-        match fleet.raise(server).await? {
-            None => connected = fleet.part(server + 1),
-            Some(why) => {
-                stopped = Some(why);
-                break;
-            }
-        }
-    }
-    let took = fleet.began.elapsed();
-    let cpu = cpu_time(&fleet.stage.processes())?.saturating_sub(cpu_before);
-    let mut outcome = FleetOutcome {
-        wanted: fleet.load.clients.into(),
-        gateways: fleet.load.gateways.into(),
-        rooms: fleet.load.rooms.into(),
-        event_bytes: fleet.load.event_bytes.into(),
-        client_processes: fleet.swarms.pids().len() as u64,
-        connected: connected.into(),
-        connect_seconds: took.as_secs_f64(),
-        connects_per_second: f64::from(connected) / took.as_secs_f64(),
-        cpu_us_per_connect: cpu.as_secs_f64() * 1e6 / f64::from(connected.max(1)),
-        stopped,
-        ..FleetOutcome::default()
-    };
+    let mut fleet = Fleet::start(load).await?;
+    let mut outcome = fleet.raise_all().await?;
     fleet.hold(&mut outcome, options.hold()).await?;
     fleet.tell_everybody(&mut outcome).await?;
     outcome.steps = fleet.steps;
@@ -104,6 +73,44 @@ fn check(load: &Load, regardless: bool) -> Result<(), Failure> {
 }
 
 impl Fleet {
+    /// Gateways and client processes, none of them connected.
+    async fn start(load: Load) -> Result<Self, Failure> {
+        say::progress(&format!("fleet: starting {} gateways on {}", load.gateways, load.bus.word()));
+        let before = MachineMemory::now();
+        let stage = Stage::up(&load).await?;
+        let swarms = Swarms::start(&stage.swarm_plan(&load)).await?;
+        tokio::time::sleep(load.rest).await;
+        let empty = memory(&stage.processes())?.anonymous;
+        Ok(Self { load, stage, swarms, before, empty, began: Instant::now(), steps: Vec::new() })
+    }
+
+    /// Connects everybody, gateway by gateway, as far as it goes.
+    async fn raise_all(&mut self) -> Result<FleetOutcome, Failure> {
+        let (mut connected, mut stopped) = (0, None);
+        let cpu = cpu_time(&self.stage.processes())?;
+        for server in 0..self.load.gateways {
+            stopped = self.raise(server).await?;
+            if stopped.is_some() {
+                break;
+            }
+            connected = self.part(server + 1);
+        }
+        let (took, used) = (self.began.elapsed().as_secs_f64(), cpu_time(&self.stage.processes())?.saturating_sub(cpu));
+        Ok(FleetOutcome {
+            wanted: self.load.clients.into(),
+            gateways: self.load.gateways.into(),
+            rooms: self.load.rooms.into(),
+            event_bytes: self.load.event_bytes.into(),
+            client_processes: self.swarms.pids().len() as u64,
+            connected: connected.into(),
+            connect_seconds: took,
+            connects_per_second: f64::from(connected) / took,
+            cpu_us_per_connect: used.as_secs_f64() * 1e6 / f64::from(connected.max(1)),
+            stopped,
+            ..FleetOutcome::default()
+        })
+    }
+
     /// Where the clients of a gateway begin.
     fn part(&self, server: u32) -> u32 {
         // Never more than the clients.

@@ -1,9 +1,6 @@
 //! `loadtest bench`.
 
-use super::{
-    load::{Load, PATIENCE_SECS, REST_MS, ServerOptions},
-    name_and_value,
-};
+use super::load::{GatewayOptions, Load, PATIENCE_SECS, REST_MS, ServerOptions};
 use crate::{client::speech::Speech, scenario::Scenario, servers::broker::BusChoice};
 use clap::{Args, ValueEnum};
 use std::{path::PathBuf, time::Duration};
@@ -21,9 +18,8 @@ pub(crate) enum Named {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// The gateway to run; the one beside this program by default.
-    #[arg(long, value_name = "PATH")]
-    gateway: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: GatewayOptions,
     /// Which scenario; may be repeated. All of them by default.
     #[arg(long, value_enum)]
     scenario: Vec<Named>,
@@ -42,9 +38,6 @@ pub(crate) struct BenchOptions {
     /// Bytes of an event, about.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(160..=900_000))]
     event_bytes: u32,
-    /// A setting of the gateway, as NAME=VALUE; may be repeated.
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    gateway_env: Vec<(String, String)>,
     /// Also writes the figures as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -73,8 +66,7 @@ impl BenchOptions {
     }
 
     fn load(&self, name: String, clients: u32, rooms: u32) -> Load {
-        let server =
-            ServerOptions { gateway: self.gateway.clone(), gateway_env: self.gateway_env.clone(), ..ServerOptions::default() };
+        let server = ServerOptions { gateway: self.gateway.clone(), ..ServerOptions::default() };
         Load {
             name,
             scenario: if rooms == 1 { Scenario::Fanout } else { Scenario::Rooms },

@@ -1,6 +1,6 @@
 //! `loadtest compare`.
 
-use super::load::{Load, PATIENCE_SECS, REST_MS, ServerOptions};
+use super::load::{GatewayOptions, Load, PATIENCE_SECS, REST_MS, ServerOptions};
 use crate::{client::speech::Speech, error::Failure, peers::Peer, scenario::Scenario, servers::broker::BusChoice};
 use clap::Args;
 use std::{path::PathBuf, time::Duration};
@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 #[derive(Debug, Args)]
 pub(crate) struct CompareOptions {
     #[command(flatten)]
-    server: ServerOptions,
+    gateway: GatewayOptions,
     /// With what; may be repeated. All but Centrifugo by default, which needs --centrifugo.
     #[arg(long, value_enum)]
     peer: Vec<Peer>,
@@ -90,7 +90,7 @@ impl CompareOptions {
             token_key: None,
             rest: Duration::from_millis(self.rest),
             patience: Duration::from_secs(self.patience),
-            server: self.server.clone(),
+            server: ServerOptions { gateway: self.gateway.clone(), ..ServerOptions::default() },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `loadtest fleet`.
 
-use super::load::{Load, REST_MS, ServerOptions};
+use super::load::{GatewayOptions, Load, REST_MS, ServerOptions};
 use crate::{client::speech::Speech, scenario::Scenario, servers::broker::BusChoice};
 use clap::Args;
 use std::{path::PathBuf, time::Duration};
@@ -13,7 +13,7 @@ const PONG_SECS: u64 = 90;
 #[derive(Debug, Args)]
 pub(crate) struct FleetOptions {
     #[command(flatten)]
-    server: ServerOptions,
+    gateway: GatewayOptions,
     /// Connections, all told.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
     connections: u32,
@@ -63,10 +63,10 @@ impl FleetOptions {
 
     /// What the fleet is loaded with.
     pub(crate) fn load(&self) -> Load {
-        let mut server = self.server.clone();
+        let mut gateway = self.gateway.clone();
         let own = [("WEFT_PING_SECS", self.ping), ("WEFT_PONG_SECS", PONG_SECS.min(self.ping))];
         // What the command line says comes after, and counts.
-        server.gateway_env.splice(0..0, own.map(|(name, seconds)| (name.to_owned(), seconds.to_string())));
+        gateway.env.splice(0..0, own.map(|(name, seconds)| (name.to_owned(), seconds.to_string())));
         Load {
             name: "fleet".into(),
             scenario: Scenario::Idle,
@@ -87,7 +87,7 @@ impl FleetOptions {
             token_key: None,
             rest: Duration::from_millis(REST_MS),
             patience: Duration::from_secs(self.patience),
-            server,
+            server: ServerOptions { gateway, ..ServerOptions::default() },
         }
     }
 }

@@ -11,15 +11,22 @@ pub(crate) const REST_MS: u64 = 2000;
 /// A round of deliveries takes milliseconds.
 pub(crate) const PATIENCE_SECS: u64 = 5;
 
+/// How gateways are started.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct GatewayOptions {
+    /// The gateway to run; the one beside this program by default.
+    #[arg(long = "gateway", value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// A setting of the gateways, as NAME=VALUE; may be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) env: Vec<(String, String)>,
+}
+
 /// What is loaded.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ServerOptions {
-    /// The gateway to run; the one beside this program by default.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) gateway: Option<PathBuf>,
-    /// A setting of the gateways, as NAME=VALUE; may be repeated.
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    pub(crate) gateway_env: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayOptions,
     /// Loads a server that runs already instead of starting one, publishing through its ingress …
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) against: Option<SocketAddr>,
@@ -54,10 +61,10 @@ pub(crate) struct RunOptions {
     #[arg(long, value_parser = clap::value_parser!(u32).range(160..=900_000))]
     event_bytes: Option<u32>,
     /// Gateways to start.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=200))]
+    #[arg(long, conflicts_with = "against", value_parser = clap::value_parser!(u32).range(1..=200))]
     gateways: Option<u32>,
     /// memory, nats, nats-core, redis, redis-pubsub (started for the run), or a URL as in `WEFT_BUS`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "against")]
     bus: Option<BusChoice>,
     /// Seconds to publish at a rate.
     #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -81,6 +88,10 @@ pub(crate) struct RunOptions {
     /// Signs each client a token (HS256) with this key; the gateway needs it too, by --env.
     #[arg(long, value_name = "KEY")]
     token_key: Option<String>,
+    /// Repeats a scenario that has a rate, each time at a quarter more, until events are lost or the 99th percentile of
+    /// their latency passes this many milliseconds.
+    #[arg(long, value_name = "MS", num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
+    pub(crate) climb: Option<f64>,
     /// Also writes the figures as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -154,7 +165,11 @@ impl RunOptions {
     }
 
     pub(crate) fn loads(&self) -> Result<Vec<Load>, Failure> {
-        self.scenario.iter().map(|scenario| self.load(*scenario)).collect()
+        let loads = self.scenario.iter().map(|scenario| self.load(*scenario)).collect::<Result<Vec<_>, _>>()?;
+        match loads.iter().find(|load| load.rate == 0.0) {
+            Some(load) if self.climb.is_some() => Err(Failure::Options(format!("{}: has no rate to climb from", load.name))),
+            _ => Ok(loads),
+        }
     }
 
     fn load(&self, scenario: Scenario) -> Result<Load, Failure> {
@@ -162,7 +177,11 @@ impl RunOptions {
         let clients = self.clients.unwrap_or(usual.clients);
         let rooms = self.rooms.unwrap_or(if usual.rooms == 0 { clients } else { usual.rooms.min(clients * self.rooms_each) });
         let rate = self.rate.unwrap_or(if usual.rate < 0.0 { -usual.rate * f64::from(rooms) } else { usual.rate });
-        let memory = if self.server.against.is_some() { BusChoice::Memory } else { usual.bus };
+        // A server that runs already is one, and its bus is not known.
+        let (gateways, bus) = match self.server.against {
+            Some(_) => (1, BusChoice::Memory),
+            None => (self.gateways.unwrap_or(usual.gateways), self.bus.clone().unwrap_or(usual.bus)),
+        };
         let load = Load {
             name: scenario.name().into(),
             scenario,
@@ -172,8 +191,8 @@ impl RunOptions {
             rate,
             burst: self.burst,
             event_bytes: self.event_bytes.unwrap_or(usual.event_bytes),
-            gateways: self.gateways.unwrap_or(usual.gateways),
-            bus: self.bus.clone().unwrap_or(memory),
+            gateways,
+            bus,
             duration: Duration::from_secs(self.duration),
             deliveries: self.deliveries,
             runs: self.runs,
@@ -252,8 +271,11 @@ mod tests {
             ("mixed --bus memory", "has one gateway"),
             ("rooms --clients 5 --rooms 9", "nobody follows"),
             ("tokens --rate 0", "needs a --rate"),
+            ("fanout --climb", "no rate to climb"),
             ("rooms --rate nan", "--rate must be"),
             ("idle --pid 7", "--against"),
+            ("mixed --against 127.0.0.1:1 --gateways 2", "cannot be used with"),
+            ("resume-storm --against 127.0.0.1:1", "needs --gateways 2"),
             ("swim", "invalid value"),
         ] {
             let error = load(arguments).expect_err(arguments);

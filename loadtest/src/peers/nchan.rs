@@ -23,8 +23,8 @@ use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// For nginx' own files and connections beside the clients'.
-const DESCRIPTORS_BESIDE: u32 = 200;
+/// For nginx' own files beside the clients' connections.
+const DESCRIPTORS_BESIDE: u32 = 500;
 
 pub(crate) async fn start(directory: &Path, plan: &PeerPlan) -> Result<Running, Failure> {
     let nginx = nginx(directory)?;
@@ -52,6 +52,8 @@ fn write_config(peers: &Path, nginx: &Nginx, scratch: &Path, address: SocketAddr
     let text = text
         .replace("@MODULE@", &nginx.module.to_string_lossy())
         .replace("@DESCRIPTORS@", &(plan.clients + DESCRIPTORS_BESIDE).to_string())
+        // nchan has more of nginx' connections than it has clients.
+        .replace("@CONNECTIONS@", &(plan.clients * 2 + DESCRIPTORS_BESIDE).to_string())
         .replace("@DIRECTORY@", &scratch.to_string_lossy())
         .replace("@ADDRESS@", &address.to_string());
     let path = scratch.join("nginx.conf");

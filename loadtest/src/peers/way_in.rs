@@ -37,16 +37,14 @@ impl WayIn {
             Door::Redis(wire) => {
                 let mut out = Vec::new();
                 bodies.iter().for_each(|(room, body)| redis_publish(&mut out, room, body.as_bytes()));
-                wire.send(&out).await?;
-                wire.lines(bodies.len()).await
+                wire.ask(&out, bodies.len()).await
             }
             Door::SocketIoRedis(wire) => {
                 let mut out = Vec::new();
                 for (room, body) in &bodies {
                     redis_publish(&mut out, &format!("{SOCKETIO_CHANNEL}{room}#"), &emitted(room, body)?);
                 }
-                wire.send(&out).await?;
-                wire.lines(bodies.len()).await
+                wire.ask(&out, bodies.len()).await
             }
             Door::Nats(wire) => {
                 let mut out = Vec::new();

@@ -23,6 +23,12 @@ impl Wire {
         self.stream.write_all(bytes).await.map_err(Failure::io("write to the broker"))
     }
 
+    /// Sends commands and waits for a line of answer to each.
+    pub(crate) async fn ask(&mut self, bytes: &[u8], count: usize) -> Result<(), Failure> {
+        self.send(bytes).await?;
+        self.lines(count).await
+    }
+
     /// Waits for so many lines of answer; one that says it is an error is one.
     pub(crate) async fn lines(&mut self, count: usize) -> Result<(), Failure> {
         self.answer.clear();

@@ -12,7 +12,7 @@ const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right}\
 th:first-child,td:first-child{text-align:left}.bad{color:#b00020;font-weight:600}.note{color:#8a5a00}\
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(500px,1fr));gap:1rem}svg{max-width:100%;height:auto}\
+.wide{overflow-x:auto}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(500px,1fr));gap:1rem}svg{max-width:100%;height:auto}\
 </style></head><body>";
 
 /// Writes the report of `run`.
@@ -36,13 +36,13 @@ pub(crate) fn begin(title: &str) -> String {
 
 /// A table; the first row is its head.
 pub(crate) fn table(page: &mut String, rows: &[Vec<String>]) {
-    page.push_str("<table>");
+    page.push_str("<div class=\"wide\"><table>");
     for (at, row) in rows.iter().enumerate() {
         let tag = if at == 0 { "th" } else { "td" };
         let cells: String = row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
         let _ = write!(page, "<tr>{cells}</tr>");
     }
-    page.push_str("</table>");
+    page.push_str("</table></div>");
 }
 
 fn section(page: &mut String, outcome: &Outcome) -> Result<(), Failure> {

@@ -47,7 +47,7 @@ pub(crate) struct Bars {
 pub(crate) fn draw(plot: &Plot) -> Result<String, Failure> {
     let points = || plot.lines.iter().flat_map(|line| &line.points);
     let right = points().map(|(x, _)| *x).fold(1.0, f64::max);
-    let top = points().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max) * 1.1;
+    let top = points().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max) * 1.35;
     let mut svg = String::new();
     let drawn = if plot.log {
         let bottom = points().map(|(_, y)| *y).filter(|y| *y > 0.0).fold(top, f64::min).max(top / 1e6);
@@ -80,7 +80,12 @@ where
             .label(&line.name)
             .legend(|(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
     area.present()?;
     Ok(())
 }
@@ -104,7 +109,7 @@ fn bars_on(svg: &mut String, bars: &Bars) -> Result<(), Box<dyn std::error::Erro
         .margin(8)
         .x_label_area_size(28)
         .y_label_area_size(56)
-        .build_cartesian_2d(axis, 0.0..top * 1.15)?;
+        .build_cartesian_2d(axis, 0.0..top * 1.4)?;
     let format_name = |x: &f64| name(x).to_owned();
     chart
         .configure_mesh()
@@ -126,7 +131,12 @@ fn bars_on(svg: &mut String, bars: &Bars) -> Result<(), Box<dyn std::error::Erro
             .legend(|(x, y)| Rectangle::new([(x, y - 4), (x + 10, y + 4)], colour.filled()));
     }
     if bars.kinds.len() > 1 {
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
     }
     area.present()?;
     Ok(())

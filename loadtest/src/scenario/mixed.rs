@@ -4,7 +4,8 @@
 use super::{
     CONNECT_PATIENCE,
     stage::{Stage, shape},
-    verdict::{self, Span},
+    verdict,
+    weighing::Weighing,
 };
 use crate::{
     client::mark::Mark,
@@ -16,10 +17,6 @@ use crate::{
         event::{Event, Kind},
     },
     report::{outcome::Outcome, say},
-    servers::{
-        process::{cpu_time, memory},
-        sampler::Group,
-    },
     swarm::{
         common::histogram,
         host::Swarms,
@@ -76,34 +73,35 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let early = (f64::from(load.clients) * EARLY) as u32;
     say::progress(&format!("{}: {early} of {} clients are there at the start", load.name, load.clients));
     arrive(&swarms, load, 0, early).await?;
-    let begun = tokio::time::Instant::now();
-    while swarms.counts().await?.subscribed < u64::from(early) * u64::from(load.rooms_each) && begun.elapsed() < CONNECT_PATIENCE
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let (sampler, processes) = (stage.sampler(&swarms), stage.processes());
-    let (from_us, before, cpu_before) = (clock::now_us(), swarms.counts().await?, cpu_time(&processes)?);
+    until_subscribed(&swarms, u64::from(early) * u64::from(load.rooms_each)).await?;
+    let sampler = stage.sampler(&swarms);
+    let weighing = Weighing::begin(&stage, &swarms, &sampler).await?;
     let day = tell_stories(load, &mut publish);
     let ((late, counters), ()) =
         tokio::try_join!(day, come_and_go(load, &swarms, early)).map_err(|failure| stage.explain(failure))?;
     let mut outcome = verdict::begin(load);
     verdict::sum(&mut outcome, &swarms, &counters, load.patience * 4).await?;
-    let (span, after) = (Span { from_us, to_us: clock::now_us() }, swarms.counts().await?);
     outcome.events_published = counters.iter().map(|counter| u64::from(*counter)).sum();
-    outcome.deliveries = after.delivered - before.delivered;
-    outcome.seconds = (span.to_us - span.from_us) as f64 / 1e6;
-    outcome.deliveries_per_second = outcome.deliveries as f64 / outcome.seconds;
-    outcome.cpu_us_per_delivery =
-        cpu_time(&processes)?.saturating_sub(cpu_before).as_secs_f64() * 1e6 / outcome.deliveries.max(1) as f64;
-    outcome.further.insert("gateways MB", memory(&processes)?.resident as f64 / 1e6);
-    outcome.further.insert("connections made", after.connected as f64);
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    verdict::look_back(&mut outcome, &span, &swarms, &sampler, Some(&late));
-    if let Some((cpu, bytes)) = verdict::used(&sampler, Group::Broker, &span) {
-        outcome.broker_cpu_us_per_event = Some(cpu.as_secs_f64() * 1e6 / outcome.events_published.max(1) as f64);
-        outcome.broker_bytes = Some(bytes);
-    }
+    let events = outcome.events_published;
+    weighing.end(&mut outcome, events, &late).await?;
+    outcome.further.insert("connections made", swarms.counts().await?.connected as f64);
     Ok(outcome)
+}
+
+/// Late joiners are not there yet, so it is no matter of all.
+async fn until_subscribed(swarms: &Swarms, wanted: u64) -> Result<(), Failure> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let done = swarms.counts().await?.subscribed;
+        if done >= wanted {
+            return Ok(());
+        }
+        if begun.elapsed() > CONNECT_PATIENCE {
+            let (what, waited, detail) = ("subscribed", CONNECT_PATIENCE, String::new());
+            return Err(Failure::Clients { done, wanted, what, waited, detail });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Clients open their pages, from the start of what there is; each at the next gateway.

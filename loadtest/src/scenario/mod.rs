@@ -4,6 +4,7 @@
 //! the next event when all clients have the last; [`steady`] publishes at a rate; the other files are scenarios with a
 //! story of their own.
 
+pub(crate) mod climb;
 pub(crate) mod contender;
 pub(crate) mod idle;
 pub(crate) mod mixed;
@@ -12,6 +13,7 @@ pub(crate) mod rounds;
 pub(crate) mod stage;
 pub(crate) mod steady;
 pub(crate) mod verdict;
+pub(crate) mod weighing;
 
 use crate::{error::Failure, options::load::Load, report::outcome::Outcome};
 use serde::Serialize;

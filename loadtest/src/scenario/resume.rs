@@ -4,18 +4,22 @@
 use super::{
     CONNECT_PATIENCE,
     stage::{Stage, shape},
-    verdict::{self, Span},
+    steady, verdict,
+    weighing::Weighing,
 };
 use crate::{
-    clock,
     error::Failure,
     options::load::Load,
-    publish::{Publish, event::Kind, pace::Pace},
+    publish::{
+        Publish,
+        event::Kind,
+        pace::{Pace, Paced},
+    },
     report::{
         outcome::{Outcome, Quantiles},
         say,
     },
-    servers::{process::cpu_time, sampler::Group},
+    servers::sampler::Sampler,
     swarm::{
         host::Swarms,
         order::{ComeBack, Follow, What},
@@ -28,9 +32,18 @@ const ON_THE_KILLED: (u32, u32) = (15, 19);
 /// Clients come back within this time, as a client library that spreads its attempts would have it.
 const COME_BACK: ComeBack = ComeBack { after_ms: 100, spread_ms: 900 };
 const BEFORE: Duration = Duration::from_secs(5);
+/// What is read from the broker because clients come back, by the siblings' own count.
+const READS: [(&str, &str); 3] = [
+    ("history reads for sessions", "weft_gateway_history_reads_total"),
+    ("history reads for logs", "weft_gateway_feed_reads_total"),
+    ("session reads shared", "weft_gateway_history_shared_total"),
+];
 
 pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let mut stage = Stage::up(load).await?;
+    if stage.gateways.len() < 2 {
+        return Err(Failure::Options("resume-storm kills a gateway of its own: not with --against".into()));
+    }
     let mut plan = stage.swarm_plan(load);
     plan.come_back = Some(COME_BACK);
     let swarms = Swarms::start(&plan).await?;
@@ -38,39 +51,18 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let sampler = stage.sampler(&swarms);
     connect(load, &swarms).await?;
     let mut counters = vec![0; load.rooms as usize];
-    let pace = |duration| Pace { rate: load.rate, burst: load.burst, rooms: load.rooms, duration, kind: Kind::Log };
-    pace(BEFORE.min(load.duration)).run(&mut publish, &mut counters).await.map_err(|failure| stage.explain(failure))?;
+    let pace =
+        Pace { rate: load.rate, burst: load.burst, rooms: load.rooms, duration: BEFORE.min(load.duration), kind: Kind::Log };
+    pace.run(&mut publish, &mut counters).await.map_err(|failure| stage.explain(failure))?;
     publish.flush().await?;
     swarms.settle(&counters, load.patience * 4).await?;
 
-    let reads_before = stage.metric("weft_gateway_history_reads_total").await;
-    let (from_us, before) = (clock::now_us(), swarms.counts().await?);
-    let victim = kill_first(&mut stage);
-    sampler.forget(victim);
-    let processes = stage.processes();
-    let cpu_before = cpu_time(&processes)?;
+    kill_first(&mut stage, &sampler);
     say::progress(&format!("{}: killed one of {} gateways; its clients return", load.name, load.gateways));
-    let paced = storm(&stage, &swarms, &mut publish, &pace(load.duration), &mut counters).await?;
-    let mut outcome = verdict::begin(load);
-    verdict::sum(&mut outcome, &swarms, &counters, load.patience * 4).await?;
-    let (span, after) = (Span { from_us, to_us: clock::now_us() }, swarms.counts().await?);
+    let pace = Pace { duration: load.duration, ..pace };
+    let mut outcome = storm(load, &stage, &swarms, &sampler, &mut publish, &pace, &mut counters).await?;
     outcome.events_published = counters.iter().map(|counter| u64::from(*counter)).sum();
-    outcome.deliveries = after.delivered - before.delivered;
-    outcome.seconds = (span.to_us - span.from_us) as f64 / 1e6;
-    outcome.deliveries_per_second = outcome.deliveries as f64 / outcome.seconds;
-    outcome.cpu_us_per_delivery =
-        cpu_time(&processes)?.saturating_sub(cpu_before).as_secs_f64() * 1e6 / outcome.deliveries.max(1) as f64;
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    verdict::look_back(&mut outcome, &span, &swarms, &sampler, Some(&paced));
-    tell(&mut outcome, load, &swarms, after.cut - before.cut);
-    if let Some((before, after)) = reads_before.zip(stage.metric("weft_gateway_history_reads_total").await) {
-        // The killed one takes its count with it: before, only the siblings' may be compared.
-        outcome.further.insert("history reads on the broker", after - before.min(after));
-    }
-    if let Some((cpu, bytes)) = verdict::used(&sampler, Group::Broker, &span) {
-        outcome.further.insert("broker processor s", cpu.as_secs_f64());
-        outcome.broker_bytes = Some(bytes);
-    }
+    tell(&mut outcome, load, &swarms);
     Ok(outcome)
 }
 
@@ -87,34 +79,43 @@ async fn connect(load: &Load, swarms: &Swarms) -> Result<(), Failure> {
     swarms.until_all(What::Subscribed, CONNECT_PATIENCE).await
 }
 
-fn kill_first(stage: &mut Stage) -> crate::servers::process::Process {
+fn kill_first(stage: &mut Stage, sampler: &Sampler) {
     let mut victim = stage.gateways.remove(0);
-    let process = victim.process();
+    sampler.forget(victim.process());
     victim.kill();
-    process
 }
 
+/// Publishes on until everybody has everything again.
 async fn storm(
+    load: &Load,
     stage: &Stage,
     swarms: &Swarms,
+    sampler: &Sampler,
     publish: &mut Publish,
     pace: &Pace,
     counters: &mut [u32],
-) -> Result<hdrhistogram::Histogram<u64>, Failure> {
-    let watching = say::watch("resume-storm", swarms, pace.duration);
-    let published = async {
-        let paced = pace.run(publish, counters).await?;
-        publish.flush().await.map(|()| paced)
-    };
-    tokio::select! {
-        paced = published => paced.map(|paced| paced.late).map_err(|failure| stage.explain(failure)),
-        never = watching => match never {},
+) -> Result<Outcome, Failure> {
+    let mut before = Vec::new();
+    for (_, metric) in READS {
+        before.push(stage.metric(metric).await);
     }
+    let weighing = Weighing::begin(stage, swarms, sampler).await?;
+    let paced = steady::published(&load.name, swarms, publish, pace, counters).await;
+    let Paced { events, late } = paced.map_err(|failure| stage.explain(failure))?;
+    let mut outcome = verdict::begin(load);
+    verdict::sum(&mut outcome, swarms, counters, load.patience * 4).await?;
+    weighing.end(&mut outcome, events, &late).await?;
+    for ((what, metric), before) in READS.into_iter().zip(before) {
+        if let Some((before, after)) = before.zip(stage.metric(metric).await) {
+            outcome.further.insert(what, after - before);
+        }
+    }
+    outcome.further.insert("clients returned", swarms.counts().await?.cut as f64);
+    Ok(outcome)
 }
 
-fn tell(outcome: &mut Outcome, load: &Load, swarms: &Swarms, returned: u64) {
+fn tell(outcome: &mut Outcome, load: &Load, swarms: &Swarms) {
     let heard = swarms.heard.lock();
-    outcome.further.insert("clients returned", returned as f64);
     outcome.further.insert("caught up again", heard.outage.len() as f64);
     outcome.further.insert("rooms", f64::from(load.rooms));
     if let Some(outage) = Quantiles::of(&heard.outage) {

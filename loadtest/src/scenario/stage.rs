@@ -39,8 +39,8 @@ impl Stage {
         }
         check_descriptors(&load.name, load.clients_a_gateway())?;
         let broker = Broker::start(&load.bus).await?;
-        let env = load.server.gateway_env.clone();
-        let plan = GatewayPlan { path: load.server.gateway.clone(), bus: broker.url().into(), env };
+        let gateway = load.server.gateway.clone();
+        let plan = GatewayPlan { path: gateway.path, bus: broker.url().into(), env: gateway.env };
         let mut gateways = Vec::new();
         for _ in 0..load.gateways {
             gateways.push(Gateway::start(&plan).await?);

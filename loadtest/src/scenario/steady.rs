@@ -3,10 +3,10 @@
 use super::{
     contender::connect_evenly,
     stage::{Stage, shape},
-    verdict::{self, Span},
+    verdict,
+    weighing::Weighing,
 };
 use crate::{
-    clock,
     error::Failure,
     options::load::Load,
     publish::{
@@ -16,10 +16,6 @@ use crate::{
     },
     report::{outcome::Outcome, say},
     scenario::Scenario,
-    servers::{
-        process::{cpu_time, memory},
-        sampler::{Group, Sampler},
-    },
     swarm::{
         host::Swarms,
         order::{ComeBack, Follow, Order, Slow},
@@ -31,6 +27,8 @@ use std::time::Duration;
 const SLOW: Slow = Slow { every: 10, bytes: 2048, pause_ms: 500 };
 /// A slow reader that is cut off for its slowness comes back.
 const SLOW_COME_BACK: ComeBack = ComeBack { after_ms: 500, spread_ms: 500 };
+/// Of slow readers: the server needs a while to bring them what they missed.
+const SLOW_PATIENCE: u32 = 4;
 const WARM_UP: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
@@ -44,25 +42,44 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let mut publish = stage.publish(load, shape(load)).await?;
     say::progress(&format!("{}: connecting {} clients", load.name, load.clients));
     connect_evenly(&swarms, load.clients, load.gateways, Follow::Now).await?;
-    let sampler = stage.sampler(&swarms);
-
     let mut counters = vec![0; load.rooms as usize];
-    let pace = pace(load, WARM_UP.min(load.duration));
-    pace.run(&mut publish, &mut counters).await.map_err(|failure| stage.explain(failure))?;
-    publish.flush().await?;
-    swarms.settle(&counters, if slow { Duration::ZERO } else { load.patience }).await?;
-
-    let pace = Pace { duration: load.duration, ..pace };
-    let mut outcome = measure(load, &stage, &swarms, &sampler, &mut publish, &pace, &mut counters).await?;
+    let mut outcome =
+        measure(load, &stage, &swarms, &mut publish, &mut counters).await.map_err(|failure| stage.explain(failure))?;
     if slow {
-        outcome.further.insert("lost before the slow hurry", swarms.missing(&counters).await?.events as f64);
+        outcome.further.insert("behind before the slow hurry", swarms.missing(&counters).await?.events as f64);
         swarms.all(&Order::Hurry).await?;
-    }
-    verdict::sum(&mut outcome, &swarms, &counters, if slow { load.patience * 4 } else { load.patience }).await?;
-    if slow {
+        verdict::sum(&mut outcome, &swarms, &counters, load.patience * SLOW_PATIENCE).await?;
         outcome.further.insert("slow readers cut off", swarms.counts().await?.cut as f64);
+    } else {
+        verdict::sum(&mut outcome, &swarms, &counters, load.patience).await?;
     }
     outcome.events_published = counters.iter().map(|counter| u64::from(*counter)).sum();
+    Ok(outcome)
+}
+
+/// Warms up, then publishes for as long as was asked for.
+async fn measure(
+    load: &Load,
+    stage: &Stage,
+    swarms: &Swarms,
+    publish: &mut Publish,
+    counters: &mut [u32],
+) -> Result<Outcome, Failure> {
+    let slow = load.scenario == Scenario::SlowReaders;
+    // Those who are slow by choice need not have everything yet.
+    let patience = if slow { Duration::ZERO } else { load.patience };
+    let sampler = stage.sampler(swarms);
+    let pace = pace(load, WARM_UP.min(load.duration));
+    pace.run(publish, counters).await?;
+    publish.flush().await?;
+    swarms.settle(counters, patience).await?;
+    let weighing = Weighing::begin(stage, swarms, &sampler).await?;
+    let pace = Pace { duration: load.duration, ..pace };
+    let paced = published(&load.name, swarms, publish, &pace, counters).await?;
+    swarms.settle(counters, patience).await?;
+    let mut outcome = verdict::begin(load);
+    weighing.end(&mut outcome, paced.events, &paced.late).await?;
+    outcome.further.insert("rate events/s", load.rate);
     Ok(outcome)
 }
 
@@ -71,46 +88,20 @@ fn pace(load: &Load, duration: Duration) -> Pace {
     Pace { rate: load.rate, burst: load.burst, rooms: load.rooms, duration, kind }
 }
 
-async fn measure(
-    load: &Load,
-    stage: &Stage,
+/// Publishes at a pace, saying how far it is.
+pub(super) async fn published(
+    name: &str,
     swarms: &Swarms,
-    sampler: &Sampler,
     publish: &mut Publish,
     pace: &Pace,
     counters: &mut [u32],
-) -> Result<Outcome, Failure> {
-    let processes = stage.processes();
-    let (from_us, before, cpu_before) = (clock::now_us(), swarms.counts().await?, cpu_time(&processes)?);
-    let watching = say::watch(&load.name, swarms, pace.duration);
-    let published = async {
+) -> Result<Paced, Failure> {
+    let stored = async {
         let paced = pace.run(publish, counters).await?;
         publish.flush().await.map(|()| paced)
     };
-    let paced: Paced = tokio::select! {
-        paced = published => paced.map_err(|failure| stage.explain(failure))?,
-        never = watching => match never {},
-    };
-    if load.scenario != Scenario::SlowReaders {
-        swarms.settle(counters, load.patience).await?;
+    tokio::select! {
+        paced = stored => paced,
+        never = say::watch(name, swarms, pace.duration) => match never {},
     }
-    let (to_us, after, cpu_after) = (clock::now_us(), swarms.counts().await?, cpu_time(&processes)?);
-    let span = Span { from_us, to_us };
-    let mut outcome = verdict::begin(load);
-    outcome.deliveries = after.delivered - before.delivered;
-    outcome.seconds = pace.duration.as_secs_f64();
-    outcome.deliveries_per_second = outcome.deliveries as f64 / outcome.seconds;
-    outcome.cpu_us_per_delivery = cpu_after.saturating_sub(cpu_before).as_secs_f64() * 1e6 / outcome.deliveries.max(1) as f64;
-    let resident = memory(&processes)?;
-    outcome.further.insert("gateways MB", resident.resident as f64 / 1e6);
-    outcome.further.insert("rate events/s", load.rate);
-    outcome.further.insert("published late ms p99", paced.late.value_at_quantile(0.99) as f64 / 1000.0);
-    // The last tick tells of the last half second.
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    verdict::look_back(&mut outcome, &span, swarms, sampler, Some(&paced.late));
-    if let Some((cpu, bytes)) = verdict::used(sampler, Group::Broker, &span) {
-        outcome.broker_cpu_us_per_event = Some(cpu.as_secs_f64() * 1e6 / paced.events.max(1) as f64);
-        outcome.broker_bytes = Some(bytes);
-    }
-    Ok(outcome)
 }

@@ -136,7 +136,11 @@ impl Swarms {
     pub(crate) async fn until_all(&self, what: What, patience: Duration) -> Result<(), Failure> {
         let factor = if what == What::Connected { 1 } else { self.rooms_each };
         let targets: Vec<u64> = self.members.iter().map(|member| u64::from(member.clients) * u64::from(factor)).collect();
-        let done = self.reach(what, &targets).await?.within(patience).await?;
+        let mut reaching = self.reach(what, &targets).await?;
+        let done = tokio::select! {
+            done = reaching.within(patience) => done?,
+            () = self.first_end() => false,
+        };
         let counts = self.counts().await?;
         if done && counts.ended == 0 {
             return Ok(());
@@ -147,6 +151,13 @@ impl Swarms {
         };
         let detail = counts.remarks.iter().map(|remark| format!("; {remark}")).collect();
         Err(Failure::Clients { done, wanted: targets.iter().sum(), what, waited: patience, detail })
+    }
+
+    /// Until a connection has ended that was not meant to: nobody waits for the others then.
+    async fn first_end(&self) {
+        while self.last_counts().ended == 0 {
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Begins to wait for `more` events for each followed room, beyond what was delivered when `counts` were taken.
