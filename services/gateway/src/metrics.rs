@@ -41,6 +41,8 @@ pub enum Failed {
     Retention,
     /// It could not be told in the session's encoding.
     Encode,
+    /// The broker had it, but it is larger than events may be here.
+    TooLarge,
     /// The connection was cut off, or closed as stalled or dead, before it came to these.
     Disconnected,
 }
@@ -56,7 +58,7 @@ impl Metrics {
         for reason in ["retention", "reset", "unreadable"] {
             counter!("weft_gateway_room_gaps_total", "reason" => reason).absolute(0);
         }
-        for reason in ["retention", "encode", "disconnected"] {
+        for reason in ["retention", "encode", "too_large", "disconnected"] {
             counter!("weft_gateway_failed_deliveries_total", "reason" => reason).absolute(0);
         }
         for outcome in ["live", "resumed", "snapshot", "gap"] {
@@ -123,6 +125,7 @@ impl Metrics {
         let reason = match reason {
             Failed::Retention => "retention",
             Failed::Encode => "encode",
+            Failed::TooLarge => "too_large",
             Failed::Disconnected => "disconnected",
         };
         counter!("weft_gateway_failed_deliveries_total", "reason" => reason).increment(events);

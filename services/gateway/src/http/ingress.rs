@@ -76,7 +76,8 @@ fn read(app: &App, body: &Bytes) -> Result<Vec<Prepared>, Refusal> {
         return Err(Refusal::new(told::TOO_LARGE, format!("a body holds at most {} events", app.limits.ingress_events)));
     }
     let check = |(index, item): (usize, &RawValue)| {
-        let bytes = body.slice_ref(item.get().as_bytes());
+        // A piece of the body would keep all of it alive, and the buffer that it was read into.
+        let bytes = Bytes::copy_from_slice(item.get().as_bytes());
         let too_large = bytes.len() > app.limits.event.event_bytes_max;
         prepare(bytes, None, &app.limits.event).map_err(|invalid| match too_large {
             true => Refusal::new(told::TOO_LARGE, invalid.to_string()).field(invalid.field).index(index),

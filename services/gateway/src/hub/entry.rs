@@ -45,6 +45,11 @@ impl Entry {
         self.event.body.len() + size_of::<Self>()
     }
 
+    /// Gives back what its frames take; they are made again if somebody needs them.
+    pub fn let_frames_go(&self) {
+        self.frames.let_go();
+    }
+
     /// The delivery class of the event's type.
     pub fn class(&self) -> Class {
         self.event.kind().class()

@@ -2,10 +2,11 @@
 
 use super::entry::Entry;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::{
     cell::RefCell,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicIsize, Ordering::Relaxed},
     },
 };
@@ -38,67 +39,83 @@ impl Weight {
 }
 
 /// A native JSON event in a WebSocket frame of its own: header, body, and the tail with a plain offset.
+#[derive(Clone)]
 struct Whole {
     frame: Bytes,
     header_len: u8,
     tail_len: u8,
 }
 
-/// The frames of one event.
+/// The frames of one event. They are let go when its readers have had time to read it, and made again for who comes late.
 pub struct Frames {
     weight: Arc<Weight>,
-    whole: OnceLock<Whole>,
-    others: OnceLock<Box<Others>>,
+    whole: Mutex<Option<Whole>>,
+    others: Mutex<Option<Box<Others>>>,
 }
 
-/// Those that few rooms need.
+/// Those that few rooms need; each `None` until it is made.
 #[derive(Default)]
 struct Others {
     /// The whole JSON message, compressed; `None` inside where that is not worth while.
-    deflated: OnceLock<Option<Bytes>>,
+    deflated: Option<Option<Bytes>>,
     /// The payload up to its tail, compressed, for sessions that append a tail of their own.
-    deflated_body: OnceLock<Option<Bytes>>,
+    deflated_body: Option<Option<Bytes>>,
     /// In MessagePack; `None` inside if it cannot be told so.
-    packed: OnceLock<Option<Bytes>>,
+    packed: Option<Option<Bytes>>,
     /// The same compressed.
-    packed_deflated: OnceLock<Option<Bytes>>,
+    packed_deflated: Option<Option<Bytes>>,
 }
+
+/// Which of the others.
+type Which = fn(&mut Others) -> &mut Option<Option<Bytes>>;
 
 impl Frames {
     /// None so far.
     pub fn new(weight: Arc<Weight>) -> Self {
-        Self { weight, whole: OnceLock::new(), others: OnceLock::new() }
+        Self { weight, whole: Mutex::new(None), others: Mutex::new(None) }
+    }
+
+    /// Gives back what it takes; who still writes a frame keeps that one.
+    pub fn let_go(&self) {
+        let whole = self.whole.lock().take().map_or(0, |whole| whole.frame.len());
+        let others = self.others.lock().take().map_or(0, |others| others.bytes());
+        if whole + others > 0 {
+            self.weight.frames.fetch_sub((whole + others) as isize, Relaxed);
+        }
     }
 
     fn weigh(&self, bytes: usize) {
         self.weight.frames.fetch_add(bytes as isize, Relaxed);
     }
 
-    fn weighed(&self, bytes: Option<Bytes>) -> Option<Bytes> {
-        self.weigh(bytes.as_ref().map_or(0, Bytes::len));
-        bytes
-    }
-
-    fn others(&self) -> &Others {
-        self.others.get_or_init(|| {
+    /// One of the others, made by whoever comes first while the rest wait.
+    fn other(&self, which: Which, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
+        let mut others = self.others.lock();
+        let others = others.get_or_insert_with(|| {
             self.weigh(size_of::<Others>());
             Box::default()
-        })
+        });
+        if let Some(made) = which(others) {
+            return made.clone();
+        }
+        let made = make();
+        self.weigh(made.as_ref().map_or(0, Bytes::len));
+        *which(others) = Some(made.clone());
+        made
     }
+}
 
+impl Others {
     fn bytes(&self) -> usize {
-        let len = |frame: &OnceLock<Option<Bytes>>| frame.get().and_then(Option::as_ref).map_or(0, Bytes::len);
-        let of_others = |others: &Others| {
-            let frames = [&others.deflated, &others.deflated_body, &others.packed, &others.packed_deflated];
-            size_of::<Others>() + frames.into_iter().map(len).sum::<usize>()
-        };
-        self.whole.get().map_or(0, |whole| whole.frame.len()) + self.others.get().map_or(0, |others| of_others(others))
+        let frames = [&self.deflated, &self.deflated_body, &self.packed, &self.packed_deflated];
+        let bytes: usize = frames.into_iter().flatten().flatten().map(Bytes::len).sum();
+        size_of::<Self>() + bytes
     }
 }
 
 impl Drop for Frames {
     fn drop(&mut self) {
-        self.weight.frames.fetch_sub(self.bytes() as isize, Relaxed);
+        self.let_go();
     }
 }
 
@@ -108,16 +125,18 @@ fn framed(opcode: Opcode, rsv1: bool, payload: &[u8]) -> Bytes {
 }
 
 impl Entry {
-    fn whole(&self) -> &Whole {
-        self.frames.whole.get_or_init(|| {
-            let body = self.native_body();
-            let tail = native::event_tail(self.at.map(Into::into).as_ref());
-            let mut header = [0; HEADER_BYTES_MAX];
-            let header_len = encode_header(Opcode::Text, true, false, (body.len() + tail.len()) as u64, &mut header);
-            let frame = Bytes::from([&header[..header_len], &body, tail.as_bytes()].concat());
-            self.frames.weigh(frame.len());
-            Whole { frame, header_len: header_len as u8, tail_len: tail.len() as u8 }
-        })
+    fn whole(&self) -> Whole {
+        let mut made = self.frames.whole.lock();
+        if let Some(whole) = &*made {
+            return whole.clone();
+        }
+        let body = self.native_body();
+        let tail = native::event_tail(self.at.map(Into::into).as_ref());
+        let mut header = [0; HEADER_BYTES_MAX];
+        let header_len = encode_header(Opcode::Text, true, false, (body.len() + tail.len()) as u64, &mut header);
+        let frame = Bytes::from([&header[..header_len], &body, tail.as_bytes()].concat());
+        self.frames.weigh(frame.len());
+        made.insert(Whole { frame, header_len: header_len as u8, tail_len: tail.len() as u8 }).clone()
     }
 
     /// The native JSON message with a plain offset.
@@ -133,36 +152,33 @@ impl Entry {
     }
 
     /// The native JSON message in a WebSocket frame.
-    pub fn json_frame(&self) -> &Bytes {
-        &self.whole().frame
+    pub fn json_frame(&self) -> Bytes {
+        self.whole().frame
     }
 
     /// The same compressed, or as it is where that is not worth while.
-    pub fn deflated_frame(&self) -> &Bytes {
-        let make = || self.frames.weighed(compress(&self.json()).map(|payload| framed(Opcode::Text, true, &payload)));
-        self.frames.others().deflated.get_or_init(make).as_ref().unwrap_or_else(|| self.json_frame())
+    pub fn deflated_frame(&self) -> Bytes {
+        let make = || compress(&self.json()).map(|payload| framed(Opcode::Text, true, &payload));
+        self.frames.other(|others| &mut others.deflated, make).unwrap_or_else(|| self.json_frame())
     }
 
     /// The message up to its offset, compressed, without a frame; `None` where that is not worth while.
-    pub fn deflated_body(&self) -> Option<&Bytes> {
-        self.frames.others().deflated_body.get_or_init(|| self.frames.weighed(compress(&self.json_body()))).as_ref()
+    pub fn deflated_body(&self) -> Option<Bytes> {
+        self.frames.other(|others| &mut others.deflated_body, || compress(&self.json_body()))
     }
 
     /// The native MessagePack message in a WebSocket frame; `None` if the event cannot be told so.
-    pub fn packed_frame(&self) -> Option<&Bytes> {
-        let make = || {
-            let payload = native::event_frame_msgpack(&self.json()).ok()?;
-            self.frames.weighed(Some(framed(Opcode::Binary, false, &payload)))
-        };
-        self.frames.others().packed.get_or_init(make).as_ref()
+    pub fn packed_frame(&self) -> Option<Bytes> {
+        let make = || Some(framed(Opcode::Binary, false, &native::event_frame_msgpack(&self.json()).ok()?));
+        self.frames.other(|others| &mut others.packed, make)
     }
 
     /// The same compressed, or as it is where that is not worth while.
-    pub fn packed_deflated_frame(&self) -> Option<&Bytes> {
+    pub fn packed_deflated_frame(&self) -> Option<Bytes> {
         let make = || {
             let payload = native::event_frame_msgpack(&self.json()).ok()?;
-            self.frames.weighed(compress(&payload).map(|payload| framed(Opcode::Binary, true, &payload)))
+            compress(&payload).map(|payload| framed(Opcode::Binary, true, &payload))
         };
-        self.frames.others().packed_deflated.get_or_init(make).as_ref().or_else(|| self.packed_frame())
+        self.frames.other(|others| &mut others.packed_deflated, make).or_else(|| self.packed_frame())
     }
 }

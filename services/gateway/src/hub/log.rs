@@ -171,6 +171,15 @@ impl Log {
         Some(())
     }
 
+    /// The events from one index to before another, as far as they are held.
+    pub fn entries(&self, from: u64, to: u64) -> impl Iterator<Item = &Arc<Entry>> {
+        let at = |index: u64| (index.saturating_sub(self.base) as usize).min(self.slots.len());
+        self.slots.range(at(from)..at(to).max(at(from))).filter_map(|slot| match slot {
+            Slot::Event(entry) => Some(entry),
+            Slot::Gap(_) | Slot::Skipped(_) => None,
+        })
+    }
+
     /// Whether nothing is known before the oldest slot: the log has begun at the end of a room that held no event, or
     /// not at all. Then nothing older can be missing from it.
     pub fn is_bare(&self) -> bool {

@@ -3,8 +3,10 @@
 //! Data path: the feed appends to a [`Room`]'s [`log`]; the room wakes its followers; each session reads on from
 //! its own cursor. The feed never waits for a reader, and a reader never holds a lock while it writes.
 
+mod cells;
 pub mod entry;
 mod fold;
+mod follower;
 pub mod frames;
 mod gather;
 pub mod history;
@@ -14,14 +16,15 @@ mod wake;
 pub mod wheel;
 
 pub use fold::{Snapped, fold_history};
-pub use room::{Follower, Room, Todo};
+pub use follower::Follower;
+pub use room::{Room, Todo};
 pub use wake::SessionCell;
 
 use crate::metrics::Metrics;
+use cells::Cells;
 use log::LogLimits;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
-use slab::Slab;
 use std::{
     sync::{
         Arc,
@@ -79,7 +82,7 @@ pub struct Hub {
     #[cfg(feature = "mutants")]
     pub mischief: crate::feed::mischief::Mischief,
     rooms: RwLock<FxHashMap<RoomName, Arc<Room>>>,
-    sessions: Mutex<Slab<Arc<SessionCell>>>,
+    sessions: Mutex<Cells>,
     log_bytes: AtomicIsize,
     buffered_bytes: AtomicIsize,
     gathering: gather::Gathering,
@@ -180,6 +183,7 @@ impl Hub {
             }
         }
         self.metrics.rooms.set(self.room_count() as f64);
+        self.rooms.read().values().for_each(|room| room.let_go_of_frames());
         let pages: usize = self.rooms.read().values().map(|room| room.history.forget_old()).sum();
         self.metrics.history_bytes.set(pages as f64);
         self.keep_budget();
@@ -289,7 +293,7 @@ impl Hub {
 
     /// Wakes every session, to tell it of something that concerns all.
     pub fn wake_all(&self) {
-        for (_, cell) in self.sessions.lock().iter() {
+        for cell in self.sessions.lock().iter() {
             cell.wake();
         }
     }
@@ -335,18 +339,18 @@ impl Drop for Place {
 /// A registered session.
 pub struct Joined {
     place: Place,
-    key: usize,
+    key: u32,
 }
 
 impl Joined {
     /// A small number that differs between the sessions open at once.
     pub fn number(&self) -> usize {
-        self.key
+        self.key as usize
     }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.place.hub.sessions.lock().try_remove(self.key);
+        self.place.hub.sessions.lock().remove(self.key);
     }
 }

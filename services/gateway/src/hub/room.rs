@@ -1,16 +1,20 @@
 //! One followed room: its log, the state machine that keeps the log true, its followers, its folded state.
 
 use super::{
-    Hub, SessionCell,
+    Hub,
     entry::Entry,
     fold::Fold,
+    follower::Followers,
     gather::Rate,
     history::SharedHistory,
     log::{Found, Gap, Log, Most, Slot},
 };
-use crate::feed::sync::{RoomSync, Step};
+use crate::{
+    feed::sync::{RoomSync, Step},
+    metrics::Failed,
+};
+use bytes::Bytes;
 use parking_lot::Mutex;
-use slab::Slab;
 use std::{
     sync::{
         Arc,
@@ -19,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
-use weft_bus::{BusError, Delivery, Page, ReadFrom, Tail};
+use weft_bus::{BusError, Delivery, Mode, Page, ReadFrom, Tail};
 use weft_event::{Epoch, Position, Room as RoomName};
 
 /// Whether a room can be read.
@@ -40,6 +44,10 @@ pub(super) struct Inner {
     pub(super) fold: Option<Fold>,
     /// How often events come.
     rate: Rate,
+    /// The log's next index a sweep ago: what is older has been read by those who keep up.
+    swept_to: u64,
+    /// Before this index frames have been let go.
+    bare_to: u64,
     /// The hub follows it no more; what still arrives must not be counted.
     closed: bool,
 }
@@ -54,7 +62,7 @@ pub struct Room {
     pub(super) inner: Mutex<Inner>,
     /// The log's next index, readable without the lock.
     next: AtomicU64,
-    followers: Mutex<Followers>,
+    pub(super) followers: Mutex<Followers>,
     opened: watch::Sender<Opened>,
     /// One fold of the history at a time.
     pub(super) folding: tokio::sync::Mutex<()>,
@@ -64,11 +72,6 @@ pub struct Room {
     gathering: AtomicBool,
     /// Events since the execution's head was last asked to move.
     since_head: AtomicU64,
-}
-
-struct Followers {
-    cells: Slab<Arc<SessionCell>>,
-    idle_since: Option<Instant>,
 }
 
 /// What must be done after the lock is released.
@@ -94,10 +97,12 @@ impl Room {
                 log: Log::new(None),
                 fold,
                 rate: Rate::default(),
+                swept_to: 0,
+                bare_to: 0,
                 closed: false,
             }),
             next: AtomicU64::new(0),
-            followers: Mutex::new(Followers { cells: Slab::new(), idle_since: None }),
+            followers: Mutex::default(),
             opened: watch::channel(Opened::NotYet).0,
             folding: tokio::sync::Mutex::default(),
             check_queued: AtomicBool::new(false),
@@ -169,7 +174,7 @@ impl Room {
 
     /// How long nobody has followed this room.
     pub fn idle_for(&self) -> Duration {
-        self.followers.lock().idle_since.map_or(Duration::ZERO, |since| since.elapsed())
+        self.followers.lock().idle_for()
     }
 
     /// The hub follows it no more; answers the bytes that its log held.
@@ -182,6 +187,16 @@ impl Room {
     /// Bytes of live events that wait for a read.
     pub(super) fn buffered_bytes(&self) -> usize {
         self.inner.lock().sync.buffered_bytes()
+    }
+
+    /// Lets the frames go that were there a sweep ago: a room that is quiet holds what was published, and no more.
+    pub(super) fn let_go_of_frames(&self) {
+        let mut inner = self.inner.lock();
+        if inner.bare_to < inner.swept_to {
+            inner.log.entries(inner.bare_to, inner.swept_to).for_each(|entry| entry.let_frames_go());
+            inner.bare_to = inner.swept_to;
+        }
+        inner.swept_to = inner.log.next_index();
     }
 
     pub(super) fn shrink_to_half(&self) -> usize {
@@ -263,7 +278,11 @@ impl Room {
             let buffered = inner.sync.buffered_bytes();
             for step in run(&mut inner) {
                 match step {
-                    Step::Append(delivery) => {
+                    Step::Append(mut delivery) => {
+                        if hub.bus.mode() != Mode::Memory {
+                            // It is a piece of what was read from the broker's socket, and would keep all of it alive.
+                            delivery.payload = Bytes::copy_from_slice(&delivery.payload);
+                        }
                         let (change, ended) = self.append(hub, &mut inner, &delivery);
                         bytes += change;
                         head_events += 1;
@@ -310,6 +329,9 @@ impl Room {
             Ok(entry) => entry,
             Err(invalid) => {
                 hub.metrics.invalid_event(&self.name, &invalid);
+                if delivery.payload.len() > hub.limits.event.event_bytes_max {
+                    hub.metrics.failed(Failed::TooLarge, self.followers.lock().count());
+                }
                 let change = delivery.position().map_or(0, |at| inner.log.push(Slot::Skipped(at), limits));
                 return (change, false);
             }
@@ -346,9 +368,7 @@ impl Room {
     }
 
     fn wake_followers(&self) {
-        for (_, cell) in self.followers.lock().cells.iter() {
-            cell.wake();
-        }
+        self.followers.lock().wake();
     }
 
     /// Claims the one place that this room has among the checks to be made; false if it is taken.
@@ -359,31 +379,5 @@ impl Room {
     /// The check is made now.
     pub fn check_begins(&self) {
         self.check_queued.store(false, Ordering::Relaxed);
-    }
-}
-
-/// A session's registration in a room; dropping it takes the session out.
-pub struct Follower {
-    /// The room.
-    pub room: Arc<Room>,
-    key: u32,
-}
-
-impl Follower {
-    pub(super) fn register(room: &Arc<Room>, cell: &Arc<SessionCell>) -> Self {
-        let mut followers = room.followers.lock();
-        followers.idle_since = None;
-        let key = followers.cells.insert(cell.clone()) as u32;
-        Self { room: room.clone(), key }
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let mut followers = self.room.followers.lock();
-        followers.cells.try_remove(self.key as usize);
-        if followers.cells.is_empty() {
-            followers.idle_since = Some(Instant::now());
-        }
     }
 }

@@ -112,7 +112,7 @@ impl Wire {
             (Encoding::MessagePack, false) => entry.packed_frame()?,
             (Encoding::MessagePack, true) => entry.packed_deflated_frame()?,
         };
-        Some(Frame::whole(frame.clone()))
+        Some(Frame::whole(frame))
     }
 
     /// An event with an offset of this session's own behind the shared body. `None` as in [`Wire::event`].
@@ -190,7 +190,7 @@ impl Wire {
             && let Some(body) = entry.deflated_body()
             && let Some(tail) = compressed_tail(&tail)
         {
-            return Frame::headed(Opcode::Text, true, body.clone(), tail.into());
+            return Frame::headed(Opcode::Text, true, body, tail.into());
         }
         Frame::headed(Opcode::Text, false, entry.json_body(), tail.into())
     }
