@@ -15,6 +15,8 @@ import sys
 import urllib.request
 
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
+# Every offer of these groups demands a window of 9 bits of the server. We decline it, and stay uncompressed.
+DECLINED = ("13.3.", "13.5.")
 
 
 def count(path):
@@ -25,7 +27,8 @@ def count(path):
     bad = []
     for name, case in cases.items():
         sections[int(name.split(".")[0])][case["behavior"]] += 1
-        if case["behavior"] not in GOOD or case["behaviorClose"] not in GOOD:
+        is_declined = case["behavior"] == "UNIMPLEMENTED" and name.startswith(DECLINED)
+        if not (is_declined or case["behavior"] in GOOD) or case["behaviorClose"] not in GOOD:
             bad.append(f"{name}: {case['behavior']}, close {case['behaviorClose']}")
     for section, results in sorted(sections.items()):
         print(f"section {section}: " + ", ".join(f"{number} {result}" for result, number in sorted(results.items())))
