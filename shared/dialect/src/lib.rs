@@ -8,9 +8,26 @@
 //!
 //! [`websocket`] is the framing beneath: a client's bytes to messages, and frames that are made once and shared.
 //!
-//! Reading order: [`told`] (everything a client can be told), [`native`], [`msgpack`], [`websocket`].
+//! The other dialects of the wire contract each turn one event into the pieces ([`piece`]) that their clients know:
+//! [`a`] and [`d`] speak Socket.IO ([`engine`] carries it, [`socketio`] frames it), [`c`] and [`e`] plain WebSocket,
+//! [`sse`] Server-Sent Events. [`notice`] is what they say beside events.
+//!
+//! Reading order: [`told`] (everything a client can be told), [`native`], [`msgpack`], [`websocket`]; then [`piece`],
+//! [`engine`], [`socketio`], and one file a dialect.
 
+pub mod a;
+pub mod c;
+pub mod d;
+pub mod e;
+pub mod engine;
+mod facts;
+mod json;
 pub mod msgpack;
 pub mod native;
+pub mod notice;
+pub mod piece;
+pub mod socketio;
+pub mod sse;
+mod time;
 pub mod told;
 pub mod websocket;
