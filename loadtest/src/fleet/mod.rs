@@ -23,7 +23,7 @@ use crate::{
     },
     servers::process::{Process, cpu_time, memory},
     swarm::{
-        host::{CLIENTS_A_PROCESS, Swarms},
+        host::{Swarms, clients_a_process},
         order::Follow,
     },
 };
@@ -61,7 +61,7 @@ pub(crate) async fn run(options: &FleetOptions) -> Result<FleetOutcome, Failure>
 
 /// Refuses what cannot be, unless it shall be tried all the same.
 fn check(load: &Load, regardless: bool) -> Result<(), Failure> {
-    let a_process = load.clients.min(CLIENTS_A_PROCESS);
+    let a_process = load.clients.min(clients_a_process());
     let objections = Limits::now().objections(load.clients, load.clients_a_gateway(), a_process.div_ceil(ADDRESSES_A_PROCESS));
     for objection in &objections {
         say::note(objection);

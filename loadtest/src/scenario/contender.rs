@@ -10,7 +10,10 @@ use crate::{
         Publish,
         event::{Event, Kind},
     },
-    servers::process::{Memory, Process, cpu_time, memory},
+    servers::{
+        network::listen_overflows,
+        process::{Memory, Process, cpu_time, memory},
+    },
     swarm::{
         host::Swarms,
         order::{Counts, Follow, Order, What},
@@ -50,6 +53,8 @@ pub(crate) struct Contender {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Connected {
     pub(crate) per_second: f64,
+    /// Attempts that found the listener's queue full and waited a second for it, on the whole machine.
+    pub(crate) listen_overflows: u64,
     /// Of the server, for the upgrade alone, and for the upgrade with the subscribe.
     pub(crate) cpu_us: f64,
     pub(crate) cpu_us_with_subscribe: f64,
@@ -81,7 +86,7 @@ impl Contender {
     pub(crate) async fn connect(&mut self, servers: u32, rest: Duration) -> Result<Connected, Failure> {
         tokio::time::sleep(rest).await;
         let (empty, cpu_empty) = (self.memory()?, self.cpu()?);
-        let began = Instant::now();
+        let (began, overflows) = (Instant::now(), listen_overflows());
         connect_evenly(&self.swarms, self.clients, servers, Follow::Later).await?;
         let took = began.elapsed();
         let cpu_connected = self.cpu()?;
@@ -95,6 +100,7 @@ impl Contender {
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / f64::from(self.clients);
         Ok(Connected {
             per_second: f64::from(self.clients) / took.as_secs_f64(),
+            listen_overflows: listen_overflows().saturating_sub(overflows),
             cpu_us: each(cpu_connected.saturating_sub(cpu_empty)),
             cpu_us_with_subscribe: each(cpu_connected.saturating_sub(cpu_empty)) + each(cpu_following.saturating_sub(cpu_idle)),
             idle: self.each(idle, empty),

@@ -19,7 +19,7 @@ use crate::{
         outcome::{Outcome, Quantiles},
         say,
     },
-    servers::sampler::Sampler,
+    servers::{network::listen_overflows, sampler::Sampler},
     swarm::{
         host::Swarms,
         order::{ComeBack, Follow, What},
@@ -99,6 +99,7 @@ async fn storm(
     for (_, metric) in READS {
         before.push(stage.metric(metric).await);
     }
+    let overflows = listen_overflows();
     let weighing = Weighing::begin(stage, swarms, sampler).await?;
     let paced = steady::published(&load.name, swarms, publish, pace, counters).await;
     let Paced { events, late } = paced.map_err(|failure| stage.explain(failure))?;
@@ -110,6 +111,7 @@ async fn storm(
             outcome.further.insert(what, after - before);
         }
     }
+    outcome.further.insert("listen queue overflows", listen_overflows().saturating_sub(overflows) as f64);
     outcome.further.insert("clients returned", swarms.counts().await?.cut as f64);
     Ok(outcome)
 }

@@ -118,6 +118,7 @@ pub(crate) async fn floor(load: &Load) -> Result<Option<Contender>, Failure> {
 /// What connecting cost, for the outcome.
 pub(crate) fn fill_connected(outcome: &mut Outcome, connected: &Connected) {
     outcome.connects_per_second = connected.per_second;
+    outcome.further.insert("listen queue overflows", connected.listen_overflows as f64);
     outcome.cpu_us_per_connect = connected.cpu_us;
     outcome.cpu_us_per_connect_and_subscribe = connected.cpu_us_with_subscribe;
     outcome.bytes_per_idle_connection = connected.idle.resident;

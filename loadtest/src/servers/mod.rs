@@ -3,5 +3,6 @@
 pub(crate) mod broker;
 pub(crate) mod child;
 pub(crate) mod gateway;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod sampler;

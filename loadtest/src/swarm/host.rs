@@ -1,30 +1,26 @@
 //! A run's hold on its client processes: starts them, gives orders, and gathers what they count.
 
+pub(crate) use super::member::{Heard, Missing};
 use super::{
-    common::{histogram, read_histogram},
-    order::{ComeBack, Counts, Follow, Order, Rooms, Setup, Slow, Strain, Told, What},
+    member::{Answer, Member},
+    order::{ComeBack, Counts, Follow, Order, Rooms, Setup, Slow, What},
 };
 use crate::{client::speech::Speech, error::Failure};
-use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
     net::SocketAddr,
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    sync::oneshot,
-};
+use tokio::sync::oneshot;
 
-/// Below the descriptors that one process may have here and on most machines.
-pub(crate) const CLIENTS_A_PROCESS: u32 = 18_000;
+/// More would keep one thread busy for long.
+const CLIENTS_A_PROCESS_MAX: u32 = 18_000;
+/// Of a client process, beside its clients.
+const DESCRIPTORS_BESIDE: u64 = 50;
 /// Below the listen backlog of a default kernel, over all processes of a run.
 const CONNECTING_AT_ONCE: u32 = 256;
 /// A client process answers within its turn; this only bounds a hang.
@@ -45,38 +41,6 @@ pub(crate) struct SwarmPlan {
     pub(crate) process_base: u32,
 }
 
-/// What has been heard of all client processes, beside their last counts.
-pub(crate) struct Heard {
-    /// By half second since the machine's start.
-    pub(crate) latency: Vec<(u64, Histogram<u64>)>,
-    pub(crate) outage: Histogram<u64>,
-    pub(crate) strain: Vec<(u64, Strain)>,
-}
-
-enum Answer {
-    Counts(Box<Counts>),
-    Missing(Missing),
-}
-
-/// What of the published events was not seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Missing {
-    pub(crate) events: u64,
-    /// One client's, in words.
-    pub(crate) example: Option<String>,
-}
-
-type Tickets = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
-
-struct Member {
-    child: Child,
-    input: tokio::sync::Mutex<ChildStdin>,
-    tickets: Tickets,
-    last: Arc<Mutex<Counts>>,
-    first: u32,
-    clients: u32,
-}
-
 pub(crate) struct Swarms {
     members: Vec<Member>,
     rooms_each: u32,
@@ -87,9 +51,8 @@ pub(crate) struct Swarms {
 impl Swarms {
     /// Starts the processes; nobody is connected yet.
     pub(crate) async fn start(plan: &SwarmPlan) -> Result<Self, Failure> {
-        let heard = Heard { latency: Vec::new(), outage: histogram(), strain: Vec::new() };
-        let heard = Arc::new(Mutex::new(heard));
-        let processes = plan.clients.div_ceil(CLIENTS_A_PROCESS).max(1);
+        let heard = Arc::new(Mutex::new(Heard::new()));
+        let processes = plan.clients.div_ceil(clients_a_process()).max(1);
         let mut members = Vec::new();
         for process in 0..processes {
             let first = share(plan.clients, processes, process);
@@ -303,71 +266,6 @@ async fn answered(answer: oneshot::Receiver<Answer>) -> Result<Answer, Failure> 
     answer.ok().and_then(Result::ok).ok_or_else(|| Failure::Swarm("a client process ended or does not answer".into()))
 }
 
-impl Member {
-    async fn start(setup: &Setup, heard: &Arc<Mutex<Heard>>) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(Failure::io("find this program"))?;
-        let mut command = Command::new(program);
-        command.arg("swarm").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(Failure::io("start a client process"))?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let (input, output) = pipes.ok_or_else(|| Failure::Swarm("a client process has no pipes".into()))?;
-        let (tickets, last) = (Tickets::default(), Arc::default());
-        tokio::spawn(hear(BufReader::new(output).lines(), tickets.clone(), Arc::clone(&last), heard.clone()));
-        let (first, clients) = (setup.first, setup.clients);
-        let member = Self { child, input: tokio::sync::Mutex::new(input), tickets, last, first, clients };
-        member.send(setup).await?;
-        Ok(member)
-    }
-
-    async fn send(&self, order: &impl serde::Serialize) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(order).map_err(|error| Failure::Swarm(error.to_string()))?;
-        line.push(b'\n');
-        self.input.lock().await.write_all(&line).await.map_err(Failure::io("tell a client process"))
-    }
-}
-
-/// Takes down what a client process says until it ends.
-async fn hear(mut lines: Lines<BufReader<ChildStdout>>, tickets: Tickets, last: Arc<Mutex<Counts>>, heard: Arc<Mutex<Heard>>) {
-    while let Ok(Some(line)) = lines.next_line().await {
-        match serde_json::from_str::<Told>(&line) {
-            Ok(Told::Tick { counts, strain, latency, outage }) => {
-                heard.lock().tick(counts.at_us, strain, &latency, &outage);
-                *last.lock() = counts;
-            }
-            Ok(Told::Counted { ticket, counts }) => {
-                *last.lock() = counts.clone();
-                answer(&tickets, ticket, Answer::Counts(Box::new(counts)));
-            }
-            Ok(Told::Checked { ticket, missing: events, example }) => {
-                answer(&tickets, ticket, Answer::Missing(Missing { events, example }));
-            }
-            // Cannot be: both ends are the same program. Whoever waits is told by the end of the tickets.
-            Err(_) => break,
-        }
-    }
-    tickets.lock().clear();
-}
-
-fn answer(tickets: &Tickets, ticket: u64, answer: Answer) {
-    if let Some(waiting) = tickets.lock().remove(&ticket) {
-        // Whoever has stopped waiting does not need it.
-        let _ = waiting.send(answer);
-    }
-}
-
-impl Heard {
-    fn tick(&mut self, at_us: u64, strain: Strain, latency: &str, outage: &str) {
-        if let Some(latency) = read_histogram(latency).filter(|latency| !latency.is_empty()) {
-            self.latency.push((at_us, latency));
-        }
-        if let Some(outage) = read_histogram(outage) {
-            // Both have the same bounds.
-            let _ = self.outage.add(outage);
-        }
-        self.strain.push((at_us, strain));
-    }
-}
-
 fn setup(plan: &SwarmPlan, process: u32, processes: u32, first: u32, clients: u32) -> Setup {
     Setup {
         process: plan.process_base + process,
@@ -382,6 +280,13 @@ fn setup(plan: &SwarmPlan, process: u32, processes: u32, first: u32, clients: u3
         come_back: plan.come_back,
         slow: plan.slow,
     }
+}
+
+/// As many clients as one process may have descriptors for.
+pub(crate) fn clients_a_process() -> u32 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let possible = u32::try_from(limit.saturating_sub(DESCRIPTORS_BESIDE)).unwrap_or(u32::MAX);
+    possible.clamp(1, CLIENTS_A_PROCESS_MAX)
 }
 
 /// Where the part `index` of `parts` begins.

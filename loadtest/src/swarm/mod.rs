@@ -5,6 +5,7 @@
 
 pub(crate) mod common;
 pub(crate) mod host;
+mod member;
 pub(crate) mod order;
 pub(crate) mod turn;
 
