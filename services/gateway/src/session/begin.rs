@@ -65,6 +65,14 @@ pub struct PageRead {
 /// Decides how a subscription begins. Waits for as long as the broker is away; an error is one that stays.
 pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
     room.wait_open().await?;
+    if wanted.resume.is_none() && !wanted.snapshot && !wanted.history_logs {
+        return Ok(live(room));
+    }
+    // Apart, because it is some KiB: while a broker is slow to open a room, many wait for nothing but that.
+    Box::pin(read_on(hub, room, wanted)).await
+}
+
+async fn read_on(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
     let mut patience = Patience::default();
     loop {
         match try_begin(hub, room, wanted).await {
