@@ -2,10 +2,13 @@
 
 SECONDS_EACH ?= 60
 SEED ?=
+SCENARIO ?= fanout rooms tokens mixed
+CONNECTIONS ?= 40000
+LOADTEST = $${CARGO_TARGET_DIR:-target}/release/loadtest
 BUILD := cargo build --package weft-gateway --package weft-executor --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-nats run-redis fetch test test-full chaos bench conformance check-deploy fuzz fmt lint clean
+.PHONY: help run run-nats run-redis fetch test test-full chaos bench release load compare fleet conformance check-deploy fuzz fmt lint clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +45,20 @@ chaos: ## The long chaos run; SEED=n repeats one
 	WEFT_TEST_FULL=1 WEFT_TEST_SEED=$(SEED) cargo test --package weft-gateway --test chaos -- --include-ignored --nocapture --test-threads=1
 
 bench: ## What a delivery and an idle connection cost the gateway (release build)
+	@$(MAKE) --no-print-directory release
+	$(LOADTEST) bench
+
+release:
 	cargo build --release --package weft-gateway --package weft-loadtest --bins
-	$${CARGO_TARGET_DIR:-target}/release/loadtest bench
+
+load: release ## Loads gateways: SCENARIO="tokens resume-storm"; writes load.html and load.json
+	$(LOADTEST) run $(SCENARIO) --html load.html --json load.json
+
+compare: release ## Weft beside nchan, Node's ws, Socket.IO and NATS; fetches them; writes compare.html
+	$(LOADTEST) compare --html compare.html --json compare.json
+
+fleet: release ## As many connections as the machine takes: CONNECTIONS=1000000; writes fleet.html
+	$(LOADTEST) fleet --connections $(CONNECTIONS) --html fleet.html --json fleet.json
 
 conformance: ## Runs others' WebSocket suites against our transport; needs Python 2.7 (says how)
 	@deploy/dev/conformance.sh
