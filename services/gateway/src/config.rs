@@ -6,14 +6,11 @@ use crate::{
     session::SessionLimits,
     transport::{SocketTimes, WebSocketLimits},
 };
-use clap::{
-    Args, CommandFactory, Parser, ValueEnum,
-    error::{ContextKind, ContextValue},
-};
+use clap::{Args, Parser, ValueEnum};
 use rustix::process::{Resource, getrlimit};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
-use weft_bus::{BusConfig, Retention};
+use weft_bus::BusSettings;
 use weft_dialect::native;
 use weft_telemetry::LogOptions;
 
@@ -55,45 +52,6 @@ pub struct Settings {
 pub enum Auth {
     /// Whoever can connect may follow and do everything.
     Off,
-}
-
-/// The bus and what it keeps.
-#[derive(Clone, Debug, Args)]
-#[allow(missing_docs)] // the help texts are the documentation
-pub struct BusSettings {
-    /// memory:, nats://, nats+core://, redis://, redis+pubsub://, redis-cluster:// or redis-sentinel://.
-    #[arg(long, env = "WEFT_BUS", default_value = "memory:")]
-    pub bus: String,
-    /// First word of subjects, streams and keys.
-    #[arg(long, env = "WEFT_BUS_PREFIX", default_value = "weft")]
-    pub bus_prefix: String,
-    /// Replicas of JetStream streams that this process creates.
-    #[arg(long, env = "WEFT_BUS_REPLICAS", default_value_t = 1)]
-    pub bus_replicas: usize,
-    /// NATS credentials file.
-    #[arg(long, env = "WEFT_BUS_CREDENTIALS_FILE")]
-    pub bus_credentials_file: Option<PathBuf>,
-    /// PEM file with the authority of the broker's certificate.
-    #[arg(long, env = "WEFT_BUS_TLS_CA_FILE")]
-    pub bus_tls_ca_file: Option<PathBuf>,
-    /// PEM file with the client certificate.
-    #[arg(long, env = "WEFT_BUS_TLS_CERT_FILE", requires = "bus_tls_key_file")]
-    pub bus_tls_cert_file: Option<PathBuf>,
-    /// PEM file with the client certificate's key.
-    #[arg(long, env = "WEFT_BUS_TLS_KEY_FILE", requires = "bus_tls_cert_file")]
-    pub bus_tls_key_file: Option<PathBuf>,
-    /// Events kept of each room.
-    #[arg(long, env = "WEFT_RETENTION_EVENTS", default_value_t = 10_000)]
-    pub retention_events: usize,
-    /// Bytes kept: of each room in memory and on Redis, of the whole stream on JetStream; 0 is no bound.
-    #[arg(long, env = "WEFT_RETENTION_BYTES", default_value_t = 0)]
-    pub retention_bytes: u64,
-    /// How long events are kept, in seconds.
-    #[arg(long, env = "WEFT_RETENTION_SECS", default_value_t = 86_400)]
-    pub retention_secs: u64,
-    /// How long an execution's record outlives its last event, in seconds.
-    #[arg(long, env = "WEFT_HEAD_SECS", default_value_t = 86_400)]
-    pub head_secs: u64,
 }
 
 /// Bounds and times.
@@ -162,25 +120,6 @@ pub struct LimitSettings {
     pub drain_secs: u32,
 }
 
-/// What is wrong with flags or environment, in one line that names the setting: who reads it may have set either.
-#[must_use]
-pub fn in_one_line(error: &clap::Error) -> String {
-    let said = error.to_string();
-    let line = said.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    let argument = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) => argument.as_str(),
-        _ => return line.to_owned(),
-    };
-    let flag = argument.split_whitespace().next().unwrap_or_default().trim_start_matches("--");
-    let command = Settings::command();
-    let found = command.get_arguments().find(|known| known.get_long() == Some(flag));
-    match found.and_then(clap::Arg::get_env) {
-        Some(variable) => format!("{}: {line}", variable.to_string_lossy()),
-        None => line.to_owned(),
-    }
-}
-
 /// Why the gateway does not start: one line for the operator.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -220,7 +159,7 @@ impl Settings {
         if let Some(origin) = self.origins.iter().find(|origin| !is_origin(origin)) {
             return Err(BadSetting(format!("WEFT_ORIGINS: {origin} is no origin, such as https://app.example")));
         }
-        self.bus.config(&self.instance).map(|_| ())
+        self.bus.config(&self.instance).map(|_| ()).map_err(|error| BadSetting(error.to_string()))
     }
 
     /// Bounds of the hub.
@@ -313,40 +252,15 @@ fn random_instance() -> String {
     format!("gateway-{:08x}", rand::random::<u32>())
 }
 
-impl BusSettings {
-    /// The bus, described.
-    pub fn config(&self, client_name: &str) -> Result<BusConfig, BadSetting> {
-        let mut config = BusConfig::parse(&self.bus).map_err(|error| BadSetting(error.to_string()))?;
-        config.prefix.clone_from(&self.bus_prefix);
-        config.replicas = self.bus_replicas;
-        config.credentials_file.clone_from(&self.bus_credentials_file);
-        config.tls_ca_file.clone_from(&self.bus_tls_ca_file);
-        config.tls_client = self.bus_tls_cert_file.clone().zip(self.bus_tls_key_file.clone());
-        config.retention = self.retention();
-        config.client_name = client_name.to_owned();
-        config.check().map_err(|error| BadSetting(error.to_string()))?;
-        Ok(config)
-    }
-
-    /// What is kept.
-    #[must_use]
-    pub fn retention(&self) -> Retention {
-        Retention {
-            events: self.retention_events,
-            bytes: self.retention_bytes,
-            age: Duration::from_secs(self.retention_secs),
-            head_age: Duration::from_secs(self.head_secs),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
+    use weft_telemetry::in_one_line;
 
     fn checked(arguments: &[&str]) -> Result<(), String> {
         let arguments = ["gateway"].iter().chain(arguments).copied();
-        let settings = Settings::try_parse_from(arguments).map_err(|error| in_one_line(&error))?;
+        let settings = Settings::try_parse_from(arguments).map_err(|error| in_one_line(&error, &Settings::command()))?;
         settings.check().map_err(|error| error.to_string())
     }
 

@@ -1,12 +1,12 @@
 //! The `gateway` binary.
 
-use clap::Parser;
-use std::{io::Write, process::ExitCode, time::Duration};
-use tokio::net::TcpListener;
+use clap::{CommandFactory, Parser};
+use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
+use tokio::net::{TcpListener, TcpSocket};
 use weft_bus::Bus;
 use weft_drain::Drain;
-use weft_gateway::{Settings, config, run};
-use weft_telemetry::{Metrics, Readiness, init_logs, serve_admin};
+use weft_gateway::{Settings, run};
+use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, serve_admin};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -19,7 +19,7 @@ const EXIT_UNAVAILABLE: u8 = 69;
 fn main() -> ExitCode {
     let settings = match Settings::try_parse() {
         Ok(settings) => settings,
-        Err(error) if error.use_stderr() => return fail(EXIT_USAGE, &config::in_one_line(&error)),
+        Err(error) if error.use_stderr() => return fail(EXIT_USAGE, &in_one_line(&error, &Settings::command())),
         Err(help) => {
             let _ = help.print();
             return ExitCode::SUCCESS;
@@ -28,19 +28,17 @@ fn main() -> ExitCode {
     if let Err(error) = settings.check() {
         return fail(EXIT_USAGE, &error.to_string());
     }
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(start(settings)),
-        Err(error) => fail(EXIT_UNAVAILABLE, &format!("no runtime: {error}")),
-    }
-}
-
-async fn start(settings: Settings) -> ExitCode {
-    if let Err(error) = init_logs(&settings.log) {
-        return fail(EXIT_USAGE, &error.to_string());
-    }
-    match serve(&settings).await {
+    let log = match init_logs(&settings.log) {
+        Ok(log) => log,
+        Err(error) => return fail(EXIT_USAGE, &error.to_string()),
+    };
+    let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match started.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(&settings))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => fail(EXIT_UNAVAILABLE, &reason),
+        Err(reason) => {
+            log.say(&format!("gateway: {reason}"));
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
     }
 }
 
@@ -58,17 +56,33 @@ async fn serve(settings: &Settings) -> Result<(), String> {
         bus = Bus::connect_patiently(config) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
         () = drain.started() => return Ok(()),
     };
-    let listener = bind("WEFT_LISTEN", settings.listen).await?;
+    let listener = listen(settings.listen)?;
     run(settings, listener, bus, &drain, &readiness).await;
     admin_token.cancel();
     let _ = admin_task.await;
     Ok(())
 }
 
-async fn bind(setting: &str, address: std::net::SocketAddr) -> Result<TcpListener, String> {
+/// After a deploy or the death of a sibling thousands connect at once; whoever finds the queue full tries again only
+/// after a second. The kernel takes no more than `net.core.somaxconn` of these.
+const CONNECTS_WAITING_MAX: u32 = 4096;
+
+/// Where clients connect.
+fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(CONNECTS_WAITING_MAX)
+    };
+    listening().map_err(|error| format!("WEFT_LISTEN: cannot listen on {address}: {error}"))
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
 }
 
+/// Before there is a log.
 fn fail(code: u8, reason: &str) -> ExitCode {
     // Who reads this may have gone; the exit code must come out all the same.
     let _ = writeln!(std::io::stderr(), "gateway: {reason}");

@@ -38,6 +38,9 @@ pub struct BusSettings {
     /// How long events are kept, in seconds.
     #[arg(long, env = "WEFT_RETENTION_SECS", default_value_t = 86_400)]
     pub retention_secs: u64,
+    /// With `memory:`, most bytes of events of all rooms together; beyond it the oldest of all is forgotten.
+    #[arg(long, env = "WEFT_BUS_MEMORY_BYTES", default_value_t = 512 * 1024 * 1024)]
+    pub bus_memory_bytes: u64,
     /// How long an execution's record outlives its last event, in seconds.
     #[arg(long, env = "WEFT_HEAD_SECS", default_value_t = 86_400)]
     pub head_secs: u64,
@@ -56,6 +59,7 @@ impl BusSettings {
         config.tls_ca_file.clone_from(&self.bus_tls_ca_file);
         config.tls_client = self.bus_tls_cert_file.clone().zip(self.bus_tls_key_file.clone());
         config.retention = self.retention();
+        config.memory_bytes = self.bus_memory_bytes;
         config.client_name = client_name.to_owned();
         config.check()?;
         Ok(config)

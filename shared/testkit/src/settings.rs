@@ -70,7 +70,7 @@ fn is_default(arg: &Arg, told: &str) -> bool {
     let is_hidden = arg.is_hide_default_value_set() || default.is_empty();
     match (told, told.strip_suffix('…')) {
         ("–", _) => default.is_empty(),
-        ("random", _) => is_hidden,
+        ("random" | "automatic", _) => is_hidden,
         (_, Some(beginning)) => default.starts_with(beginning),
         _ => default == told,
     }
