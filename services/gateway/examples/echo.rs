@@ -13,7 +13,7 @@ use weft_dialect::{
     told::CloseCode,
     websocket::{Handshake, Limits},
 };
-use weft_gateway::transport::{Frame, Gone, Io, Received, SocketTimes, Transport, WebSocket, Wire};
+use weft_gateway::transport::{Dialect, Frame, Gone, Io, Received, SocketTimes, Transport, WebSocket, Wire};
 
 /// Frames that wait to be written; past this nothing is read.
 const WAITING_MAX: usize = 8;
@@ -57,7 +57,7 @@ async fn serve(mut stream: TcpStream, limits: Arc<Limits>) -> io::Result<()> {
         handshake.accept
     );
     stream.write_all(answer.as_bytes()).await?;
-    let wire = Wire { encoding: Encoding::Json, deflate: handshake.extensions.is_some() };
+    let wire = Wire { dialect: Dialect::Native, encoding: Encoding::Json, deflate: handshake.extensions.is_some() };
     let io = Io::tcp(stream, SocketTimes { unacknowledged: Duration::from_secs(60) });
     let mut socket = WebSocket::new(io, rest.into(), wire, limits);
     if let Ok(code) = echo(&mut socket, wire).await {

@@ -3,11 +3,12 @@
 use super::{
     App,
     answer::Refusal,
-    extract::{Path, Query},
+    extract::{Path, Query, resume},
+    stream,
 };
 use axum::{
     extract::State,
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -22,11 +23,14 @@ const LIMIT_MAX: usize = 1000;
 /// Most bytes of events in one answer, passed by at most one event.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// `?after=<offset>&limit=<n>`
+/// `?after=<offset>&limit=<n>`; of a stream `?offset=<offset>&snapshot=true`.
 #[derive(Debug, Deserialize)]
 pub struct Range {
     after: Option<String>,
     limit: Option<usize>,
+    offset: Option<String>,
+    #[serde(default)]
+    snapshot: bool,
 }
 
 /// `GET /api/executions/{id}/events`
@@ -34,22 +38,30 @@ pub async fn of_execution(
     State(app): State<App>,
     Path(id): Path<String>,
     Query(range): Query<Range>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    read(&app, Room::execution(&id)?, range).await
+    answer(app, Room::execution(&id)?, range, &headers).await
 }
 
 /// `GET /api/rooms/{room}/events`
-pub async fn of_room(State(app): State<App>, Path(room): Path<String>, Query(range): Query<Range>) -> Result<Response, Refusal> {
-    read(&app, Room::parse(&room)?, range).await
+pub async fn of_room(
+    State(app): State<App>,
+    Path(room): Path<String>,
+    Query(range): Query<Range>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    answer(app, Room::parse(&room)?, range, &headers).await
 }
 
-fn read_after(text: &str) -> Result<Resume, Refusal> {
-    text.parse()
-        .map_err(|invalid: weft_event::Invalid| Refusal::new(told::INVALID, format!("after: {}", invalid.rule)).field("after"))
+async fn answer(app: App, room: Room, range: Range, headers: &HeaderMap) -> Result<Response, Refusal> {
+    if stream::is_wanted(headers) {
+        return stream::begin(&app, room, range.offset.as_deref(), range.snapshot, headers);
+    }
+    read(&app, room, range).await
 }
 
 async fn read(app: &App, room: Room, range: Range) -> Result<Response, Refusal> {
-    let from = match range.after.as_deref().map(read_after).transpose()? {
+    let from = match range.after.as_deref().map(|text| resume("after", text)).transpose()? {
         None | Some(Resume::Start) => ReadFrom::Start,
         Some(Resume::After(offset)) => ReadFrom::After(offset.at),
     };

@@ -7,12 +7,19 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use weft_dialect::told;
+use weft_event::{Invalid, Resume};
 
 /// A path segment.
 pub struct Path<T>(pub T);
 
 /// The query string.
 pub struct Query<T>(pub T);
+
+/// Reads an offset, or `0` for the start.
+pub fn resume(field: &'static str, text: &str) -> Result<Resume, Refusal> {
+    let refuse = |invalid: Invalid| Refusal::new(told::INVALID, format!("{field}: {}", invalid.rule)).field(field);
+    text.parse().map_err(refuse)
+}
 
 /// A JSON body.
 pub struct Json<T>(pub T);

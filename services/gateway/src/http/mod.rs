@@ -9,6 +9,7 @@ mod extract;
 mod ingress;
 mod page;
 pub mod serve;
+mod stream;
 mod upgrade;
 mod workflows;
 
@@ -87,6 +88,9 @@ pub fn router(app: App) -> Router {
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style))
         .route("/api/ws", get(upgrade::native))
+        .route("/api/ws/executions/{execution_id}", get(upgrade::c))
+        .route("/ws/executions/{execution_id}/logs", get(upgrade::e))
+        .route("/executions/{execution_id}/start-streaming", post(workflows::start_streaming))
         .route("/api/ws/health", get(health))
         .route("/api/events", post(ingress::publish))
         .route("/api/executions", get(executions::list))

@@ -1,10 +1,14 @@
 //! From an HTTP request to a session: the handshake is answered, then the bare socket is taken over.
 
-use super::{App, answer::Refusal};
+use super::{
+    App,
+    answer::Refusal,
+    extract::{Path, Query, resume},
+};
 use crate::{
     hub::Place,
-    session::Connection,
-    transport::{Io, Transport, WebSocket, Wire},
+    session::{Connection, Following},
+    transport::{Dialect, Io, Transport, WebSocket, Wire},
 };
 use axum::{
     body::Body,
@@ -15,6 +19,7 @@ use axum::{
 use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use serde::Deserialize;
 use std::time::Duration;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use weft_dialect::{
@@ -22,24 +27,66 @@ use weft_dialect::{
     told,
     websocket::{Handshake, Unacceptable, handshake},
 };
+use weft_event::{Resume, Room};
 
 /// How long a client that is turned away may take to go.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// `GET /api/ws`: the native protocol.
-pub async fn native(State(app): State<App>, mut request: Request) -> Response {
+pub async fn native(State(app): State<App>, request: Request) -> Response {
+    upgrade(app, request, Dialect::Native, None)
+}
+
+/// `?offset=` of C, `?after=` of E. The rest of the query is none of ours.
+#[derive(Debug, Deserialize)]
+pub struct From {
+    offset: Option<String>,
+    after: Option<String>,
+}
+
+/// `GET /api/ws/executions/{execution_id}`: system C. Without an offset it begins with the present state.
+pub async fn c(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(from): Query<From>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let room = Room::execution(&id)?;
+    let resume = from.offset.as_deref().map(|text| resume("offset", text)).transpose()?;
+    let following = Following { room, resume, snapshot: resume.is_none() };
+    Ok(upgrade(app, request, Dialect::C, Some(following)))
+}
+
+/// `GET /ws/executions/{execution_id}/logs`: system E. Without an offset it begins with the first entry that is retained.
+pub async fn e(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(from): Query<From>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let room = Room::execution(&id)?;
+    let resume = from.after.as_deref().map(|text| resume("after", text)).transpose()?;
+    let following = Following { room, resume: Some(resume.unwrap_or(Resume::Start)), snapshot: false };
+    Ok(upgrade(app, request, Dialect::E, Some(following)))
+}
+
+fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Option<Following>) -> Response {
     if app.shared.hub.is_draining() {
         return Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
     }
     let values = |name: &'static str| values(request.headers(), name);
-    let handshake = match Handshake::accept(values, app.sockets.compression) {
+    // The others' frames are few and small; only native ones are compressed.
+    let compression = app.sockets.compression && dialect == Dialect::Native;
+    let handshake = match Handshake::accept(values, compression) {
         Ok(handshake) => handshake,
         Err(unacceptable) => return refuse(unacceptable),
     };
     let offers = [Encoding::Json, Encoding::MessagePack];
-    let chosen = handshake::choose_subprotocol(values("sec-websocket-protocol"), &offers.map(Encoding::subprotocol));
+    let chosen = (dialect == Dialect::Native)
+        .then(|| handshake::choose_subprotocol(values("sec-websocket-protocol"), &offers.map(Encoding::subprotocol)))
+        .flatten();
     let encoding = offers.into_iter().find(|offer| Some(offer.subprotocol()) == chosen).unwrap_or_default();
-    let wire = Wire { encoding, deflate: handshake.extensions.is_some() };
+    let wire = Wire { dialect, encoding, deflate: handshake.extensions.is_some() };
     let place = app.shared.hub.admit();
     let guest = match place {
         Some(place) => Guest::Admitted(place),
@@ -52,7 +99,7 @@ pub async fn native(State(app): State<App>, mut request: Request) -> Response {
         },
     };
     let answer = switch(&handshake, chosen);
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, guest));
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, guest, following));
     answer
 }
 
@@ -97,7 +144,7 @@ fn switch(handshake: &Handshake, subprotocol: Option<&'static str>) -> Response 
 }
 
 /// Waits until the answer is written, and goes on in a small task of the session's own.
-async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest) {
+async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest, following: Option<Following>) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::trace!(%error, "a connection ended before its upgrade"),
@@ -106,7 +153,7 @@ async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest) {
     let mut socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
     match guest {
         Guest::Admitted(place) => {
-            tokio::spawn(Connection::new(app.shared.clone(), place, socket));
+            tokio::spawn(Connection::new(app.shared.clone(), place, socket, following));
         }
         Guest::TurnedAway(_permit) => {
             app.shared.hub.metrics.turned_away.increment(1);

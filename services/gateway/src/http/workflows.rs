@@ -100,6 +100,18 @@ pub async fn run(State(app): State<App>, body: axum::body::Bytes) -> Result<Resp
     Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
 }
 
+/// `POST /executions/{execution_id}/start-streaming`, as system E sends it: an executor's demo workflow under that id.
+pub async fn start_streaming(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    Room::execution(&id)?;
+    let mut able = executors(&app).await?;
+    if able.is_empty() {
+        return Err(Refusal::plain(told::NO_EXECUTOR));
+    }
+    let (chosen, _) = able.swap_remove(rand::random_range(0..able.len()));
+    let reply = ask(&app, &Address::Executor(chosen), "start-streaming", &json!({ "executionId": id })).await?;
+    Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
+}
+
 /// `POST /api/executions/{id}/cancel`, with `{"reason"}` or without a body.
 pub async fn cancel(State(app): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Result<Response, Refusal> {
     #[derive(Default, Deserialize)]

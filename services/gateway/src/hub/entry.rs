@@ -3,7 +3,7 @@
 use super::frames::{Frames, Weight};
 use std::{sync::Arc, time::Instant};
 use weft_bus::{Delivery, First, heads};
-use weft_dialect::native;
+use weft_dialect::{native, piece::Told};
 use weft_event::{Class, Invalid, Limits, Position, Prepared, Room, RoomKind, prepare};
 
 /// An event as a room's readers see it.
@@ -62,8 +62,20 @@ impl Entry {
 
     /// The same where another event stands for this one and for `skipped` before it.
     pub fn native_body_of(&self, event: &Prepared, skipped: Option<u64>) -> Vec<u8> {
-        let implied_id = if self.event.id.is_none() { self.at.map(|at| at.to_string()) } else { None };
-        let implied_time = if self.event.has_timestamp { None } else { self.stored_ms.and_then(heads::rfc3339) };
-        native::event_body(event, self.foreign_room.as_ref(), implied_id.as_deref(), implied_time.as_deref(), skipped)
+        let (id, time) = self.implied();
+        native::event_body(event, self.foreign_room.as_ref(), id.as_deref(), time.as_deref(), skipped)
+    }
+
+    /// The event as the other dialects read it.
+    pub(super) fn told<R>(&self, tell: impl FnOnce(Told<'_>) -> R) -> R {
+        let (id, time) = self.implied();
+        tell(Told { event: &self.event, implied_id: id.as_deref(), implied_timestamp: time.as_deref() })
+    }
+
+    /// What stands in where it brought no id and no time of its own.
+    fn implied(&self) -> (Option<String>, Option<String>) {
+        let id = if self.event.id.is_none() { self.at.map(|at| at.to_string()) } else { None };
+        let time = if self.event.has_timestamp { None } else { self.stored_ms.and_then(heads::rfc3339) };
+        (id, time)
     }
 }

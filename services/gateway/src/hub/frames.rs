@@ -11,7 +11,9 @@ use std::{
     },
 };
 use weft_dialect::{
-    native,
+    c, e, native,
+    piece::Piece,
+    sse,
     websocket::{Deflater, HEADER_BYTES_MAX, Opcode, encode_header},
 };
 
@@ -64,10 +66,18 @@ struct Others {
     packed: Option<Option<Bytes>>,
     /// The same compressed.
     packed_deflated: Option<Option<Bytes>>,
+    /// In an event stream.
+    sse: Option<Option<Bytes>>,
+    /// The frames of C; there are none of an event that C does not know.
+    c: Option<Arc<[Bytes]>>,
+    /// The frames of E.
+    e: Option<Arc<[Bytes]>>,
 }
 
 /// Which of the others.
 type Which = fn(&mut Others) -> &mut Option<Option<Bytes>>;
+/// Which of those that are told in pieces.
+type WhichPieces = fn(&mut Others) -> &mut Option<Arc<[Bytes]>>;
 
 impl Frames {
     /// None so far.
@@ -91,10 +101,7 @@ impl Frames {
     /// One of the others, made by whoever comes first while the rest wait.
     fn other(&self, which: Which, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
         let mut others = self.others.lock();
-        let others = others.get_or_insert_with(|| {
-            self.weigh(size_of::<Others>());
-            Box::default()
-        });
+        let others = others.get_or_insert_with(|| self.no_others());
         if let Some(made) = which(others) {
             return made.clone();
         }
@@ -103,13 +110,32 @@ impl Frames {
         *which(others) = Some(made.clone());
         made
     }
+
+    /// The same for a dialect that tells an event in pieces.
+    fn pieces(&self, which: WhichPieces, make: impl FnOnce() -> Arc<[Bytes]>) -> Arc<[Bytes]> {
+        let mut others = self.others.lock();
+        let others = others.get_or_insert_with(|| self.no_others());
+        let made = which(others);
+        made.get_or_insert_with(|| {
+            let pieces = make();
+            self.weigh(weight(&pieces));
+            pieces
+        })
+        .clone()
+    }
+
+    fn no_others(&self) -> Box<Others> {
+        self.weigh(size_of::<Others>());
+        Box::default()
+    }
 }
 
 impl Others {
     fn bytes(&self) -> usize {
-        let frames = [&self.deflated, &self.deflated_body, &self.packed, &self.packed_deflated];
+        let frames = [&self.deflated, &self.deflated_body, &self.packed, &self.packed_deflated, &self.sse];
         let bytes: usize = frames.into_iter().flatten().flatten().map(Bytes::len).sum();
-        size_of::<Self>() + bytes
+        let pieces: usize = [&self.c, &self.e].into_iter().flatten().map(|pieces| weight(pieces)).sum();
+        size_of::<Self>() + bytes + pieces
     }
 }
 
@@ -117,6 +143,10 @@ impl Drop for Frames {
     fn drop(&mut self) {
         self.let_go();
     }
+}
+
+fn weight(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(|piece| piece.len() + size_of::<Bytes>()).sum()
 }
 
 /// A whole message in a frame of its own.
@@ -171,6 +201,30 @@ impl Entry {
     pub fn packed_frame(&self) -> Option<Bytes> {
         let make = || Some(framed(Opcode::Binary, false, &native::event_frame_msgpack(&self.json()).ok()?));
         self.frames.other(|others| &mut others.packed, make)
+    }
+
+    /// The event in an event stream, its offset included. There always is one; it is kept among others that may be missing.
+    pub fn sse(&self) -> Option<Bytes> {
+        let offset = self.at.map(Into::into);
+        self.frames.other(|others| &mut others.sse, || Some(sse::event(&self.event.kind, offset.as_ref(), &self.json()).into()))
+    }
+
+    /// The event in the WebSocket frames of C, their offsets included.
+    pub fn c_frames(&self) -> Arc<[Bytes]> {
+        self.frames.pieces(|others| &mut others.c, || self.told(|told| self.framed(&c::event(told))))
+    }
+
+    /// The event in the WebSocket frames of E, their offsets included.
+    pub fn e_frames(&self) -> Arc<[Bytes]> {
+        self.frames.pieces(|others| &mut others.e, || self.told(|told| self.framed(&e::event(told))))
+    }
+
+    fn framed(&self, pieces: &[Piece]) -> Arc<[Bytes]> {
+        let frame = |piece: &Piece| {
+            let tail = native::event_tail(self.at.map(|at| piece.offset(at.into())).as_ref());
+            framed(Opcode::Text, false, &[&piece.body[..], tail.as_bytes()].concat())
+        };
+        pieces.iter().map(frame).collect()
     }
 
     /// The same compressed, or as it is where that is not worth while.

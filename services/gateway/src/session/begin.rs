@@ -5,10 +5,10 @@ use super::subscription::Place;
 use crate::hub::{
     Hub, Room, Snapped,
     history::{HistoryPage, position},
-    log::Gap,
+    log::{Gap, Slot},
 };
 use std::{sync::Arc, time::Duration};
-use weft_bus::{Anchor, BusError, ReadFrom};
+use weft_bus::{Anchor, BusError, Mode, ReadFrom};
 use weft_dialect::native::Outcome;
 use weft_event::{Epoch, Position, Resume, RoomKind};
 
@@ -48,6 +48,8 @@ pub struct Begun {
     pub gap: Option<Arc<Gap>>,
     /// Told where it stands.
     pub snapshot: Option<Box<Snapped>>,
+    /// Of this event, which comes first, so many frames were told before.
+    pub part: Option<Box<(Position, u8)>>,
 }
 
 /// A further page of a subscription.
@@ -103,7 +105,14 @@ impl Patience {
 
 async fn try_begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
     match wanted.resume {
-        Some(Resume::After(offset)) if hub.bus.is_durable() => resume(hub, room, offset.at, offset.since).await,
+        Some(Resume::After(offset)) if hub.bus.is_durable() => {
+            if let Some(told) = offset.part
+                && let Some(begun) = within_event(hub, room, offset.at, told).await?
+            {
+                return Ok(begun);
+            }
+            resume(hub, room, offset.at, offset.since).await
+        }
         Some(Resume::Start) if hub.bus.is_durable() => from_start(hub, room).await,
         Some(_) => Ok(live(room)),
         None if wanted.snapshot && room.name.kind() == RoomKind::Execution => with_snapshot(hub, room).await,
@@ -125,6 +134,7 @@ pub fn live(room: &Room) -> Begun {
         volatile_from: cursor,
         gap: None,
         snapshot: None,
+        part: None,
     }
 }
 
@@ -151,16 +161,78 @@ async fn with_logs(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
 }
 
 async fn from_start(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
-    let (page, index) = room.history.page_after(hub, room, ReadFrom::Start).await?;
-    let before = page.slots.get(index).and_then(position).map(before).or(page.last);
+    // Read after the place before the first event, so that the broker says whether that is where the room begins.
+    let from = room.last().map_or(ReadFrom::Start, |at| ReadFrom::After(Position::start(at.epoch)));
+    let (mut page, mut index) = room.history.page_after(hub, room, from).await?;
+    if anchor_of(&page, index) == Anchor::Changed {
+        (page, index) = room.history.page_after(hub, room, ReadFrom::Start).await?;
+    }
+    let read = if has_lost_its_beginning(hub, room, &page, index).await? {
+        after_gap(hub, room, None, page).await?
+    } else {
+        PageRead { place: Place::History(Box::new((page, index))), gap: None, snapshot: None, live_from: None }
+    };
+    let before = match &read.place {
+        Place::History(at) => at.0.slots.get(at.1).and_then(position).map(before).or(at.0.last),
+        _ => read.live_from,
+    };
+    let is_whole = read.gap.is_none();
     Ok(Begun {
-        outcome: Outcome::Resumed,
-        recovered: true,
-        place: Place::History(Box::new((page, index))),
+        outcome: if is_whole { Outcome::Resumed } else { Outcome::Gap },
+        recovered: is_whole,
+        place: read.place,
         seen: before,
         since: before.map(|at| (at.epoch, 0)),
+        gap: read.gap,
+        snapshot: read.snapshot,
         ..live(room)
     })
+}
+
+/// Whether retention has taken the first events of a room. Where the broker cannot tell the room's events from those of
+/// others, it says so without need: then what is left is looked at.
+async fn has_lost_its_beginning(hub: &Hub, room: &Room, page: &HistoryPage, index: usize) -> Result<bool, BusError> {
+    if anchor_of(page, index) != Anchor::Trimmed {
+        return Ok(false);
+    }
+    match page.slots.get(index) {
+        Some(Slot::Event(entry)) => Ok(&*entry.event.kind != "execution:started"),
+        Some(_) => Ok(true),
+        None if room.name.kind() == RoomKind::Execution => {
+            Ok(hub.bus.load_head(&room.name).await?.is_some_and(|(head, _)| head.position().is_some()))
+        }
+        None => Ok(hub.bus.mode() != Mode::JetStream),
+    }
+}
+
+/// Where the client was cut off between two frames of one event: that event is read again. `None` if it is held no more.
+async fn within_event(hub: &Hub, room: &Room, at: Position, told: u8) -> Result<Option<Begun>, BusError> {
+    let begun = |place| Begun {
+        outcome: Outcome::Resumed,
+        recovered: true,
+        place,
+        seen: Some(before(at)),
+        since: Some((at.epoch, at.seq)),
+        part: Some(Box::new((at, told))),
+        ..live(room)
+    };
+    if let Some(index) = room.find_unbroken(at)
+        && index > room.base()
+    {
+        return Ok(Some(begun(Place::Log(index - 1))));
+    }
+    // No read begins with an event, so that it is looked for from the start; it is a rare moment to be cut off in.
+    let mut from = ReadFrom::Start;
+    loop {
+        let (page, _) = room.history.page_after(hub, room, from).await?;
+        if let Some(index) = page.slots.iter().position(|slot| position(slot) == Some(at)) {
+            return Ok(Some(begun(Place::History(Box::new((page, index))))));
+        }
+        match page.last.filter(|last| page.more && last.epoch == at.epoch && last.seq < at.seq) {
+            Some(last) => from = ReadFrom::After(last),
+            None => return Ok(None),
+        }
+    }
 }
 
 async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Result<Begun, BusError> {
@@ -173,7 +245,7 @@ async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Res
     match anchor_of(&page, index) {
         Anchor::Held => Ok(resumed(Place::History(Box::new((page, index))))),
         Anchor::Trimmed | Anchor::Changed => {
-            let read = after_gap(hub, room, at, page).await?;
+            let read = after_gap(hub, room, Some(at), page).await?;
             let seen = read.live_from.or(read.gap.as_ref().and_then(|gap| gap.to)).or(Some(at));
             let since = if read.live_from.is_some() { seen.map(|at| (at.epoch, at.seq)) } else { since };
             Ok(Begun {
@@ -206,7 +278,7 @@ async fn try_read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRea
         (Anchor::Held, _) | (_, ReadFrom::Start) => {
             Ok(PageRead { place: Place::History(Box::new((page, index))), gap: None, snapshot: None, live_from: None })
         }
-        (_, ReadFrom::After(at)) => after_gap(hub, room, at, page).await,
+        (_, ReadFrom::After(at)) => after_gap(hub, room, Some(at), page).await,
     }
 }
 
@@ -215,15 +287,15 @@ fn anchor_of(page: &HistoryPage, index: usize) -> Anchor {
     if index > 0 { Anchor::Held } else { page.anchor }
 }
 
-/// Some events after `at` are gone: what retention has left follows, or, where the history was lost, what comes now.
-async fn after_gap(hub: &Hub, room: &Room, at: Position, page: Arc<HistoryPage>) -> Result<PageRead, BusError> {
+/// Some events after `at`, or from the start, are gone: what retention has left follows, or, where the history was lost, what comes now.
+async fn after_gap(hub: &Hub, room: &Room, at: Option<Position>, page: Arc<HistoryPage>) -> Result<PageRead, BusError> {
     let is_execution = room.name.kind() == RoomKind::Execution;
     let snapshot = if is_execution { room.snapshot(hub).await?.map(Box::new) } else { None };
     let first = page.slots.first().and_then(position);
     if page.anchor == Anchor::Trimmed
         && let Some(first) = first
     {
-        let gap = Gap { from: Some(at), to: Some(before(first)), reason: "retention" };
+        let gap = Gap { from: at, to: Some(before(first)), reason: "retention" };
         return Ok(PageRead { place: Place::History(Box::new((page, 0))), gap: Some(Arc::new(gap)), snapshot, live_from: None });
     }
     let reason = if page.anchor == Anchor::Trimmed { "retention" } else { "reset" };
@@ -231,7 +303,7 @@ async fn after_gap(hub: &Hub, room: &Room, at: Position, page: Arc<HistoryPage>)
         Some(snapped) => (snapped.cursor, snapped.at),
         None => room.end(),
     };
-    let gap = Gap { from: Some(at), to: None, reason };
+    let gap = Gap { from: at, to: None, reason };
     Ok(PageRead { place: Place::Log(cursor), gap: Some(Arc::new(gap)), snapshot, live_from: end })
 }
 

@@ -2,7 +2,7 @@
 //! transport, and says goodbye in the end.
 
 use super::{
-    End, Session, Shared,
+    End, Following, Session, Shared,
     round::{DESK, Desk},
 };
 use crate::{
@@ -48,9 +48,37 @@ impl From<Gone> for End {
 }
 
 impl<T: Transport> Connection<T> {
-    /// A connection whose handshake is done.
-    pub fn new(shared: Arc<Shared>, place: Place, transport: T) -> Self {
-        Self { session: Session::new(shared, place, transport.wire()), transport, ending: None }
+    /// A connection whose handshake is done. `following` is what its address says to follow, if it does.
+    pub fn new(shared: Arc<Shared>, place: Place, transport: T, following: Option<Following>) -> Self {
+        let mut session = Session::new(shared, place, transport.wire());
+        if let Some(following) = following {
+            session.follow(following);
+        }
+        Self { session, transport, ending: None }
+    }
+
+    /// For who polls it as a part of something else.
+    pub(super) fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    /// The transport takes more.
+    pub(super) fn unblocked(&mut self) {
+        self.session.wrote(0, false);
+    }
+
+    /// The peer is gone, and with it whoever polled this.
+    pub(super) fn abandon(&mut self) {
+        if self.ending.is_none() {
+            self.begin_end(End::Gone);
+        }
+        self.over(self.ending.as_ref().map_or(0, |ending| ending.code));
+    }
+
+    /// It is out before it is counted, so that both can be read together.
+    fn over(&mut self, code: u16) {
+        self.session.joined = None;
+        self.session.shared.hub.metrics.closed(code);
     }
 
     /// One turn: everything that can be done now. Ready only when the session ends.
@@ -78,6 +106,9 @@ impl<T: Transport> Connection<T> {
             self.transport.ping();
         }
         self.write(context, desk)?;
+        if self.session.lost {
+            return Err(End::Close(told::TRY_AGAIN_LATER));
+        }
         if held_back && self.session.takes_more() {
             context.waker().wake_by_ref();
         }
@@ -172,9 +203,7 @@ impl<T: Transport> Future for Connection<T> {
             this.session.wake_by(deadline);
             return Poll::Pending;
         }
-        // It is out before it is counted, so that both can be read together.
-        this.session.joined = None;
-        this.session.shared.hub.metrics.closed(code);
+        this.over(code);
         Poll::Ready(())
     }
 }

@@ -6,11 +6,11 @@ use super::{
     subscription::{Leaving, Subscription, offset},
     timestamp,
 };
-use crate::session::Done;
+use crate::{session::Done, transport::Dialect};
 use weft_bus::BusError;
 use weft_dialect::{
-    native::{self, ClientMessage, ErrorFrame, Outcome, RoomRequest, Subscribe},
-    told::{self, ErrorCode},
+    native::{self, ClientMessage, Outcome, RoomRequest, Subscribe},
+    told,
 };
 use weft_event::{Offset, Resume, Room};
 
@@ -44,20 +44,13 @@ impl Session {
         Ok(())
     }
 
-    /// Answers with an error; the connection stays open.
-    pub(super) fn refuse(&mut self, code: ErrorCode, message: &str, room: Option<&Room>, reference: Option<&str>) {
-        let error =
-            ErrorFrame { code: code.code, message, field: None, reference, room: room.map(Room::name), timestamp: &timestamp() };
-        self.reply(native::error(self.wire.encoding, &error));
-    }
-
     fn subscribe(&mut self, subscribe: Subscribe) {
         for request in &subscribe.rooms {
             self.subscribe_one(request, &subscribe);
         }
     }
 
-    fn subscribe_one(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
+    pub(super) fn subscribe_one(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
         let already = self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == request.room);
         match already {
             None => self.subscribe_anew(request, subscribe),
@@ -153,7 +146,11 @@ impl Session {
         }
         let since = begun.since.filter(|_| self.copies.are_possible());
         let at = begun.seen.map(|at| offset(at, since));
-        self.tell_subscribed(request, reference, begun.outcome, begun.recovered, at, &refreshed);
+        if self.wire.dialect == Dialect::Native {
+            self.tell_subscribed(request, reference, begun.outcome, begun.recovered, at, &refreshed);
+        } else {
+            self.tell_beginning(at, begun.snapshot.is_some() || begun.gap.is_some());
+        }
         self.shared.hub.metrics.subscribed(begun.outcome.word());
         let subscription = &mut self.subscriptions[index];
         if begun.outcome == Outcome::Gap {

@@ -11,16 +11,19 @@ mod connection;
 mod copies;
 mod inbox;
 mod round;
+mod speech;
+mod stream;
 mod subscription;
 mod time;
 mod upstream;
 
 pub use connection::Connection;
+pub use stream::StreamBody;
 
 use crate::{
     feed::Feed,
     hub::{Hub, Joined, Place, SessionCell},
-    transport::{Frame, Received, Wire},
+    transport::{Dialect, Frame, Received, Wire},
 };
 use copies::Copies;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -37,6 +40,7 @@ use weft_dialect::{
     native::{self, Encoding, RoomRequest},
     told::{self, CloseCode},
 };
+use weft_event::{Resume, Room};
 
 /// Bounds and times of a session.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +61,17 @@ pub struct SessionLimits {
     pub drain_secs: u32,
     /// How long a command may wait for its reply.
     pub command_timeout: Duration,
+}
+
+/// The one room that a connection follows from its beginning, in dialects whose address says what to follow.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// Which room.
+    pub room: Room,
+    /// Where to begin.
+    pub resume: Option<Resume>,
+    /// With the folded state.
+    pub snapshot: bool,
 }
 
 /// What every session of this process shares.
@@ -114,6 +129,8 @@ struct Session {
     foreign: u32,
     resumed: bool,
     told_degraded: bool,
+    /// It cannot follow what it is there for, and closes when that has been told.
+    lost: bool,
     timed: bool,
     /// When the last event on its way came; only of timed sessions.
     last_event: Option<Box<Times>>,
@@ -157,13 +174,13 @@ impl Session {
             foreign: 0,
             resumed: false,
             told_degraded: false,
+            lost: false,
             timed: number.is_multiple_of(TIMED_EACH),
             last_event: None,
-            clock: Clock::new(shared.hub.wheel.now(), number, &shared.limits),
+            clock: Clock::new(shared.hub.wheel.now(), number, time::ping_secs(wire.dialect, &shared.limits)),
             shared,
         };
-        let id = session.id.hyphenated().to_string();
-        session.reply(native::connected(wire.encoding, &id, &timestamp()));
+        session.greet();
         session
     }
 
@@ -171,6 +188,7 @@ impl Session {
     fn receive(&mut self, received: Received<'_>) -> Result<(), End> {
         self.clock.heard();
         match (received, self.wire.encoding) {
+            (Received::Text(bytes), _) if self.wire.dialect != Dialect::Native => self.hear_text(bytes),
             (Received::Text(bytes), Encoding::Json) | (Received::Binary(bytes), Encoding::MessagePack) => self.message(bytes),
             (Received::Text(_) | Received::Binary(_), _) => Err(End::Close(told::UNSUPPORTED_DATA)),
             (Received::Alive, _) => {

@@ -7,10 +7,9 @@ use super::{
 use crate::{
     hub::{entry::Entry, log::Slot},
     metrics::Failed,
-    transport::Frame,
+    transport::{Dialect, Frame},
 };
 use std::{cell::RefCell, collections::VecDeque, sync::Arc, task::Context};
-use weft_dialect::native;
 use weft_event::{Epoch, Kept};
 
 /// Frames gathered before each write.
@@ -110,32 +109,25 @@ impl Session {
             }
             Told::Gap(gap) => {
                 self.tell_run(index, run);
-                let (from, to) = (gap.from.map(|at| at.to_string()), gap.to.map(|at| at.to_string()));
-                let room = &self.subscriptions[index].follower.room.name;
-                let frame = native::gap(self.wire.encoding, room, from.as_deref(), to.as_deref(), gap.reason);
-                self.shared.hub.metrics.failed(Failed::Retention, 1);
-                self.reply(frame);
+                self.tell_gap(index, &gap);
             }
             Told::Snapshot(snapped) => {
                 self.tell_run(index, run);
-                let offset = snapped.at.map(|at| subscription::offset(at, self.since(index)).to_string());
-                let json = snapped.snapshot.to_json(offset.as_deref());
-                let room = &self.subscriptions[index].follower.room.name;
-                match native::snapshot(self.wire.encoding, room, offset.as_deref(), &json) {
-                    Ok(frame) => self.reply(frame),
-                    Err(_) => self.shared.hub.metrics.failed(Failed::Encode, 1),
-                }
+                self.tell_snapshot(index, &snapped);
             }
         }
     }
 
     /// What the offsets of a subscription tell of its beginning.
-    fn since(&self, index: usize) -> Option<(Epoch, u64)> {
+    pub(super) fn since(&self, index: usize) -> Option<(Epoch, u64)> {
         self.subscriptions[index].since.filter(|_| self.copies.are_possible())
     }
 
     /// One event, or what stands for it and others before it.
     fn tell_event(&mut self, index: usize, entry: &Entry, kept: Option<&Kept>) {
+        if matches!(self.wire.dialect, Dialect::C | Dialect::E) {
+            return self.tell_pieces(index, entry);
+        }
         let since = self.since(index);
         let own = entry.at.filter(|_| since.is_some()).map(|at| subscription::offset(at, since));
         let frame = match (kept.and_then(|kept| Some((kept, kept.skipped?))), own) {
@@ -150,6 +142,20 @@ impl Session {
         };
         let Some(frame) = frame else { return self.shared.hub.metrics.failed(Failed::Encode, 1) };
         self.outgoing.push_back(if self.subscriptions[index].batch { frame.joinable() } else { frame });
+        self.note_time(entry);
+    }
+
+    /// One event of a room that is all a connection follows, in as many frames as the dialect has for it.
+    fn tell_pieces(&mut self, index: usize, entry: &Entry) {
+        let told = entry.at.and_then(|at| self.subscriptions[index].take_part(at)).unwrap_or(0);
+        let before = self.outgoing.len();
+        self.outgoing.extend(self.wire.pieces(entry, told));
+        if self.outgoing.len() > before {
+            self.note_time(entry);
+        }
+    }
+
+    fn note_time(&mut self, entry: &Entry) {
         if self.timed {
             self.last_event = Some(Box::new(Times { received: entry.received, stored_ms: entry.stored_ms }));
         }

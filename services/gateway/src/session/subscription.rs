@@ -98,6 +98,8 @@ struct Rare {
     gap: Option<Arc<Gap>>,
     /// To be told where it stands.
     snapshot: Option<Box<Snapped>>,
+    /// Of this event so many frames were told before.
+    part: Option<Box<(Position, u8)>>,
 }
 
 impl Subscription {
@@ -114,12 +116,18 @@ impl Subscription {
         self.seen = begun.seen;
         self.since = begun.since;
         let begins_at_the_end = matches!(self.place, Place::Log(cursor) if cursor >= begun.volatile_from);
-        if !begins_at_the_end || begun.logs_until.is_some() || begun.gap.is_some() || begun.snapshot.is_some() {
+        if !begins_at_the_end
+            || begun.logs_until.is_some()
+            || begun.gap.is_some()
+            || begun.snapshot.is_some()
+            || begun.part.is_some()
+        {
             let rare = self.rare();
             rare.logs_until = begun.logs_until;
             rare.volatile_from = begun.volatile_from;
             rare.gap = begun.gap;
             rare.snapshot = begun.snapshot;
+            rare.part = begun.part;
         }
     }
 
@@ -132,11 +140,21 @@ impl Subscription {
         let Some(rare) = &self.rare else { return };
         let live = matches!(self.place, Place::Log(cursor) if cursor >= rare.volatile_from);
         let has_passed = |until: Position| self.seen.is_some_and(|seen| seen.epoch != until.epoch || seen.seq >= until.seq);
-        let waits = rare.leaving.is_some() || !rare.again.is_empty() || rare.gap.is_some() || rare.snapshot.is_some();
+        let waits = rare.leaving.is_some()
+            || !rare.again.is_empty()
+            || rare.gap.is_some()
+            || rare.snapshot.is_some()
+            || rare.part.is_some();
         let owes = rare.left_to_us.is_some_and(|owed| !self.has_delivered(owed));
         if live && !waits && !owes && rare.logs_until.is_none_or(has_passed) {
             self.rare = None;
         }
+    }
+
+    /// How many frames of the event at this place were told before, by whoever told the client so far; asked for once.
+    pub fn take_part(&mut self, at: Position) -> Option<u8> {
+        let part = &mut self.rare.as_mut()?.part;
+        part.take_if(|part| part.0 == at).map(|part| part.1)
     }
 
     /// Whether it has begun.

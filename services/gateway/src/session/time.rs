@@ -1,7 +1,16 @@
 //! A session's times, in seconds of the wheel: pings, dead and stalled peers, messages that do not end, the drain.
 
 use super::{End, Session, SessionLimits};
-use weft_dialect::{native, told};
+use crate::transport::Dialect;
+use weft_dialect::told;
+
+/// Seconds between the heartbeats of an event stream (wire contract, section 10).
+const HEARTBEAT_SECS: u32 = 15;
+
+/// Seconds between two signs of life from us.
+pub(super) fn ping_secs(dialect: Dialect, limits: &SessionLimits) -> u32 {
+    if dialect == Dialect::Sse { HEARTBEAT_SECS } else { limits.ping_secs }
+}
 
 /// When things were, and when they are due.
 pub(super) struct Clock {
@@ -24,8 +33,8 @@ pub(super) struct Clock {
 
 impl Clock {
     /// The first ping falls anywhere in the period, so that connections that came together do not ping together.
-    pub(super) fn new(now: u32, number: usize, limits: &SessionLimits) -> Self {
-        let period = limits.ping_secs.max(1);
+    pub(super) fn new(now: u32, number: usize, ping_secs: u32) -> Self {
+        let period = ping_secs.max(1);
         let first = 1 + (number % period as usize) as u32;
         Self {
             pinged_at: (now + first).saturating_sub(period),
@@ -65,14 +74,14 @@ impl Clock {
     }
 
     /// When the next ping or deadline is.
-    fn due(&self, limits: &SessionLimits) -> u32 {
+    fn due(&self, limits: &SessionLimits, ping_secs: u32) -> u32 {
         let deadlines = [
             self.unanswered_since.map(|since| since + limits.pong_secs),
             self.blocked.then_some(self.written_at + limits.stall_secs),
             self.unfinished.map(|(_, since)| since + limits.message_secs),
             self.drain_close_at,
         ];
-        deadlines.into_iter().flatten().fold(self.pinged_at + limits.ping_secs, u32::min)
+        deadlines.into_iter().flatten().fold(self.pinged_at + ping_secs, u32::min)
     }
 }
 
@@ -95,15 +104,18 @@ impl Session {
     pub(super) fn keep_time(&mut self) -> Result<bool, End> {
         let (now, limits) = (self.now(), self.shared.limits);
         self.clock.overdue(now, &limits)?;
-        let ping_is_due = now >= self.clock.pinged_at + limits.ping_secs;
+        let ping_secs = ping_secs(self.wire.dialect, &limits);
+        let ping_is_due = now >= self.clock.pinged_at + ping_secs;
         if ping_is_due {
             self.clock.pinged_at = now;
-            self.clock.unanswered_since.get_or_insert(now);
+            if self.wire.dialect != Dialect::Sse {
+                self.clock.unanswered_since.get_or_insert(now);
+            }
             self.settle();
         }
         self.tell_degraded();
         self.drain(now)?;
-        self.wake_by(self.clock.due(&limits));
+        self.wake_by(self.clock.due(&limits, ping_secs));
         Ok(ping_is_due)
     }
 
@@ -133,14 +145,6 @@ impl Session {
         }
     }
 
-    fn tell_degraded(&mut self) {
-        let degraded = self.shared.hub.is_degraded();
-        if degraded != self.told_degraded {
-            self.told_degraded = degraded;
-            self.reply(native::degraded(self.wire.encoding, degraded));
-        }
-    }
-
     fn drain(&mut self, now: u32) -> Result<(), End> {
         if !self.shared.hub.is_draining() {
             return Ok(());
@@ -149,8 +153,7 @@ impl Session {
             None => {
                 let window = self.shared.limits.drain_secs.max(1);
                 let own = (self.number() % window as usize) as u32;
-                // The client comes back at once when it is closed; the spread is in when it is closed.
-                self.reply(native::reconnect(self.wire.encoding, rand::random_range(0..500)));
+                self.tell_reconnect();
                 self.clock.drain_close_at = Some(now + 1 + own);
                 Ok(())
             }

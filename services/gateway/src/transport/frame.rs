@@ -18,9 +18,24 @@ const RSV1: u8 = 0x40;
 /// Bytes of a flush's end, which payloads leave out and own tails begin with.
 const FLUSH_TAIL_BYTES: usize = 4;
 
+/// How a connection's client speaks: what an event becomes for it, and what else it is told (wire contract).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The native protocol, which is B's.
+    Native,
+    /// System C: one execution a socket.
+    C,
+    /// System E: the log entries of one execution.
+    E,
+    /// Server-Sent Events: one room a stream.
+    Sse,
+}
+
 /// How the messages of one connection are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wire {
+    /// How its client speaks.
+    pub dialect: Dialect,
     /// JSON or MessagePack.
     pub encoding: Encoding,
     /// Whether the peer takes compressed messages.
@@ -72,6 +87,11 @@ impl Frame {
         (self.body.get(header_len..).unwrap_or_default(), &self.tail, self.body.first().is_some_and(is_compressed))
     }
 
+    /// The bytes of a frame that is whole and has no header of a WebSocket.
+    pub fn into_body(self) -> Bytes {
+        self.body
+    }
+
     /// Bytes on the wire.
     pub fn wire_bytes(&self) -> usize {
         usize::from(self.header_len) + self.body.len() + self.tail.len()
@@ -98,14 +118,30 @@ impl Wire {
 
     /// A message for this session alone.
     pub fn own(self, payload: Vec<u8>) -> Frame {
+        if self.dialect == Dialect::Sse {
+            return Frame { events: 0, ..Frame::whole(payload.into()) };
+        }
         match self.deflate.then(|| frames::compress(&payload)).flatten() {
             Some(compressed) => Frame::headed(self.opcode(), true, compressed, Box::default()),
             None => Frame::headed(self.opcode(), false, payload.into(), Box::default()),
         }
     }
 
+    /// The frames of an event in a dialect that tells it in pieces, without the first `told` of them: made once, for all.
+    /// The last counts as the event, for only with it has all been told.
+    pub fn pieces(self, entry: &Entry, told: u8) -> impl Iterator<Item = Frame> {
+        let frames = if self.dialect == Dialect::C { entry.c_frames() } else { entry.e_frames() };
+        (usize::from(told)..frames.len()).map(move |index| {
+            let is_last = index + 1 == frames.len();
+            Frame { events: u16::from(is_last), ..Frame::whole(frames[index].clone()) }
+        })
+    }
+
     /// An event with its plain offset: made once, for all. `None` if it cannot be told in this encoding.
     pub fn event(self, entry: &Entry) -> Option<Frame> {
+        if self.dialect == Dialect::Sse {
+            return entry.sse().map(Frame::whole);
+        }
         let frame = match (self.encoding, self.deflate) {
             (Encoding::Json, false) => entry.json_frame(),
             (Encoding::Json, true) => entry.deflated_frame(),

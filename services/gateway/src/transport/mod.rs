@@ -1,10 +1,12 @@
 //! What carries a session's bytes. A transport moves bytes and knows nothing of rooms; a session decides.
 
+mod event_stream;
 mod frame;
 mod io;
 mod websocket;
 
-pub use frame::{Frame, Wire};
+pub use event_stream::EventStream;
+pub use frame::{Dialect, Frame, Wire};
 pub use io::{Io, SocketTimes};
 pub use websocket::{WebSocket, WebSocketLimits};
 

@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use weft_testkit::process::Process;
 
 /// An executor that is nothing but HTTP: it takes commands from a gateway and answers as the test says.
-struct FakeExecutor {
+pub struct FakeExecutor {
     id: &'static str,
     gateway: String,
     commands: mpsc::UnboundedReceiver<Value>,
@@ -16,7 +16,7 @@ struct FakeExecutor {
 }
 
 impl FakeExecutor {
-    async fn start(id: &'static str, gateway: &Process, executions: &[&str]) -> Self {
+    pub async fn start(id: &'static str, gateway: &Process, executions: &[&str]) -> Self {
         let url = format!("{}/api/commands?executor={id}", gateway.url());
         let (sender, commands) = mpsc::unbounded_channel();
         // No timeout of the whole request: the answer goes on for as long as the test does.
@@ -37,11 +37,11 @@ impl FakeExecutor {
         assert_eq!(answer.status().as_u16(), 204);
     }
 
-    async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         tokio::time::timeout(SOON, self.commands.recv()).await.expect("a command, in time").expect("the stream goes on")
     }
 
-    async fn reply(&self, command: &Value, reply: Value) -> u16 {
+    pub async fn reply(&self, command: &Value, reply: Value) -> u16 {
         let reference = command["ref"].as_str().expect("a ref");
         let url = format!("{}/api/commands/{reference}/reply", self.gateway);
         weft_testkit::http::client().post(url).json(&reply).send().await.expect("an answer").status().as_u16()

@@ -3,6 +3,7 @@
 //! `WEFT_TEST_FULL=1` runs the long forms.
 
 mod commands;
+mod dialects;
 mod hostile;
 mod http;
 mod leaving;
@@ -14,4 +15,5 @@ mod rooms;
 mod seam;
 mod slow;
 mod snapshots;
+mod streams;
 mod support;

@@ -109,6 +109,16 @@ async fn what_retention_has_taken_is_told_and_the_rest_follows() {
         publish_numbers(there, "back", 1001..=1001).await;
         socket.hear_numbers(1001..=1001).await;
 
+        // Who asks for all from the start is told as well that the beginning is gone.
+        let mut socket = Socket::open(there).await;
+        let answer = socket.subscribe(json!({"room": ROOM, "offset": "0"})).await;
+        assert_eq!((&answer["outcome"], &answer["recovered"]), (&json!("gap"), &json!(false)), "{kind:?}: {answer}");
+        let gap = socket.hear().await;
+        let told = (&gap["type"], &gap["reason"], &gap["missedFrom"]);
+        assert_eq!(told, (&json!("gap"), &json!("retention"), &Value::Null), "{kind:?}: {gap}");
+        let first = socket.hear().await;
+        assert!(crate::support::number(&first).is_some_and(|n| n > 700), "{kind:?}: {first}");
+
         let (status, page) = get(there, &format!("/api/executions/back/events?after={fifth}&limit=10")).await;
         assert_eq!((status, &page["gap"]["reason"]), (200, &json!("retention")), "{kind:?}: {page}");
     }

@@ -62,6 +62,7 @@ async fn interleave(kind: Kind) {
     eprintln!("{kind:?}: {sum:?}");
     assert_eq!(sum.rounds, rounds * CLIENTS);
     assert!(sum.gaps * 10 < sum.rounds, "gaps are for what retention has taken: {sum:?}");
+    assert!(sum.begun_late <= sum.from_start, "only who asks for all hears that the beginning is gone: {sum:?}");
 }
 
 async fn publish_on_and_on(gateways: Arc<Vec<Process>>, published: Arc<Published>, mut rng: StdRng) {
@@ -82,6 +83,8 @@ struct Tally {
     rounds: u64,
     events: u64,
     gaps: u64,
+    /// Gaps before the first event, told to who asked for all from the start.
+    begun_late: u64,
     from_start: u64,
     from_offset: u64,
     live: u64,
@@ -92,6 +95,7 @@ impl Tally {
         self.rounds += other.rounds;
         self.events += other.events;
         self.gaps += other.gaps;
+        self.begun_late += other.begun_late;
         self.from_start += other.from_start;
         self.from_offset += other.from_offset;
         self.live += other.live;
@@ -156,6 +160,8 @@ impl Round {
         match (rng.random_range(0..4), kept) {
             (0, _) => {
                 tally.from_start += 1;
+                // All or a gap.
+                self.next = Some(1);
                 json!({"type": "subscribe", "room": ROOM, "offset": "0"})
             }
             (1 | 2, Some((n, offset))) => {
@@ -183,7 +189,12 @@ impl Round {
     fn hear(&mut self, frame: &Value, tally: &mut Tally) {
         match frame["type"].as_str() {
             Some("gap") => {
-                tally.gaps += 1;
+                let is_at_the_start = frame["missedFrom"].is_null();
+                if is_at_the_start {
+                    tally.begun_late += 1
+                } else {
+                    tally.gaps += 1
+                }
                 self.next = None;
             }
             Some("snapshot") => {}

@@ -202,13 +202,22 @@ impl Socket {
 
     /// Connects with a subprotocol, and with a receive buffer of this many bytes unless 0.
     pub async fn open_with(address: &str, subprotocol: Option<&str>, receive_buffer: u32) -> Result<Self, String> {
+        Self::open_path(address, "/api/ws", subprotocol, receive_buffer).await
+    }
+
+    /// Connects where the path says what to follow.
+    pub async fn open_at(gateway: &Process, path: &str) -> Result<Self, String> {
+        Self::open_path(&gateway.address(), path, None, 0).await
+    }
+
+    async fn open_path(address: &str, path: &str, subprotocol: Option<&str>, receive_buffer: u32) -> Result<Self, String> {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         if receive_buffer > 0 {
             socket.set_recv_buffer_size(receive_buffer).expect("a buffer");
         }
         let stream = socket.connect(address.parse().expect("an address")).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).expect("no delay");
-        let mut request = format!("ws://{address}/api/ws").into_client_request().expect("a request");
+        let mut request = format!("ws://{address}{path}").into_client_request().expect("a request");
         if let Some(name) = subprotocol {
             request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_str(name).expect("a name"));
         }

@@ -1,0 +1,58 @@
+//! Server-Sent Events: a room as a stream that goes on after `Last-Event-ID`.
+
+use super::{App, answer::Refusal, extract::resume};
+use crate::session::{Following, StreamBody};
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::Response,
+};
+use weft_dialect::sse;
+use weft_event::{Resume, Room};
+
+const EVENT_STREAM: &str = "text/event-stream";
+/// What an `EventSource` sends when it comes again.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Whether a request asks for a stream rather than for a page.
+pub fn is_wanted(headers: &HeaderMap) -> bool {
+    let accepts = |value: &HeaderValue| {
+        let mut types = value.to_str().unwrap_or_default().split(',');
+        types.any(|one| one.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(EVENT_STREAM)))
+    };
+    headers.get_all(header::ACCEPT).iter().any(accepts)
+}
+
+/// Begins a stream: after the client's last event, else after `offset`, else with what happens next.
+pub fn begin(app: &App, room: Room, offset: Option<&str>, snapshot: bool, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let resume = where_to_begin(offset, headers)?;
+    let hub = &app.shared.hub;
+    let place = if hub.is_draining() { None } else { hub.admit() };
+    let Some(place) = place else {
+        hub.metrics.turned_away.increment(1);
+        // An EventSource that is refused never comes again.
+        return Ok(stream(Body::from(sse::retry(app.limits.retry_after_secs * 1000))));
+    };
+    // Who comes again has had the state.
+    let following = Following { room, resume, snapshot: snapshot && resume.is_none() };
+    Ok(stream(Body::new(StreamBody::new(app.shared.clone(), place, following))))
+}
+
+fn where_to_begin(offset: Option<&str>, headers: &HeaderMap) -> Result<Option<Resume>, Refusal> {
+    let last = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty());
+    match (last, offset) {
+        (Some(last), _) => resume("Last-Event-ID", last.to_str().unwrap_or("\u{fffd}")).map(Some),
+        (None, Some(offset)) => resume("offset", offset).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn stream(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that gather what they pass on would keep the last event until the next.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,185 @@
+//! Server-Sent Events: a room as a stream, on any gateway, and how it ends.
+
+use crate::support::{Broker, DURABLE, Kind, SOON, get, number, publish, publish_numbers, until};
+use serde_json::{Value, json};
+use weft_testkit::process::Process;
+
+/// One event of a stream, or what else stands between two empty lines.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    id: Option<String>,
+    event: Option<String>,
+    data: Option<Value>,
+    retry: Option<u64>,
+    is_comment: bool,
+}
+
+struct Stream {
+    answer: reqwest::Response,
+    text: String,
+}
+
+impl Stream {
+    async fn open(gateway: &Process, path: &str, last_event_id: Option<&str>) -> Self {
+        let url = format!("{}{path}", gateway.url());
+        let request = weft_testkit::http::client().get(url).header("accept", "text/event-stream").timeout(SOON * 4);
+        let request = last_event_id.iter().fold(request, |request, id| request.header("last-event-id", *id));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        assert_eq!(answer.headers()["content-type"], "text/event-stream", "{path}");
+        let mut stream = Self { answer, text: String::new() };
+        let first = stream.next().await.expect("a first line");
+        assert!(first.retry.is_some(), "{first:?}");
+        stream
+    }
+
+    /// What comes next; `None` at the end.
+    async fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                return Some(read(&block));
+            }
+            let bytes = tokio::time::timeout(SOON, self.answer.chunk()).await.expect("more, in time").expect("a stream")?;
+            self.text.push_str(std::str::from_utf8(&bytes).expect("whole characters"));
+        }
+    }
+
+    /// The next event, whose id is also its offset.
+    async fn event(&mut self) -> Told {
+        loop {
+            let told = self.next().await.expect("the stream goes on");
+            if told.event.is_some() {
+                return told;
+            }
+        }
+    }
+
+    async fn numbers(&mut self, numbers: std::ops::RangeInclusive<u64>) -> String {
+        let mut id = None;
+        for n in numbers {
+            let told = self.event().await;
+            let data = told.data.expect("data");
+            assert_eq!((told.event.as_deref(), number(&data)), (Some("log"), Some(n)), "{data}");
+            assert_eq!(told.id.as_deref(), data["offset"].as_str(), "{data}");
+            id = told.id;
+        }
+        id.expect("an id")
+    }
+}
+
+fn read(block: &str) -> Told {
+    let mut told = Told::default();
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
+        match field {
+            "" => told.is_comment |= !line.is_empty(),
+            "id" => told.id = Some(value),
+            "event" => told.event = Some(value),
+            "data" => told.data = Some(serde_json::from_str(&value).expect("json")),
+            "retry" => told.retry = value.parse().ok(),
+            _ => panic!("no such field: {line}"),
+        }
+    }
+    told
+}
+
+const PATH: &str = "/api/executions/e/events";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_after_the_last_event_at_any_gateway() {
+    for kind in DURABLE {
+        let broker = Broker::start(kind).await;
+        let gateways = broker.gateways(&[]).await;
+        let there = &gateways[gateways.len() - 1];
+        let mut stream = Stream::open(&gateways[0], PATH, None).await;
+        let begins = stream.next().await.expect("where it begins");
+        assert!(begins.id.is_some() && begins.event.is_none() && begins.data.is_none(), "{kind:?}: {begins:?}");
+        publish_numbers(there, "e", 1..=300).await;
+        let hundredth = stream.numbers(1..=100).await;
+        let last = stream.numbers(101..=300).await;
+        drop(stream);
+        // A browser repeats the address it was given; what it has heard since counts more.
+        let mut back = Stream::open(there, &format!("{PATH}?offset=0&snapshot=true"), Some(&hundredth)).await;
+        back.numbers(101..=300).await;
+        let mut back = Stream::open(there, PATH, begins.id.as_deref()).await;
+        back.numbers(1..=300).await;
+        let mut back = Stream::open(&gateways[0], &format!("{PATH}?offset={last}"), None).await;
+        publish_numbers(there, "e", 301..=301).await;
+        back.numbers(301..=301).await;
+        let mut all = Stream::open(&gateways[0], "/api/rooms/execution:e/events?offset=0", None).await;
+        all.numbers(1..=301).await;
+        until("nobody but who still reads", async || {
+            let mut count = 0;
+            for gateway in &gateways {
+                count += get(gateway, "/api/ws/health").await.1["connections"].as_u64().expect("a count");
+            }
+            // The first was dropped; the three that came back and the one of all are there.
+            count == 4
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_begins_with_the_state_and_tells_a_gap() {
+    for kind in DURABLE {
+        let broker = Broker::start(kind).await;
+        let gateway = broker.gateway(&[("WEFT_RETENTION_EVENTS", "100"), ("WEFT_LOG_EVENTS_MAX", "10")]).await;
+        publish(&gateway, json!({"type": "execution:started", "executionId": "e"})).await;
+        let mut stream = Stream::open(&gateway, &format!("{PATH}?snapshot=true"), None).await;
+        let state = stream.event().await;
+        let data = state.data.expect("data");
+        assert_eq!((state.event.as_deref(), &data["snapshot"]["status"]), (Some("snapshot"), &json!("running")), "{kind:?}");
+        assert_eq!(state.id.as_deref(), data["offset"].as_str(), "{kind:?}: {data}");
+        publish_numbers(&gateway, "e", 1..=1).await;
+        let first = stream.numbers(1..=1).await;
+        drop(stream);
+        for first in (2..=1000_u64).step_by(50) {
+            publish_numbers(&gateway, "e", first..=(first + 49).min(1000)).await;
+        }
+        let mut stream = Stream::open(&gateway, PATH, Some(&first)).await;
+        let gap = stream.event().await;
+        assert_eq!((gap.event.as_deref(), gap.id.as_deref()), (Some("gap"), Some(&*first)), "{kind:?}");
+        let next = stream.event().await.data.expect("data");
+        assert!(number(&next).is_some_and(|n| n > 700), "{kind:?}: {next}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_stream_has_a_heartbeat_and_a_bad_offset_is_refused() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[]).await;
+    let mut stream = Stream::open(&gateway, PATH, None).await;
+    while !stream.next().await.expect("the stream goes on").is_comment {}
+    let (status, _) = get(&gateway, PATH).await;
+    assert_eq!(status, 404, "who asks for no stream gets a page");
+    let client = weft_testkit::http::client();
+    for (query, id) in [("?offset=x", ""), ("", "x")] {
+        let request = client.get(format!("{}{PATH}{query}", gateway.url())).header("accept", "text/event-stream, */*;q=0.1");
+        let answer = request.header("last-event-id", id).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 400, "{query} {id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_and_a_leaving_gateway_end_streams_so_that_browsers_come_again() {
+    let broker = Broker::start(Kind::Memory).await;
+    let mut gateway = broker.gateway(&[("WEFT_CONNECTIONS_MAX", "1"), ("WEFT_DRAIN_SECS", "3")]).await;
+    let mut stream = Stream::open(&gateway, PATH, None).await;
+    let mut refused = Stream::open(&gateway, PATH, None).await;
+    assert_eq!(refused.next().await, None, "there is no place");
+    publish_numbers(&gateway, "e", 1..=1).await;
+    stream.numbers(1..=1).await;
+    gateway.ask_to_leave().expect("asked");
+    let notice = stream.next().await.expect("a last word");
+    assert!(notice.retry.is_some(), "{notice:?}");
+    let mut late = Stream::open(&gateway, PATH, None).await;
+    assert_eq!(late.next().await, None, "it is leaving");
+    while let Some(told) = stream.next().await {
+        assert!(told.is_comment, "{told:?}");
+    }
+    let status = gateway.terminate(SOON).await.expect("it ends by itself");
+    assert_eq!(status.code(), Some(0), "{}", gateway.log_tail());
+}
