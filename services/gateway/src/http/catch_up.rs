@@ -55,7 +55,7 @@ pub async fn of_room(
 
 async fn answer(app: App, room: Room, range: Range, headers: &HeaderMap) -> Result<Response, Refusal> {
     if stream::is_wanted(headers) {
-        return stream::begin(&app, room, range.offset.as_deref(), range.snapshot, headers);
+        return stream::begin(&app, room, range.offset.as_deref(), range.snapshot, headers).await;
     }
     read(&app, room, range).await
 }

@@ -7,9 +7,13 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::Response,
 };
+use std::{sync::Arc, time::Duration};
 use weft_dialect::sse;
 use weft_event::{Resume, Room};
 
+/// How long an answer waits for its room. While the broker is away a stream begins without: a proxy that runs out of
+/// patience answers for us, and an `EventSource` takes that for final.
+const OPENING_MAX: Duration = Duration::from_secs(5);
 const EVENT_STREAM: &str = "text/event-stream";
 /// What an `EventSource` sends when it comes again.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -24,15 +28,23 @@ pub fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// Begins a stream: after the client's last event, else after `offset`, else with what happens next.
-pub fn begin(app: &App, room: Room, offset: Option<&str>, snapshot: bool, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub async fn begin(
+    app: &App,
+    room: Room,
+    offset: Option<&str>,
+    snapshot: bool,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
     let resume = where_to_begin(offset, headers)?;
     let hub = &app.shared.hub;
     let place = if hub.is_draining() { None } else { hub.admit() };
-    let Some(place) = place else {
+    let (Some(place), Ok(follower)) = (place, hub.follow(&room, &Arc::default())) else {
         hub.metrics.turned_away.increment(1);
         // An EventSource that is refused never comes again.
         return Ok(stream(Body::from(sse::retry(app.limits.retry_after_secs * 1000))));
     };
+    // Whoever has the head of the answer may rely on hearing what happens from then on. A refusal is the session's to tell.
+    let _ = tokio::time::timeout(OPENING_MAX, follower.room.wait_open()).await;
     // Who comes again has had the state.
     let following = Following { room, resume, snapshot: snapshot && resume.is_none() };
     Ok(stream(Body::new(StreamBody::new(app.shared.clone(), place, following))))

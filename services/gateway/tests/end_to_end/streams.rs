@@ -123,6 +123,21 @@ async fn a_stream_goes_on_after_the_last_event_at_any_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_head_of_the_answer_hears_what_happens_from_then_on() {
+    for kind in DURABLE {
+        let broker = Broker::start(kind).await;
+        let gateways = broker.gateways(&[]).await;
+        for n in 1..=25 {
+            let execution = format!("e{n}");
+            let path = format!("/api/executions/{execution}/events?snapshot=true");
+            let mut stream = Stream::open(&gateways[gateways.len() - 1], &path, None).await;
+            publish_numbers(&gateways[0], &execution, 1..=1).await;
+            stream.numbers(1..=1).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_begins_with_the_state_and_tells_a_gap() {
     for kind in DURABLE {
         let broker = Broker::start(kind).await;
