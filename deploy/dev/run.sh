@@ -144,7 +144,7 @@ case $bus in
         url=memory:
         gateway 3001 9464
         ready 9464
-        executor WEFT_GATEWAY_URL=http://127.0.0.1:3001
+        executor -u WEFT_BUS WEFT_GATEWAY_URL=http://127.0.0.1:3001
         ;;
     nats)
         url=nats://127.0.0.1:4222

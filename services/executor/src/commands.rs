@@ -66,6 +66,11 @@ pub async fn answer_all(executor: Executor, mut inbox: mpsc::Receiver<Incoming>)
     let answers = Arc::new(Answers::default());
     let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(Incoming { command, address, reply }) = inbox.recv().await {
+        if matches!(address, Address::Execution(_)) {
+            // They take no time, and must not overtake each other: of two answers to a prompt the first one counts.
+            let _ = reply.send(answer(&executor, &answers, &address, &command).await);
+            continue;
+        }
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let (executor, answers) = (executor.clone(), answers.clone());
         tokio::spawn(async move {

@@ -197,6 +197,7 @@ impl Settings {
                 "WEFT_GATEWAY_URL: is mandatory where WEFT_BUS names no broker, as in http://127.0.0.1:3001".into(),
             ));
         };
+        crate::gateway::base_url(&url).map_err(|error| BadSetting(error.to_string()))?;
         let token = self.gateway_token_file.as_ref().map(|path| read_token("WEFT_GATEWAY_TOKEN_FILE", path)).transpose()?;
         Ok(Link::Gateway { url, token })
     }
@@ -273,6 +274,11 @@ mod tests {
         let nowhere = Settings::try_parse_from(["executor", "--workflow-dir", "/nowhere"]).expect("flags").check();
         assert!(nowhere.expect_err("no such directory").to_string().starts_with("WEFT_WORKFLOW_DIR: /nowhere"));
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/workflows");
+        for url in ["foo", "ftp://x", "http://"] {
+            let all = ["executor", "--workflow-dir", dir, "--gateway-url", url];
+            let refused = Settings::try_parse_from(all).expect("flags").check().expect_err(url).to_string();
+            assert!(refused.starts_with("WEFT_GATEWAY_URL: "), "{refused}");
+        }
         let alone = Settings::try_parse_from(["executor", "--workflow-dir", dir]).expect("flags").check();
         assert!(alone.expect_err("reaches nobody").to_string().starts_with("WEFT_GATEWAY_URL: is mandatory"));
     }

@@ -65,13 +65,22 @@ pub enum RequestError {
     Status(StatusCode),
 }
 
+/// A gateway's address, if it can be one.
+///
+/// # Errors
+/// [`LineError::Url`], with the rule.
+pub fn base_url(text: &str) -> Result<Url, LineError> {
+    let base = Url::parse(text).map_err(|error| LineError::Url(error.to_string()))?;
+    match base.scheme() {
+        "http" | "https" if base.host_str().is_some() => Ok(base),
+        _ => Err(LineError::Url("must be http://<host> or https://<host>".into())),
+    }
+}
+
 impl Line {
     /// A line to the gateway at `base`, such as `http://127.0.0.1:3001`.
     pub fn new(base: &str, token: Option<String>, executor_id: &str) -> Result<Self, LineError> {
-        let base = Url::parse(base).map_err(|error| LineError::Url(error.to_string()))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(LineError::Url("must be http://<host> or https://<host>".into()));
-        }
+        let base = base_url(base)?;
         let client = crate::client::builder_for(&base).build()?;
         Ok(Self { base, token, client, executor_id: executor_id.to_owned() })
     }

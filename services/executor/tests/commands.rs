@@ -72,6 +72,27 @@ async fn an_answer_is_taken_once_and_repeats_are_told_the_same() {
     assert_eq!(required["validation"], json!({"type": "text", "choices": ["red", "green"]}));
 }
 
+/// Sent one after the other without waiting, as a person's double click does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_do_not_overtake_each_other() {
+    let rig = Rig::start(&[ASK]).await;
+    for round in 0..20 {
+        let id = rig.execute("ask", json!({})).await;
+        let (address, request) = (of_execution(&id), asked(&rig, &id).await);
+        let (rig, address) = (&rig, &address);
+        let provide = |reference: &str, value: &str| {
+            let body = json!({"requestId": request, "value": value, "executionId": id});
+            let reference = format!("{round}-{reference}");
+            async move { rig.command(address, &reference, "user_input:provide", body).await }
+        };
+        let (wrong, first, second) = tokio::join!(provide("a", "blue"), provide("b", "red"), provide("c", "green"));
+        assert_eq!(code(wrong), "invalid_value", "round {round}");
+        let first = shown(first);
+        assert_eq!(first, json!({"outcome": "accepted", "body": {"requestId": request, "value": "red"}}), "round {round}");
+        assert_eq!(shown(second), first, "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn http_and_bus_answers_are_one() {
     let rig = Rig::start(&[ASK]).await;

@@ -125,6 +125,11 @@ pub struct LimitSettings {
 #[error("{0}")]
 pub struct BadSetting(pub String);
 
+/// Largest event or message that may be allowed: no broker and few clients take more.
+const EVENT_BYTES_MOST: usize = 64 * 1024 * 1024;
+/// Larger counts are slips of the pen.
+const COUNT_MOST: usize = 100_000_000;
+
 impl Settings {
     /// Checks what clap cannot.
     pub fn check(&self) -> Result<(), BadSetting> {
@@ -136,16 +141,21 @@ impl Settings {
             return Err(BadSetting("WEFT_AUTH: off listens on loopback only, unless WEFT_ALLOW_ANONYMOUS_REMOTE=true".into()));
         }
         weft_event::id::check("WEFT_INSTANCE", &self.instance).map_err(|invalid| BadSetting(invalid.to_string()))?;
-        for (name, value) in [
-            ("WEFT_LOG_EVENTS_MAX", self.limits.log_events_max),
-            ("WEFT_READS_MAX", self.limits.reads_max),
-            ("WEFT_ROOMS_MAX", self.limits.rooms_max),
-            ("WEFT_ROOMS_PER_CONNECTION_MAX", self.limits.rooms_per_connection_max),
-            ("WEFT_CONNECTIONS_MAX", self.limits.connections_max),
+        for (name, value, least, most) in [
+            ("WEFT_EVENT_BYTES_MAX", self.limits.event_bytes_max, 1024, EVENT_BYTES_MOST),
+            ("WEFT_MESSAGE_BYTES_MAX", self.limits.message_bytes_max, 1024, EVENT_BYTES_MOST),
+            ("WEFT_LOG_EVENTS_MAX", self.limits.log_events_max, 1, COUNT_MOST),
+            ("WEFT_READS_MAX", self.limits.reads_max, 1, COUNT_MOST),
+            ("WEFT_ROOMS_MAX", self.limits.rooms_max, 1, COUNT_MOST),
+            ("WEFT_ROOMS_PER_CONNECTION_MAX", self.limits.rooms_per_connection_max, 1, COUNT_MOST),
+            ("WEFT_CONNECTIONS_MAX", self.limits.connections_max, 1, COUNT_MOST),
         ] {
-            if value == 0 {
-                return Err(BadSetting(format!("{name}: must be at least 1")));
+            if !(least..=most).contains(&value) {
+                return Err(BadSetting(format!("{name}: must be {least} to {most}")));
             }
+        }
+        if self.limits.command_timeout_ms == 0 {
+            return Err(BadSetting("WEFT_COMMAND_TIMEOUT_MS: must be at least 1".into()));
         }
         // Compared exactly with what browsers send, so that anything else would never match.
         let is_origin = |origin: &String| {
@@ -273,6 +283,11 @@ mod tests {
             (&["--bus", "kafka://x"], "WEFT_BUS"),
             (&["--retention-events", "0"], "WEFT_RETENTION_EVENTS"),
             (&["--ping-secs", "0"], "WEFT_PING_SECS"),
+            (&["--reads-max", "18446744073709551615"], "WEFT_READS_MAX"),
+            (&["--event-bytes-max", "0"], "WEFT_EVENT_BYTES_MAX"),
+            (&["--message-bytes-max", "99999999"], "WEFT_MESSAGE_BYTES_MAX"),
+            (&["--command-timeout-ms", "0"], "WEFT_COMMAND_TIMEOUT_MS"),
+            (&["--bus", "redis://127.0.0.1:99999"], "WEFT_BUS"),
             (&["--auth", "jwt"], "WEFT_AUTH"),
             (&["--listen", "nowhere"], "WEFT_LISTEN"),
             (&["--bus-prefix", "a..b"], "WEFT_BUS_PREFIX"),

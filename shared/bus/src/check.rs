@@ -1,6 +1,6 @@
 //! What can be known of a bus's settings before anything is connected.
 
-use crate::{BusConfig, ConfigError, ConnectError, tls};
+use crate::{BusConfig, ConfigError, ConnectError, Mode, nats, redis, tls};
 use std::{path::Path, time::Duration};
 
 /// Longest name of a deployment, in bytes.
@@ -35,7 +35,13 @@ impl BusConfig {
                 return Err(refusal(setting, rule));
             }
         }
-        self.check_files()
+        self.check_files()?;
+        let checked = match self.mode() {
+            Mode::Memory => Ok(()),
+            Mode::JetStream | Mode::NatsCore => nats::check(self),
+            Mode::RedisStreams | Mode::RedisPubSub => redis::check(self),
+        };
+        checked.map_err(|error| refusal("WEFT_BUS", error.to_string()))
     }
 
     fn check_files(&self) -> Result<(), ConfigError> {

@@ -114,6 +114,13 @@ mod tests {
     fn bad_ones_name_themselves() {
         for (flags, told) in [
             (&["--bus", "kafka://x"][..], "WEFT_BUS: names no bus"),
+            (&["--bus", "nats://127.0.0.1:99999"], "WEFT_BUS: the bus URL"),
+            (&["--bus", "nats://a b"], "WEFT_BUS: the bus URL"),
+            (&["--bus", "nats://a/path"], "WEFT_BUS: the bus URL has a path"),
+            (&["--bus", "redis://127.0.0.1:99999"], "WEFT_BUS: the bus URL"),
+            (&["--bus", "redis://127.0.0.1:1/zz"], "WEFT_BUS: the Redis database must be a number"),
+            (&["--bus", "redis-sentinel://127.0.0.1:1"], "WEFT_BUS: redis-sentinel:// needs the primary's name"),
+            (&["--bus", "redis-cluster://:"], "WEFT_BUS: the bus URL"),
             (&["--bus-prefix", "a*"], "WEFT_BUS_PREFIX: must be"),
             (&["--bus-replicas", "0"], "WEFT_BUS_REPLICAS: must be"),
             (&["--retention-events", "0"], "WEFT_RETENTION_EVENTS: must be 1 to"),

@@ -62,13 +62,31 @@ impl Refusals {
     }
 }
 
-pub(super) async fn clients(config: &BusConfig) -> Result<Clients, ConnectError> {
-    tls::install_provider();
+pub(super) fn check(config: &BusConfig) -> Result<(), ConnectError> {
+    servers(&endpoint(config)?).map(|_| ())
+}
+
+fn endpoint(config: &BusConfig) -> Result<Endpoint, ConnectError> {
     let endpoint = Endpoint::parse(&config.url, 4222)?;
     endpoint.allow_parameters(&[])?;
-    if endpoint.path.is_some() {
-        return Err(ConnectError::new("the bus URL has a path, which NATS does not know"));
+    match endpoint.path {
+        Some(_) => Err(ConnectError::new("the bus URL has a path, which NATS does not know")),
+        None => Ok(endpoint),
     }
+}
+
+fn servers(endpoint: &Endpoint) -> Result<Vec<ServerAddr>, ConnectError> {
+    let scheme = if endpoint.scheme.contains("tls") { "tls" } else { "nats" };
+    let servers = endpoint.hosts.iter().map(|(host, port)| {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        format!("{scheme}://{host}:{port}").parse::<ServerAddr>()
+    });
+    servers.collect::<Result<_, _>>().map_err(|error| ConnectError::new(format!("the bus URL: {error}")))
+}
+
+pub(super) async fn clients(config: &BusConfig) -> Result<Clients, ConnectError> {
+    tls::install_provider();
+    let endpoint = endpoint(config)?;
     let (sender, reports) = mpsc::channel(EVENTS_MAX);
     let refusals = Arc::<Refusals>::default();
     let data = one(config, &endpoint, false, sender.clone(), refusals.clone()).await?;
@@ -84,13 +102,7 @@ async fn one(
     refusals: Arc<Refusals>,
 ) -> Result<Client, ConnectError> {
     let is_tls = endpoint.scheme.contains("tls");
-    let scheme = if is_tls { "tls" } else { "nats" };
-    let servers = endpoint.hosts.iter().map(|(host, port)| {
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        format!("{scheme}://{host}:{port}").parse::<ServerAddr>()
-    });
-    let servers: Vec<ServerAddr> =
-        servers.collect::<Result<_, _>>().map_err(|error| ConnectError::new(format!("the bus URL: {error}")))?;
+    let servers = servers(endpoint)?;
     let role = if is_live { "live" } else { "data" };
     let mut options = ConnectOptions::new()
         .name(format!("{}-{role}", config.client_name))

@@ -122,6 +122,11 @@ impl Link {
     }
 }
 
+/// Whether the URL can be used, as far as that is known before anything is connected.
+pub(crate) fn check(config: &BusConfig) -> Result<(), ConnectError> {
+    connection::check(config)
+}
+
 impl NatsBus {
     pub(crate) async fn connect(config: &BusConfig) -> Result<Self, ConnectError> {
         meters::describe();

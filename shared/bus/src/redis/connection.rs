@@ -33,6 +33,11 @@ pub(super) fn clients(config: &BusConfig) -> Result<Clients, ConnectError> {
     Ok(Clients { data: build()?, subscriber: build()? })
 }
 
+pub(super) fn check(config: &BusConfig) -> Result<(), ConnectError> {
+    crate::tls::install_provider();
+    client_config(config).map(|_| ())
+}
+
 fn client_config(config: &BusConfig) -> Result<Config, ConnectError> {
     let sentinel = config.topology() == RedisTopology::Sentinel;
     let endpoint = Endpoint::parse(&config.url, if sentinel { 26379 } else { 6379 })?;

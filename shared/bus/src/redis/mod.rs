@@ -69,6 +69,11 @@ impl Link {
     }
 }
 
+/// Whether the URL can be used, as far as that is known before anything is connected.
+pub(crate) fn check(config: &BusConfig) -> Result<(), ConnectError> {
+    connection::check(config)
+}
+
 impl RedisBus {
     pub(crate) async fn connect(config: &BusConfig) -> Result<Self, ConnectError> {
         let Clients { data, subscriber } = connection::clients(config)?;
