@@ -6,7 +6,7 @@
 //! so, which is why each stored event carries the previous event's `seq` and why tails are checked again.
 //!
 //! Reading order: [`types`] (what crosses the boundary), [`config`], the [`Bus`] below, [`heads`] (keeping the
-//! durable record of an execution, the same on every broker), then one driver a file or folder: [`memory`],
+//! durable record of an execution, the same on every broker), then one driver a file or folder: `memory`,
 //! `nats`, `redis`.
 
 mod canary;
