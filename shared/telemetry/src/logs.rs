@@ -32,6 +32,9 @@ pub enum LogError {
     /// The filter is not one.
     #[error("WEFT_LOG: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A word that is no level: the filter would take it for a part of the program, and log nothing else.
+    #[error("WEFT_LOG: '{0}' is no level (off, error, warn, info, debug, trace); for a part of the program write {0}=debug")]
+    NoLevel(String),
     /// Standard error, or a thread for it, cannot be had.
     #[error("no log: {0}")]
     Unwritable(#[from] std::io::Error),
@@ -68,6 +71,7 @@ impl Drop for Log {
 /// # Errors
 /// The filter cannot be read, there is nothing to write to, or a log is set up already.
 pub fn init_logs(options: &LogOptions) -> Result<Log, LogError> {
+    check_levels(&options.log_level)?;
     let filter = EnvFilter::try_new(&options.log_level)?;
     let log = Lines::to_stderr()?;
     // A line that cannot be formatted is lost. Reporting that, to standard error itself, would wait as any write does.
@@ -78,6 +82,12 @@ pub fn init_logs(options: &LogOptions) -> Result<Log, LogError> {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,
     }
     Ok(Log(log))
+}
+
+fn check_levels(filter: &str) -> Result<(), LogError> {
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let mut words = filter.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains(['=', '[']));
+    words.find(|word| !is_level(word)).map_or(Ok(()), |word| Err(LogError::NoLevel(word.to_owned())))
 }
 
 #[cfg(test)]
@@ -96,6 +106,17 @@ mod tests {
         let cli = Cli::parse_from(["test", "--log-format", "json", "--log", "warn"]);
         assert_eq!((cli.log.log_format, cli.log.log_level.as_str()), (LogFormat::Json, "warn"));
         assert!(Cli::try_parse_from(["test", "--log-format", "xml"]).is_err());
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for good in ["info", "INFO", "off", "info,weft_bus=debug", "warn,weft_gateway[session]=trace", "weft_bus=debug"] {
+            check_levels(good).expect(good);
+        }
+        for bad in ["verbose", "information", "info,weft_bus", "warning"] {
+            let told = check_levels(bad).expect_err(bad).to_string();
+            assert!(told.starts_with("WEFT_LOG: '") && told.contains("is no level"), "{told}");
+        }
     }
 
     #[test]
