@@ -2,7 +2,10 @@
 
 use crate::hub::Hub;
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use weft_bus::{PRESENCE_LIFETIME, Presence};
 
@@ -11,11 +14,13 @@ pub async fn announce(hub: Arc<Hub>, instance: String, address: String, token: C
     let started = weft_bus::heads::rfc3339(crate::feed::heads::now_ms());
     let mut every = tokio::time::interval(PRESENCE_LIFETIME / 3);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = (Instant::now(), hub.metrics.done.counts());
     loop {
         tokio::select! {
             _ = every.tick() => {}
             () = token.cancelled() => break,
         }
+        let [events, deliveries] = rates(&mut last, hub.metrics.done.counts());
         let value = json!({
             "id": instance,
             "address": address,
@@ -23,6 +28,8 @@ pub async fn announce(hub: Arc<Hub>, instance: String, address: String, token: C
             "startedAt": started,
             "connections": hub.session_count(),
             "rooms": hub.room_count(),
+            "eventsPerSecond": events,
+            "deliveriesPerSecond": deliveries,
             "draining": hub.is_draining(),
         });
         if let Err(error) = hub.bus.announce(Presence::Gateway, &instance, value.to_string().into()).await {
@@ -30,4 +37,11 @@ pub async fn announce(hub: Arc<Hub>, instance: String, address: String, token: C
         }
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), hub.bus.withdraw(Presence::Gateway, &instance)).await;
+}
+
+/// How much a second since the last look, to a tenth.
+fn rates(last: &mut (Instant, [u64; 2]), now: [u64; 2]) -> [f64; 2] {
+    let (at, before) = std::mem::replace(last, (Instant::now(), now));
+    let seconds = at.elapsed().as_secs_f64().max(0.001);
+    [0, 1].map(|index| ((now[index] - before[index]) as f64 / seconds * 10.0).round() / 10.0)
 }

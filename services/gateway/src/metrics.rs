@@ -2,7 +2,13 @@
 
 use crate::feed::sync::Counts;
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 use weft_event::{Invalid, Room};
 
 /// Handles to the metrics that are touched often.
@@ -19,9 +25,10 @@ pub struct Metrics {
     pub log_over_budget: Counter,
     pub bus_degraded: Gauge,
     pub draining: Gauge,
-    pub events_received: Counter,
+    events_received: Counter,
+    pub done: Arc<Done>,
     pub events_unfollowed: Counter,
-    pub deliveries: Counter,
+    deliveries: Counter,
     pub conflated: Counter,
     delivery_seconds: Histogram,
     published_to_socket_seconds: Histogram,
@@ -32,6 +39,21 @@ pub struct Metrics {
     pub heads_put_off: Counter,
     pub checks_due: Gauge,
     pub replies_awaited: Gauge,
+}
+
+/// What this process has done since it started; for the rates that the fleet is told.
+#[derive(Debug, Default)]
+pub struct Done {
+    events: AtomicU64,
+    deliveries: AtomicU64,
+}
+
+impl Done {
+    /// Events received, and deliveries made.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 2] {
+        [&self.events, &self.deliveries].map(|count| count.load(Ordering::Relaxed))
+    }
 }
 
 /// Why a session never got an event that it should have had.
@@ -84,6 +106,7 @@ impl Metrics {
             log_over_budget: counter!("weft_gateway_log_over_budget_total"),
             bus_degraded: gauge!("weft_gateway_bus_degraded"),
             draining: gauge!("weft_gateway_draining"),
+            done: Arc::default(),
             events_received: counter!("weft_gateway_events_received_total"),
             events_unfollowed: counter!("weft_gateway_events_unfollowed_total"),
             deliveries: counter!("weft_gateway_deliveries_total"),
@@ -98,6 +121,18 @@ impl Metrics {
             checks_due: gauge!("weft_gateway_checks_due"),
             replies_awaited: gauge!("weft_gateway_replies_awaited"),
         }
+    }
+
+    /// An event was taken into a log.
+    pub fn received(&self) {
+        self.events_received.increment(1);
+        self.done.events.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Event frames were handed to a socket.
+    pub fn handed_over(&self, events: u64) {
+        self.deliveries.increment(events);
+        self.done.deliveries.fetch_add(events, Ordering::Relaxed);
     }
 
     /// The last event of a write went to its socket.

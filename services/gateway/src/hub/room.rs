@@ -324,7 +324,7 @@ impl Room {
         if hub.is_over_budget() {
             limits.bytes = limits.bytes.min(inner.log.bytes());
         }
-        hub.metrics.events_received.increment(1);
+        hub.metrics.received();
         let entry = match Entry::new(delivery, &hub.limits.event, &hub.weight) {
             Ok(entry) => entry,
             Err(invalid) => {

@@ -179,7 +179,7 @@ impl Session {
             return;
         }
         let metrics = &self.shared.hub.metrics;
-        metrics.deliveries.increment(events);
+        metrics.handed_over(events);
         if self.outgoing.is_empty()
             && let Some(times) = self.last_event.take()
         {

@@ -195,7 +195,17 @@ async fn the_fleet_knows_its_gateways_and_health_its_connections() {
                 fleet["gateways"].as_array().expect("a list").iter().filter_map(|one| one["address"].as_str()).collect();
             assert!(addresses.contains(&gateway.address().as_str()), "{kind:?}: {fleet}");
         }
-        let _socket = Socket::open(last).await;
+        let mut socket = Socket::open(last).await;
+        if kind == Kind::Memory {
+            socket.subscribe(json!({"executionId": "e"})).await;
+            crate::support::until("rates", async || {
+                publish_numbers(last, "e", 1..=100).await;
+                let (_, fleet) = get(last, "/api/fleet").await;
+                let rate = |name: &str| fleet["gateways"][0][name].as_f64().unwrap_or(0.0) > 0.0;
+                rate("eventsPerSecond") && rate("deliveriesPerSecond")
+            })
+            .await;
+        }
         let (status, health) = get(last, "/api/ws/health").await;
         assert_eq!((status, &health["status"], &health["connections"]), (200, &json!("ok"), &json!(1)), "{kind:?}: {health}");
     }
