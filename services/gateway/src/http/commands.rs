@@ -33,6 +33,8 @@ use weft_event::{Room, id};
 const INBOX: usize = 64;
 /// Executors at once.
 const EXECUTORS_MAX: usize = 1000;
+/// How long an executor may take to open its stream again.
+const COME_BACK_TIME: Duration = Duration::from_secs(3);
 /// Executions that one executor may run.
 const EXECUTIONS_MAX: usize = 10_000;
 /// Commands waiting for a reply; past this the oldest is forgotten, and its sender told a timeout.
@@ -54,6 +56,32 @@ struct Executor {
     newest: watch::Sender<u64>,
     serving: HashMap<String, Serving>,
     renewed: Instant,
+    /// When its stream ended, if it has no other since.
+    lost_at: Option<Instant>,
+}
+
+impl Executor {
+    fn is_gone(&self) -> bool {
+        self.renewed.elapsed() > PRESENCE_LIFETIME || self.lost_at.is_some_and(|at| at.elapsed() > COME_BACK_TIME)
+    }
+}
+
+/// One stream of commands, for as long as somebody reads it.
+struct Listening {
+    executors: Arc<Executors>,
+    id: String,
+    number: u64,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut executors = self.executors.executors.lock();
+        if let Some(executor) = executors.get_mut(&self.id)
+            && *executor.newest.borrow() == self.number
+        {
+            executor.lost_at = Some(Instant::now());
+        }
+    }
 }
 
 /// `None` where the reply was given already.
@@ -82,13 +110,13 @@ impl Executors {
         Arc::new(Self { bus, executors: Mutex::default(), replies: Mutex::default(), streams: AtomicU64::new(0), awaited })
     }
 
-    /// Forgets executors that have not renewed for the lifetime of an announcement.
+    /// Forgets executors that have not renewed for the lifetime of an announcement, and those whose stream has ended
+    /// and not come back: nobody would read what is given to them.
     pub async fn forget_silent(self: Arc<Self>) {
-        let mut every = tokio::time::interval(Duration::from_secs(5));
+        let mut every = tokio::time::interval(Duration::from_secs(1));
         loop {
             every.tick().await;
-            let silent: Vec<(String, Executor)> =
-                self.executors.lock().extract_if(|_, executor| executor.renewed.elapsed() > PRESENCE_LIFETIME).collect();
+            let silent: Vec<(String, Executor)> = self.executors.lock().extract_if(|_, executor| executor.is_gone()).collect();
             for (id, _) in silent {
                 tracing::info!(executor = %id, "an executor has gone silent; its executions are served no more");
                 let _ = self.bus.withdraw(Presence::Executor, &id).await;
@@ -109,6 +137,7 @@ impl Executors {
                 newest: watch::channel(0).0,
                 serving: HashMap::new(),
                 renewed: Instant::now(),
+                lost_at: None,
             }
         });
         executor.renewed = Instant::now();
@@ -150,11 +179,12 @@ pub async fn stream(
     let number = app.executors.streams.fetch_add(1, Ordering::Relaxed) + 1;
     let (outbox, newest) = app.executors.with(&which.executor, |executor| {
         executor.newest.send_replace(number);
+        executor.lost_at = None;
         (executor.outbox.clone(), executor.newest.subscribe())
     })?;
     app.executors.serve_own_address(&which.executor).await?;
-    let executors = app.executors.clone();
-    let commands = stream::unfold((outbox, newest, executors), move |(outbox, mut newest, executors)| async move {
+    let listening = Listening { executors: app.executors.clone(), id: which.executor, number };
+    let commands = stream::unfold((outbox, newest, listening), move |(outbox, mut newest, listening)| async move {
         let replaced = async {
             let _ = newest.wait_for(|newest| *newest != number).await;
         };
@@ -165,8 +195,8 @@ pub async fn stream(
             () = replaced => return None,
             incoming = next => incoming?,
         };
-        let event = told(&executors, incoming);
-        Some((Ok(event), (outbox, newest, executors)))
+        let event = told(&listening.executors, incoming);
+        Some((Ok(event), (outbox, newest, listening)))
     });
     Ok(Sse::new(commands).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
 }

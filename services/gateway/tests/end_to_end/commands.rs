@@ -223,3 +223,22 @@ async fn workflows_are_listed_and_run_by_whoever_announced_them() {
         assert_eq!((status, &answer["error"]["code"]), (503, &json!("no_executor")), "{kind:?}: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_whose_stream_has_ended_is_soon_offered_nothing() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[("WEFT_COMMAND_TIMEOUT_MS", "1000")]).await;
+    let executor = FakeExecutor::start("x1", &gateway, &["e"]).await;
+    drop(executor);
+    let mut timeouts = 0;
+    loop {
+        let (status, body) = request(&gateway, "POST", "/api/executions/e/cancel", None).await;
+        match body["error"]["code"].as_str() {
+            Some("no_executor") => break,
+            Some("timeout") => timeouts += 1,
+            _ => panic!("{status} {body}"),
+        }
+        // Its registration alone would have lasted for thirty of them.
+        assert!(timeouts < 10, "commands are still given to nobody");
+    }
+}
