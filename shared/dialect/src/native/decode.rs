@@ -2,6 +2,7 @@
 
 use super::{ClientMessage, Encoding, Refused, RoomRequest, Subscribe, TypeFilter};
 use crate::{msgpack, told};
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -280,30 +281,8 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
 
 /// A value on one line and of bounded depth, as everything that travels on the bus.
 fn one_line(value: &RawValue, depth_max: usize) -> Result<Box<RawValue>, Invalid> {
-    let (mut depth, mut in_string, mut escaped, mut breaks) = (0usize, false, false, false);
-    for byte in value.get().bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'\n' | b'\r' => breaks = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > depth_max {
-                    return Err(Invalid::new("value", format!("must nest at most {depth_max} deep")));
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    if !breaks {
-        return Ok(value.to_owned());
-    }
-    // Inside a string a line break is illegal and was refused, so every one here parts tokens.
-    let flat = value.get().replace(['\n', '\r'], " ");
-    RawValue::from_string(flat).map_err(|error| Invalid::new("value", format!("cannot be read: {error}")))
+    let flat = weft_event::one_line("value", Bytes::copy_from_slice(value.get().as_bytes()), depth_max)?;
+    serde_json::from_slice(&flat).map_err(|error| Invalid::new("value", format!("cannot be read: {error}")))
 }
 
 #[cfg(test)]
