@@ -12,6 +12,11 @@ export interface ListedExecution {
   progress: number | null;
   startedAt: string | null;
   endedAt: string | null;
+  /** Its owner. */
+  userId: string | null;
+  /** When its first event was stored, and its last change. */
+  createdAt: string | null;
+  updatedAt: string | null;
 }
 
 export interface ListState {

@@ -39,7 +39,11 @@ function folder(): string {
 }
 
 /** Starts a process, kept to be ended after the test. */
-function start(path: string, args: string[], env: Record<string, string>): ChildProcess & { said: () => string } {
+export function start(
+  path: string,
+  args: string[],
+  env: Record<string, string>,
+): ChildProcess & { said: () => string } {
   const process_ = spawn(path, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   // Also when the tests themselves are ended.
   const kill = () => void process_.kill('SIGKILL');
@@ -59,18 +63,18 @@ function start(path: string, args: string[], env: Record<string, string>): Child
   return Object.assign(process_, { said: () => said });
 }
 
-/** The gateway under a name of its own, so that a build that runs meanwhile does not pull it away. */
-function gatewayProgram(): string {
+/** One of our programs under a name of its own, so that a build that runs meanwhile does not pull it away. */
+export function ours(what: 'gateway' | 'executor'): string {
   const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
   const built = program(
-    'gateway (cargo build --package weft-gateway)',
-    process.env.WEFT_TEST_GATEWAY,
-    join(target, 'debug/gateway'),
+    `${what} (cargo build --package weft-${what})`,
+    process.env[`WEFT_TEST_${what.toUpperCase()}`],
+    join(target, `debug/${what}`),
   );
-  const place = fileURLToPath(new URL('../../.cache/gateway/', import.meta.url));
+  const place = fileURLToPath(new URL(`../../.cache/${what}/`, import.meta.url));
   mkdirSync(place, { recursive: true });
   const { ino, mtimeMs } = statSync(built);
-  const name = `gateway-${ino}-${Math.round(mtimeMs)}`;
+  const name = `${what}-${ino}-${Math.round(mtimeMs)}`;
   for (const old of readdirSync(place)) if (!old.startsWith(name)) rmSync(join(place, old), { force: true });
   const kept = join(place, name);
   if (existsSync(kept)) return kept;
@@ -107,7 +111,7 @@ export async function startGateway(bus = 'memory:', settings: Record<string, str
     WEFT_LOG: 'warn',
     ...settings,
   };
-  const child = start(gatewayProgram(), [], env);
+  const child = start(ours('gateway'), [], env);
   const http = `http://${address}`;
   const isReady = async () => {
     if (child.exitCode !== null) throw new Error(`the gateway has ended: ${child.said()}`);

@@ -1,0 +1,95 @@
+/** When nodes ran, as bars on an axis of time. */
+import type { NodeState, Status } from '@weft/client';
+
+/** One try of a node. */
+export interface Attempt {
+  status: Status;
+  startedAt: string | null;
+  completedAt: string | null;
+}
+
+export interface Bar {
+  /** Of the whole axis, 0 to 100. */
+  left: number;
+  width: number;
+  status: Status;
+}
+
+export interface Row {
+  id: string;
+  node: NodeState;
+  attempts: number;
+  bars: Bar[];
+  /** Of the last attempt; none where its times are not known. */
+  durationMs: number | undefined;
+}
+
+export interface Chart {
+  rows: Row[];
+  /** Length of the axis. */
+  spanMs: number;
+  ticks: { left: number; label: string }[];
+}
+
+/** Bars stay visible however short. */
+const WIDTH_MIN = 0.4;
+const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 18e5, 36e5];
+
+const timeOf = (text: string | null | undefined): number => Date.parse(text ?? '');
+
+/**
+ * Draws nodes over time, those that began first at the top. Of retried nodes earlier attempts are drawn too, as far as
+ * their events are still held.
+ */
+export function chartOf(
+  nodes: Readonly<Record<string, NodeState>>,
+  attempts: ReadonlyMap<string, readonly Attempt[]>,
+  over: boolean,
+  now: number,
+): Chart {
+  const tries = Object.entries(nodes).map(([id, node]) => {
+    const known = attempts.get(id);
+    return { id, node, of: known && known.length > 0 ? known : [node] };
+  });
+  const times = tries.flatMap(({ of }) =>
+    of.flatMap(({ startedAt, completedAt }) => [timeOf(startedAt), timeOf(completedAt)]),
+  );
+  const known = times.filter(Number.isFinite);
+  const start = known.length > 0 ? Math.min(...known) : now;
+  const last = known.length > 0 ? Math.max(...known) : now;
+  const end = over ? last : Math.max(last, now);
+  const spanMs = Math.max(1, end - start);
+  const percent = (at: number) => (100 * (at - start)) / spanMs;
+  const rows = tries.map(({ id, node, of }) => {
+    const spans = of.map(attempt => spanOf(attempt, end)).filter(span => span !== undefined);
+    const bars = spans.map(({ from, to, status }) => {
+      const width = Math.max(WIDTH_MIN, percent(to) - percent(from));
+      return { left: Math.min(percent(from), 100 - width), width, status };
+    });
+    const final = spans.at(-1);
+    return { id, node, attempts: of.length, bars, durationMs: final && final.to - final.from, from: spans[0]?.from };
+  });
+  // Sorting is stable: nodes that never began keep their order, below.
+  rows.sort((one, other) => (one.from ?? Number.MAX_SAFE_INTEGER) - (other.from ?? Number.MAX_SAFE_INTEGER));
+  return { rows: rows.map(({ from: _, ...row }) => row), spanMs, ticks: ticksOf(spanMs) };
+}
+
+function spanOf({ status, startedAt, completedAt }: Attempt, end: number) {
+  const [from, done] = [timeOf(startedAt), timeOf(completedAt)];
+  if (Number.isNaN(from)) return undefined;
+  return { from, to: Math.max(from, Number.isNaN(done) ? end : done), status };
+}
+
+function ticksOf(spanMs: number): Chart['ticks'] {
+  const step = STEPS_MS.find(ms => spanMs / ms <= 5) ?? Math.ceil(spanMs / 5 / 36e5) * 36e5;
+  const count = Math.floor(spanMs / step);
+  return Array.from({ length: count + 1 }, (_, n) => ({ left: (100 * n * step) / spanMs, label: tickLabel(n * step) }));
+}
+
+function tickLabel(ms: number): string {
+  if (ms === 0) return '0';
+  if (ms < 1000) return `${ms} ms`;
+  if (ms < 60_000) return `${ms / 1000} s`;
+  const minutes = ms / 60_000;
+  return minutes < 60 ? `${+minutes.toFixed(1)} min` : `${+(minutes / 60).toFixed(1)} h`;
+}

@@ -1,0 +1,50 @@
+/** Small things that stand in many places. */
+import type { Status as StatusWord, WeftError } from '@weft/client';
+import type { ReactNode } from 'react';
+import { wordsFor } from '../words.js';
+
+const SIGNS: Readonly<Record<StatusWord, string>> = {
+  pending: '○',
+  running: '▶',
+  completed: '✓',
+  failed: '✕',
+  cancelled: '⊘',
+};
+
+export function Status({ of }: { of: StatusWord }): ReactNode {
+  return (
+    <span className={`status ${of}`}>
+      <span aria-hidden="true">{SIGNS[of] ?? '?'}</span> {of}
+    </span>
+  );
+}
+
+/** Progress in percent; nothing where it is not known. */
+export function Progress({
+  value,
+  status,
+  label,
+}: {
+  value: number | null;
+  status: StatusWord;
+  label: string;
+}): ReactNode {
+  const percent = status === 'completed' ? 100 : Number(value ?? Number.NaN);
+  if (!Number.isFinite(percent)) return <span className="quiet">–</span>;
+  const shown = Math.max(0, Math.min(100, percent));
+  return (
+    <span className={`progress ${status}`}>
+      <progress max={100} value={shown} aria-label={label} />
+      <span className="figure">{Math.round(shown)} %</span>
+    </span>
+  );
+}
+
+export function Refused({ error }: { error: WeftError | undefined }): ReactNode {
+  if (!error) return null;
+  return (
+    <p className="bad" role="alert">
+      {wordsFor(error)}
+    </p>
+  );
+}

@@ -1,0 +1,121 @@
+/** A person starts workflows from the page, watches, answers and cancels. A real gateway, a real executor, a real browser. */
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import { endAll } from '../../../../clients/typescript/test/rig/index.js';
+import { type GatewayProcess, startGateway } from '../../../../clients/typescript/test/rig/processes.js';
+import { endBrowser, front, live, type Opened, open, startExecutor } from './rig.js';
+
+let gateway: GatewayProcess;
+let opened: Opened;
+
+beforeEach(async () => {
+  gateway = await startGateway();
+  await startExecutor({ gateway: gateway.http });
+  opened = await open((await front([gateway.address])).url);
+  await live(opened.page);
+});
+afterEach(async () => {
+  expect(opened.faults).toEqual([]);
+  await endAll();
+});
+afterAll(endBrowser);
+
+async function begin(workflow: string, fill: Record<string, string> = {}): Promise<void> {
+  const { page } = opened;
+  await page.getByRole('button', { name: 'Start a workflow' }).first().click();
+  const dialog = page.getByRole('dialog');
+  // An executor tells of itself once it has connected.
+  const offer = dialog.getByRole('button', { name: workflow });
+  const again = dialog.getByRole('button', { name: 'Ask again' });
+  while ((await offer.or(again).first().textContent()) === 'Ask again') await again.click();
+  await offer.click();
+  for (const [label, value] of Object.entries(fill)) await dialog.getByLabel(label).fill(value);
+  await dialog.getByRole('button', { name: 'Start' }).click();
+  await page.waitForURL(/#\/executions\//);
+}
+
+test('a workflow is started, watched, and its prompt answered in place', async () => {
+  const { page } = opened;
+  await begin('approval', { change: 'Paint it blue' });
+  const prompt = page.getByRole('form', { name: 'A question of the execution' });
+  await prompt.getByText('Paint it blue?').waitFor();
+  const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('button', { name, exact: true }) });
+  await row('prepare').getByText('completed').waitFor();
+  await row('approve').getByText('running').waitFor();
+  await prompt.getByRole('button', { name: 'Yes' }).click();
+  await prompt.waitFor({ state: 'detached' });
+  await page.locator('.head .status.completed').waitFor();
+  await row('apply').getByText('completed').waitFor();
+  const lines = page.getByRole('listbox', { name: 'Lines of the log' });
+  await lines.getByText('applied: Paint it blue').waitFor();
+
+  // A node's lines alone, then what is searched for.
+  await page.getByRole('button', { name: 'prepare', exact: true }).click();
+  await lines.getByText('checking: Paint it blue').waitFor();
+  expect(await lines.getByText('applied:').count()).toBe(0);
+  await page.getByRole('button', { name: 'Show all' }).click();
+  await page.getByRole('searchbox', { name: 'Search in the log' }).fill('APPLIED');
+  expect(await lines.getByRole('option').count()).toBe(1);
+  expect(await lines.locator('mark').textContent()).toBe('applied');
+
+  // A line's details by keyboard.
+  await lines.focus();
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('Enter');
+  await page.locator('aside.details').getByText('applied: Paint it blue', { exact: true }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('aside.details').waitFor({ state: 'detached' });
+
+  // The list has it too, as it ended.
+  await page.getByRole('link', { name: 'Executions', exact: true }).click();
+  await page.getByRole('row', { name: /completed .* approval/ }).waitFor();
+  expect(await page.locator('.badge .figure').textContent()).toMatch(/^[\d.]+ ms$/);
+});
+
+test('agents are read as they speak, and an execution is cancelled', async () => {
+  const { page } = opened;
+  await begin('story', { hero: 'a patient ferry' });
+  await page
+    .getByRole('article', { name: /Narrator/ })
+    .getByText('There was once a patient')
+    .waitFor();
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.getByRole('button', { name: 'Let it run' }).click();
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.getByRole('button', { name: 'Cancel the execution' }).click();
+  await page.locator('.head .status.cancelled').waitFor();
+  await page.getByText('cancelled from the console').first().waitFor();
+  expect(await page.getByRole('button', { name: 'Cancel', exact: true }).count()).toBe(0);
+  expect(await page.getByText('is speaking').count()).toBe(0);
+});
+
+test('a reader who scrolls up stays there, is told what is new, and goes back to the end', async () => {
+  const { page } = opened;
+  const numbered = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, n) => ({
+      type: 'log',
+      executionId: 'many',
+      data: { level: n % 10 === 0 ? 'warning' : 'info', message: `line ${from + n}` },
+    }));
+  await gateway.publish(numbered(0, 500));
+  await page.goto(`${page.url().split('#')[0]}#/executions/many`);
+  const lines = page.getByRole('listbox', { name: 'Lines of the log' });
+  await lines.getByText('line 499', { exact: true }).waitFor();
+  // Only what is seen is drawn.
+  expect(await lines.getByRole('option').count()).toBeLessThan(150);
+  await lines.hover();
+  await page.mouse.wheel(0, -2000);
+  const follow = page.getByRole('button', { name: 'Follow' });
+  await page.locator('button[aria-pressed="false"]', { hasText: 'Follow' }).waitFor();
+  const top = await lines.evaluate(element => element.scrollTop);
+  await gateway.publish(numbered(500, 700));
+  await page.getByRole('button', { name: '200 new lines' }).waitFor();
+  expect(await lines.evaluate(element => element.scrollTop)).toBe(top);
+  await page.getByRole('button', { name: '200 new lines' }).click();
+  await lines.getByText('line 699', { exact: true }).waitFor();
+  expect(await follow.getAttribute('aria-pressed')).toBe('true');
+  await gateway.publish(numbered(700, 720));
+  await lines.getByText('line 719', { exact: true }).waitFor();
+  // Levels.
+  await page.getByRole('button', { name: /^Info/ }).click();
+  await page.getByRole('heading', { name: /Log 72 of 720/ }).waitFor();
+});

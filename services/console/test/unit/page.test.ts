@@ -1,0 +1,69 @@
+/** Addresses, forms and figures. */
+import { expect, test } from 'vitest';
+import { curve, remember, short, totalsOf } from '../../src/fleet.js';
+import { askedBy, inputsOf } from '../../src/inputs.js';
+import { isId, routeOf, toExecution } from '../../src/route.js';
+
+test('an address leads to its page and back', () => {
+  for (const [fragment, page] of [
+    ['', 'executions'],
+    ['#/', 'executions'],
+    ['#/fleet', 'fleet'],
+    ['#/fleet/', 'fleet'],
+    ['#/else', 'nowhere'],
+  ])
+    expect(routeOf(fragment as string).page).toBe(page);
+  for (const id of ['exec-1', 'a:b.c~d@e_f']) expect(routeOf(toExecution(id))).toEqual({ page: 'execution', id });
+  expect(routeOf('#/executions/%')).toMatchObject({ page: 'nowhere' });
+  expect(routeOf('#/executions/a/b')).toMatchObject({ page: 'nowhere' });
+});
+
+test('ids are those of the protocol', () => {
+  for (const id of ['', 'a b', 'a/b', 'é', 'x'.repeat(129)]) expect(isId(id)).toBe(false);
+  expect(isId('x'.repeat(128))).toBe(true);
+});
+
+test('what was left empty is left out, so that the default counts; the rest has its kind', () => {
+  const inputs = { text: {}, count: { type: 'number' }, sure: { type: 'boolean' }, empty: { type: 'number' } };
+  const form: Record<string, string> = { text: '1', count: '1.5', sure: 'false', empty: '', other: 'x' };
+  expect(inputsOf({ name: 'w', inputs }, name => form[name])).toEqual({ text: '1', count: 1.5, sure: false });
+});
+
+test('a prompt says how it is to be answered; what is not understood is a text', () => {
+  const of = (inputType?: string, validation?: unknown) =>
+    askedBy({ requestId: 'r', prompt: 'p', ...(inputType === undefined ? {} : { inputType }), validation });
+  expect(of('boolean').type).toBe('boolean');
+  expect(of('text', { type: 'text', choices: ['a', 'b', 3] })).toMatchObject({ type: 'choice', choices: ['a', 'b'] });
+  expect(of('number', { min: 0, max: 9 })).toMatchObject({ type: 'number', min: 0, max: 9 });
+  expect(of('hologram', 'odd').type).toBe('text');
+  expect(of(undefined, { type: 'number' }).type).toBe('number');
+});
+
+test('figures are short', () => {
+  for (const [value, text] of [
+    [0, '0'],
+    [12.34, '12.3'],
+    [999.96, '1000'],
+    [1234, '1,234'],
+    [12_345, '12.3k'],
+    [999_960, '1.0M'],
+    [1.25e6, '1.3M'],
+  ] as const)
+    expect(short(value)).toBe(text);
+});
+
+test('totals are sums, and only the last are remembered', () => {
+  const gateway = { id: 'g', address: '', version: '', startedAt: '', draining: false };
+  const one = { ...gateway, connections: 1, rooms: 2, eventsPerSecond: 0.5, deliveriesPerSecond: 3 };
+  const totals = { connections: 2, rooms: 4, eventsPerSecond: 1, deliveriesPerSecond: 6 };
+  expect(totalsOf([one, one])).toEqual(totals);
+  let samples: readonly (typeof totals)[] = [];
+  for (let n = 0; n < 500; n++) samples = remember(samples, { ...totals, rooms: n });
+  expect(samples).toHaveLength(120);
+  expect(samples.at(-1)?.rooms).toBe(499);
+});
+
+test('a curve stays in its box', () => {
+  expect(curve([0, 5, 10])).toBe('0.0,23.0 50.0,12.0 100.0,1.0');
+  expect(curve([0])).toBe('0.0,23.0');
+});
