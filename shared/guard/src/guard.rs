@@ -1,0 +1,336 @@
+//! All of it together: from a token to a [`Caller`], and from a caller and a room to a [`Verdict`].
+
+use crate::{
+    Access, BadSetting, GuardSettings, Identity, Pattern, Refused, Revoked, Rules, Token, access,
+    bearer::Places,
+    check::{Check, holds},
+    files::KeyFiles,
+    hook::{Decision, Hook, NoAnswer},
+    journal::{self, Pace, unix_secs},
+    jwks::Jwks,
+    owners::Owners,
+};
+use std::{sync::Arc, time::Duration};
+use weft_bus::{Bus, BusError};
+use weft_event::{Invalid, Room};
+
+/// Before a token expires its client is told so.
+pub const WARNED_BEFORE: Duration = Duration::from_secs(30);
+/// Subscriptions of one connection that may wait for their rooms to become known.
+pub const PENDING_MAX: usize = 16;
+
+/// Who is asking.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Nobody authenticates here: whoever it is may do everything.
+    Everyone,
+    /// Somebody without a token, who may follow what is public.
+    Guest,
+    /// Somebody with a verified token.
+    User(Arc<Identity>),
+}
+
+/// Whether somebody may follow a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Yes,
+    /// Not as far as is known: the room is not known yet, or somebody else's, which must look the same. A subscription waits
+    /// and asks again when something happens in the room, until its deadline; a request is answered 404.
+    Pending,
+    /// It may not, whatever else becomes known.
+    No,
+}
+
+/// Whether somebody may follow cannot be found out at the moment: nobody does, and it is worth another try.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// The bus is away.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The hook gave no answer.
+    #[error(transparent)]
+    Hook(#[from] NoAnswer),
+}
+
+/// Tokens, keys, revocations and access of one process.
+pub struct Guard {
+    is_open: bool,
+    rules: Rules,
+    files: Arc<KeyFiles>,
+    jwks: Option<Arc<Jwks>>,
+    revoked: Revoked,
+    pace: Pace,
+    hook: Option<Hook>,
+    owners: Owners,
+    public: Vec<Pattern>,
+    places: Places,
+    /// How long a subscription may be pending.
+    pub pending: Duration,
+}
+
+impl Guard {
+    /// Opens what the settings name; they have been checked. `is_durable`: whether the bus stores anything.
+    ///
+    /// # Errors
+    /// A key or a URL that cannot be used.
+    pub fn open(settings: &GuardSettings, is_durable: bool) -> Result<Self, BadSetting> {
+        let stale = Duration::from_secs(u64::from(settings.revocation_stale_secs));
+        let can_revoke = is_durable && settings.is_jwt();
+        for refused in Refused::ALL {
+            metrics::counter!("weft_guard_tokens_total", "outcome" => refused.word()).absolute(0);
+        }
+        Ok(Self {
+            is_open: !settings.is_jwt(),
+            rules: settings.rules(is_durable),
+            files: Arc::new(settings.key_files()?),
+            jwks: settings.jwks()?.map(Arc::new),
+            revoked: if can_revoke { Revoked::new(stale) } else { Revoked::never() },
+            pace: settings.pace(),
+            hook: settings.hook()?,
+            owners: Owners::default(),
+            public: settings.anonymous()?,
+            places: settings.places(),
+            pending: Duration::from_secs(u64::from(settings.pending_timeout)),
+        })
+    }
+
+    /// Keeps keys and revocations up to date, for the life of the process.
+    pub async fn keep(&self, bus: &Bus) {
+        let files = async {
+            if !self.is_open {
+                self.files.keep().await;
+            }
+        };
+        let jwks = async {
+            if let Some(jwks) = &self.jwks {
+                jwks.keep().await;
+            }
+        };
+        let revocations = async {
+            if self.revoked.is_possible() {
+                journal::keep(&self.revoked, bus, self.pace).await;
+            }
+        };
+        tokio::join!(files, jwks, revocations);
+    }
+
+    /// Whether somebody could be let in: keys and revocations have been read. A gateway is not ready before.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.jwks.as_ref().is_none_or(|jwks| jwks.keys().is_ok()) && self.revoked.is_fresh()
+    }
+
+    /// Where requests may carry tokens.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// What was taken back.
+    #[must_use]
+    pub fn revoked(&self) -> &Revoked {
+        &self.revoked
+    }
+
+    /// Who that is without a token; `None`: it must bring one before anything else.
+    #[must_use]
+    pub fn stranger(&self) -> Option<Caller> {
+        match () {
+            () if self.is_open => Some(Caller::Everyone),
+            () if !self.public.is_empty() => Some(Caller::Guest),
+            () => None,
+        }
+    }
+
+    /// Verifies a token. Waits only where a key is unknown and may have been published since.
+    pub async fn admit(&self, token: &Token) -> Result<Caller, Refused> {
+        if self.is_open {
+            return Ok(Caller::Everyone);
+        }
+        let admitted = match self.verify(token).await {
+            Ok(identity) => self.revoked.admit(&identity).map(|()| identity),
+            Err(refused) => Err(refused),
+        };
+        let outcome = admitted.as_ref().map_or_else(|refused| refused.word(), |_| "accepted");
+        metrics::counter!("weft_guard_tokens_total", "outcome" => outcome).increment(1);
+        admitted.map(|identity| Caller::User(Arc::new(identity)))
+    }
+
+    /// Verifies a token that takes the place of `caller`'s: of the same user and tenant, or a guest's first. What the
+    /// connection follows must be asked about again, because the new token may allow less.
+    pub async fn renew(&self, caller: &Caller, token: &Token) -> Result<Caller, Refused> {
+        let renewed = self.admit(token).await?;
+        match (caller, &renewed) {
+            (Caller::User(old), Caller::User(new)) if !old.is_same(new) => Err(Refused::OtherSubject),
+            _ => Ok(renewed),
+        }
+    }
+
+    async fn verify(&self, token: &Token) -> Result<Identity, Refused> {
+        let now = unix_secs();
+        let refused = match self.files.keys().verify(token, &self.rules, now) {
+            Err(refused @ (Refused::Algorithm | Refused::UnknownKey | Refused::Signature)) => refused,
+            decided => return decided,
+        };
+        let Some(jwks) = &self.jwks else { return Err(refused) };
+        let keys = jwks.keys()?;
+        match keys.verify(token, &self.rules, now) {
+            Err(Refused::UnknownKey) if jwks.look_again(&keys).await => jwks.keys()?.verify(token, &self.rules, now),
+            decided => decided,
+        }
+    }
+
+    /// Whether what this caller showed was taken back meanwhile; asked of every connection when
+    /// [`Revoked::changes`] changes, and of one that has just begun.
+    #[must_use]
+    pub fn is_revoked(&self, caller: &Caller) -> bool {
+        matches!(caller, Caller::User(identity) if self.revoked.covers(identity))
+    }
+
+    /// May it follow this room, read its history and its state? Asked on every subscribe, resume, recovery, history and
+    /// state, and again after a renewal.
+    ///
+    /// # Errors
+    /// It cannot be found out now; nothing may be delivered.
+    pub async fn follow(&self, bus: &Bus, caller: &Caller, room: &Room) -> Result<Verdict, Unanswered> {
+        let identity = match caller {
+            Caller::Everyone => return Ok(Verdict::Yes),
+            Caller::Guest => return Ok(self.follow_as_guest(room)),
+            Caller::User(identity) => identity,
+        };
+        let access = access::follow(identity, room);
+        if let Some(hook) = &self.hook
+            && access != Access::No
+        {
+            match hook.ask(identity, room).await? {
+                Decision::Allow => return Ok(Verdict::Yes),
+                Decision::Deny => return Ok(Verdict::Pending),
+                Decision::Abide => {}
+            }
+        }
+        match access {
+            Access::Yes => Ok(Verdict::Yes),
+            Access::No => Ok(if self.is_public(room) { Verdict::Yes } else { Verdict::No }),
+            Access::IfOwner(of) => {
+                let may = self.owns(bus, identity, &of).await? || self.is_public(room);
+                Ok(if may { Verdict::Yes } else { Verdict::Pending })
+            }
+        }
+    }
+
+    /// The same where it needs neither the bus nor the hook.
+    #[must_use]
+    pub fn follow_at_once(&self, caller: &Caller, room: &Room) -> Option<Verdict> {
+        match caller {
+            Caller::Everyone => Some(Verdict::Yes),
+            Caller::Guest => Some(self.follow_as_guest(room)),
+            Caller::User(identity) if self.hook.is_none() => match access::follow(identity, room) {
+                Access::Yes => Some(Verdict::Yes),
+                Access::No | Access::IfOwner(_) => self.is_public(room).then_some(Verdict::Yes),
+            },
+            Caller::User(_) => None,
+        }
+    }
+
+    /// May it answer prompts of this execution (an `execution:` room), or cancel it?
+    ///
+    /// # Errors
+    /// The bus is away.
+    pub async fn act(&self, bus: &Bus, caller: &Caller, execution: &Room) -> Result<bool, BusError> {
+        match caller {
+            Caller::Everyone => Ok(true),
+            Caller::Guest => Ok(false),
+            Caller::User(identity) => match access::act(identity, execution) {
+                Access::Yes => Ok(true),
+                Access::No => Ok(false),
+                Access::IfOwner(of) => self.owns(bus, identity, &of).await,
+            },
+        }
+    }
+
+    /// May it publish over HTTP an event whose first room is `first` and whose `userId` is `user`?
+    #[must_use]
+    pub fn publish(&self, caller: &Caller, first: &Room, user: Option<&str>) -> bool {
+        match caller {
+            Caller::Everyone => true,
+            Caller::Guest => false,
+            Caller::User(identity) => access::publish(identity, first, user),
+        }
+    }
+
+    async fn owns(&self, bus: &Bus, identity: &Identity, room: &Room) -> Result<bool, BusError> {
+        Ok(!holds(Check::Ownership) || self.owners.owns(bus, &identity.subject, room).await?)
+    }
+
+    fn follow_as_guest(&self, room: &Room) -> Verdict {
+        // Not pending: what is public is a setting, and tells nothing about what there is.
+        if self.is_public(room) { Verdict::Yes } else { Verdict::No }
+    }
+
+    fn is_public(&self, room: &Room) -> bool {
+        access::follow_anonymously(&self.public, room) == Access::Yes
+    }
+}
+
+impl Caller {
+    /// The user, where there is one.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.identity().map(|identity| &*identity.subject)
+    }
+
+    /// The tenant that all its rooms are in.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.identity()?.tenant.as_deref()
+    }
+
+    /// Who it is by its token.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::User(identity) => Some(identity),
+            Self::Everyone | Self::Guest => None,
+        }
+    }
+
+    /// The room that it means by a name: always one of its own tenant.
+    pub fn room(&self, name: &str) -> Result<Room, Invalid> {
+        self.at_home(&Room::parse(name)?)
+    }
+
+    /// The same room inside its tenant; for rooms that were named without one.
+    pub fn at_home(&self, room: &Room) -> Result<Room, Invalid> {
+        room.in_tenant(self.tenant())
+    }
+
+    /// Whether it sees everything of its tenant.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.has(|scopes| scopes.admin)
+    }
+
+    /// Whether it may take commands as an executor.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        self.has(|scopes| scopes.run)
+    }
+
+    fn has(&self, scope: impl Fn(&access::Scopes) -> bool) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Guest => false,
+            Self::User(identity) => scope(&identity.scopes),
+        }
+    }
+
+    /// How long its token lasts from now on; `None`: for ever. To be counted on a monotonic clock from here, so that a step
+    /// of the wall clock neither prolongs nor ends anything.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        let expires_at = self.identity()?.expires_at;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Some(Duration::from_secs(expires_at).saturating_sub(now))
+    }
+}

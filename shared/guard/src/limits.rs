@@ -1,0 +1,154 @@
+//! What one client may take of this process: connections by address and by user, messages and events by the second.
+
+use crate::{
+    Caller,
+    address::{Proxies, countable},
+    rate::{Rate, Rates},
+    share::{Share, Shares},
+};
+use http::HeaderMap;
+use std::net::IpAddr;
+
+/// A user as connections are counted by: `[<tenant>/]<subject>`.
+type User = Box<str>;
+
+/// Why somebody gets no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// As many connections of one address or user as there may be: 429, or close 1008.
+    #[error("too many connections of one address or user")]
+    Connections,
+    /// Too much at once: 429 with `Retry-After`, or close 1008.
+    #[error("too fast; try again in {retry_ms} ms")]
+    Rate {
+        /// After so many milliseconds.
+        retry_ms: u64,
+    },
+}
+
+/// The bounds, from the settings; 0 is none.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    /// The proxies whose word about addresses is taken.
+    pub proxies: Proxies,
+    /// Connections of one address, or of one /64.
+    pub per_address: u32,
+    /// Connections of one user.
+    pub per_user: u32,
+    /// Connections that one address may open a second.
+    pub connects: u32,
+    /// Messages that a connection may send a second.
+    pub messages: u32,
+    /// Events that one user may publish a second.
+    pub publishes: u32,
+}
+
+/// The counts of this process.
+pub struct Limits {
+    proxies: Proxies,
+    per_address: Shares<IpAddr>,
+    per_user: Shares<User>,
+    connects: Rates<IpAddr>,
+    publishes: Rates<String>,
+    /// The rate of each connection's own [`crate::rate::Bucket`]; `None` is no bound.
+    pub messages: Option<Rate>,
+}
+
+/// A connection's place among those of its address.
+pub type AddressShare = Share<IpAddr>;
+/// A connection's place among those of its user.
+pub type UserShare = Share<User>;
+
+impl Limits {
+    /// Nothing taken yet.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        // A burst of a few seconds: pages open several things at once, then are quiet.
+        let rate = |per_second: u32, seconds: u32| Rate { per_second, burst: per_second.saturating_mul(seconds) };
+        Self {
+            proxies: bounds.proxies,
+            per_address: Shares::new(bounds.per_address),
+            per_user: Shares::new(bounds.per_user),
+            connects: Rates::new(rate(bounds.connects, 5)),
+            publishes: Rates::new(rate(bounds.publishes, 2)),
+            messages: (bounds.messages > 0).then(|| rate(bounds.messages, 4)),
+        }
+    }
+
+    /// Whose connection or request this is.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.proxies.client(peer, headers)
+    }
+
+    /// A connection more of this address, until the answer is dropped. This machine's own is not counted: behind it is a
+    /// proxy that was not named, or a test.
+    pub fn arrive(&self, client: IpAddr) -> Result<AddressShare, Full> {
+        let address = countable(client);
+        if address.is_loopback() || client.is_loopback() {
+            return Ok(Share::uncounted());
+        }
+        self.connects.take(&address, 1).map_err(|retry_ms| limited("connects", Full::Rate { retry_ms }))?;
+        self.per_address.take(&address).ok_or_else(|| limited("address", Full::Connections))
+    }
+
+    /// A connection more of this user, until the answer is dropped. Who has no name is counted by address alone.
+    pub fn join(&self, caller: &Caller) -> Result<UserShare, Full> {
+        match name(caller) {
+            Some(user) => self.per_user.take(&user.into()).ok_or_else(|| limited("user", Full::Connections)),
+            None => Ok(Share::uncounted()),
+        }
+    }
+
+    /// So many events more that this user publishes.
+    pub fn publish(&self, caller: &Caller, events: u32) -> Result<(), Full> {
+        let user = name(caller).unwrap_or_default();
+        self.publishes.take(&*user, events).map_err(|retry_ms| limited("publish", Full::Rate { retry_ms }))
+    }
+}
+
+/// `[<tenant>/]<subject>`: neither can hold the slash.
+fn name(caller: &Caller) -> Option<String> {
+    let subject = caller.subject()?;
+    Some(caller.tenant().map_or_else(|| subject.to_owned(), |tenant| format!("{tenant}/{subject}")))
+}
+
+fn limited(limit: &'static str, full: Full) -> Full {
+    metrics::counter!("weft_guard_limited_total", "limit" => limit).increment(1);
+    full
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn addresses_have_their_share() {
+        let limits = Limits::new(Bounds { per_address: 2, connects: 1, ..Bounds::default() });
+        let taken: Vec<_> = (0..2).map(|_| limits.arrive(address("192.0.2.1")).expect("a place")).collect();
+        assert_eq!(limits.arrive(address("192.0.2.1")).err(), Some(Full::Connections));
+        let other = limits.arrive(address("192.0.2.2"));
+        assert!(other.is_ok());
+        drop(taken);
+        let again: Vec<_> = (0..2).map(|_| limits.arrive(address("192.0.2.1"))).collect();
+        assert!(again.iter().all(Result::is_ok));
+        drop(again);
+        assert!(matches!(limits.arrive(address("192.0.2.1")), Err(Full::Rate { retry_ms: 1..=1000 })), "five in a burst");
+        let neighbours = ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|text| limits.arrive(address(text)));
+        assert_eq!(neighbours.iter().filter(|place| place.is_ok()).count(), 2, "a /64 is one client");
+        let local: Vec<_> = (0..100).map(|_| limits.arrive(address("127.0.0.1"))).collect();
+        assert!(local.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn without_bounds_nothing_is_refused() {
+        let limits = Limits::new(Bounds::default());
+        let all: Vec<_> = (0..1000).map(|_| limits.arrive(address("192.0.2.1"))).collect();
+        assert!(all.iter().all(Result::is_ok) && limits.messages.is_none());
+        assert!((0..1000).all(|_| limits.publish(&Caller::Everyone, 1_000_000).is_ok()));
+    }
+}
