@@ -1,17 +1,20 @@
 //! Settings: flags and environment variables of the same names. A bad one stops the start with one clear line.
 
 use crate::{
-    http::{Door, HttpLimits, Sockets},
+    http::{Door, EngineLimits, HttpLimits, Sockets},
     hub::{HubLimits, log::LogLimits},
     session::SessionLimits,
     transport::{SocketTimes, WebSocketLimits},
 };
 use clap::{Args, Parser, ValueEnum};
 use rustix::process::{Resource, getrlimit};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use weft_bus::BusSettings;
-use weft_dialect::native;
+use weft_dialect::{
+    engine, native,
+    socketio::{self, FleetKey},
+};
 use weft_telemetry::LogOptions;
 
 /// Delivers the events of workflow and agent executions to live clients.
@@ -36,6 +39,10 @@ pub struct Settings {
     /// The name of this gateway in the fleet; by default a random one.
     #[arg(long, env = "WEFT_INSTANCE", default_value_t = random_instance(), hide_default_value = true)]
     pub instance: String,
+    /// File that holds the key of the fleet, 32 bytes at least, the same for every gateway. Without one Socket.IO sessions
+    /// live and are recovered on the gateway that they began on.
+    #[arg(long, env = "WEFT_FLEET_KEY_FILE")]
+    pub fleet_key_file: Option<PathBuf>,
     /// The bus.
     #[command(flatten)]
     pub bus: BusSettings,
@@ -169,6 +176,7 @@ impl Settings {
         if let Some(origin) = self.origins.iter().find(|origin| !is_origin(origin)) {
             return Err(BadSetting(format!("WEFT_ORIGINS: {origin} is no origin, such as https://app.example")));
         }
+        self.fleet_key()?;
         self.bus.config(&self.instance).map(|_| ()).map_err(|error| BadSetting(error.to_string()))
     }
 
@@ -210,6 +218,32 @@ impl Settings {
             message_secs: self.limits.message_secs,
             drain_secs: self.limits.drain_secs,
             command_timeout: Duration::from_millis(self.limits.command_timeout_ms),
+            packets: socketio::Limits { packet_bytes_max: self.limits.message_bytes_max, ..socketio::Limits::default() },
+            connect_secs: CONNECT_SECS,
+        }
+    }
+
+    /// The key of the fleet, or one for this process alone.
+    pub fn fleet_key(&self) -> Result<FleetKey, BadSetting> {
+        let Some(path) = &self.fleet_key_file else {
+            return FleetKey::new(&rand::random::<[u8; 32]>()).map_err(|invalid| BadSetting(invalid.to_string()));
+        };
+        let bad = |reason: &dyn std::fmt::Display| BadSetting(format!("WEFT_FLEET_KEY_FILE: {}: {reason}", path.display()));
+        let key = std::fs::read(path).map_err(|error| bad(&error))?;
+        FleetKey::new(key.trim_ascii()).map_err(|invalid| bad(&invalid))
+    }
+
+    /// Times and bounds of Engine.IO.
+    #[must_use]
+    pub fn engine(&self) -> EngineLimits {
+        let ms = |seconds: u32| u64::from(seconds) * 1000;
+        EngineLimits {
+            times: Arc::new(engine::Times {
+                ping_interval: ms(self.limits.ping_secs),
+                ping_timeout: ms(self.limits.pong_secs),
+                ..engine::Times::default()
+            }),
+            payload_bytes_max: self.limits.message_bytes_max,
         }
     }
 
@@ -224,6 +258,7 @@ impl Settings {
             limits: Arc::new(limits),
             compression: self.limits.compression,
             times: SocketTimes { unacknowledged },
+            engine: self.engine(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
         }
     }
@@ -249,6 +284,8 @@ impl Settings {
 
 /// Descriptors for the broker, the admin port, requests and clients that are turned away.
 const DESCRIPTORS_RESERVED: u64 = 512;
+/// Seconds in which a client of Socket.IO must have asked for a namespace; its own library does so at once.
+const CONNECT_SECS: u32 = 30;
 /// Clients that are told at once that there is no place; further ones get a plain 503.
 const TURNED_AWAY_AT_ONCE: usize = 128;
 
@@ -295,6 +332,7 @@ mod tests {
             (&["--head-secs", "18446744073709551615"], "WEFT_HEAD_SECS"),
             (&["--bus", "nats://127.0.0.1:1", "--bus-credentials-file", "/nowhere"], "WEFT_BUS_CREDENTIALS_FILE"),
             (&["--origins", "*"], "WEFT_ORIGINS"),
+            (&["--fleet-key-file", "/nowhere"], "WEFT_FLEET_KEY_FILE"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {
             let refused = checked(arguments).expect_err(named);

@@ -49,6 +49,7 @@ async fn serve(settings: &Settings) -> Result<(), String> {
     let admin = bind("WEFT_ADMIN_LISTEN", settings.admin_listen).await?;
     let admin_token = tokio_util::sync::CancellationToken::new();
     let admin_task = tokio::spawn(serve_admin(admin, metrics, readiness.clone(), admin_token.clone()));
+    let fleet_key = settings.fleet_key().map_err(|error| error.to_string())?;
     let config = settings.bus.config(&settings.instance).map_err(|error| error.to_string())?;
     tracing::info!(bus = %config.url_shown(), "connecting");
     tracing::warn!("WEFT_AUTH=off: whoever can connect may follow, publish and act on everything");
@@ -57,7 +58,7 @@ async fn serve(settings: &Settings) -> Result<(), String> {
         () = drain.started() => return Ok(()),
     };
     let listener = listen(settings.listen)?;
-    run(settings, listener, bus, &drain, &readiness).await;
+    run(settings, fleet_key, listener, bus, &drain, &readiness).await;
     admin_token.cancel();
     let _ = admin_task.await;
     Ok(())

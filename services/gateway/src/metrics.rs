@@ -89,6 +89,9 @@ impl Metrics {
         for outcome in COMMAND_OUTCOMES {
             counter!("weft_gateway_commands_total", "outcome" => outcome).absolute(0);
         }
+        for outcome in ["recovered", "gap"] {
+            counter!("weft_gateway_recoveries_total", "outcome" => outcome).absolute(0);
+        }
         for cause in ["link", "tail", "overflow"] {
             counter!("weft_gateway_repairs_total", "cause" => cause).absolute(0);
         }
@@ -176,6 +179,12 @@ impl Metrics {
         counter!("weft_gateway_reconnects_total").increment(1);
     }
 
+    /// A client of Socket.IO came back with the secret of an earlier session: whether that was recovered as a whole.
+    pub fn recovery(&self, is_whole: bool) {
+        let outcome = if is_whole { "recovered" } else { "gap" };
+        counter!("weft_gateway_recoveries_total", "outcome" => outcome).increment(1);
+    }
+
     /// A command got its one answer.
     pub fn command(&self, outcome: &'static str) {
         counter!("weft_gateway_commands_total", "outcome" => outcome).increment(1);
@@ -243,6 +252,7 @@ fn describe() {
     describe_counter!("weft_gateway_room_gaps_total", "Gaps in rooms, by reason");
     describe_counter!("weft_gateway_subscribes_total", "Subscribes answered, by outcome");
     describe_counter!("weft_gateway_reconnects_total", "Connections that resumed a room");
+    describe_counter!("weft_gateway_recoveries_total", "Sessions of Socket.IO that came back, by whether anything was missed");
     describe_counter!("weft_gateway_closes_total", "Connections ended, by close code; 0 is an end without one");
     describe_counter!("weft_gateway_head_failures_total", "Heads of executions that could not be moved");
     describe_gauge!("weft_gateway_checks_due", "Checks of rooms' tails that are planned");

@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use weft_bus::Bus;
+use weft_dialect::socketio::FleetKey;
 use weft_drain::Drain;
 use weft_publisher::{HeadConfig, HeadKeeper};
 use weft_telemetry::Readiness;
@@ -20,7 +21,14 @@ use weft_telemetry::Readiness;
 const LAST_GOODBYES: Duration = Duration::from_secs(5);
 
 /// Serves until the process is told to leave, then leaves politely.
-pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &Drain, readiness: &Readiness) {
+pub async fn run(
+    settings: &Settings,
+    fleet_key: FleetKey,
+    listener: TcpListener,
+    bus: Bus,
+    drain: &Drain,
+    readiness: &Readiness,
+) {
     let (hub, to_open, due_heads) = Hub::new(bus.clone(), settings.hub_limits(), Metrics::new());
     let feed = feed::start(&hub, to_open);
     let executors = Executors::new(bus.clone(), hub.metrics.replies_awaited.clone());
@@ -37,7 +45,13 @@ pub async fn run(settings: &Settings, listener: TcpListener, bus: Bus, drain: &D
     let heads = HeadKeeper::new(bus.clone(), HeadConfig::for_retention(&settings.bus.retention()));
     let limits = settings.http_limits();
     let app = App {
-        shared: Arc::new(Shared { hub: hub.clone(), feed, limits: settings.session_limits() }),
+        shared: Arc::new(Shared {
+            hub: hub.clone(),
+            feed,
+            limits: settings.session_limits(),
+            instance: settings.instance.clone(),
+            fleet_key,
+        }),
         heads: heads.clone(),
         executors,
         door: Arc::new(settings.door()),

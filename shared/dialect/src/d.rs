@@ -61,7 +61,8 @@ pub fn command(event: &Event, limits: &Limits) -> Result<Command, Refused> {
         "subscribe" => channel(event).map(Command::Subscribe),
         "unsubscribe" => channel(event).map(Command::Unsubscribe),
         "user_input:provide" => command::provide_input(event, limits),
-        _ => Err(command::unknown("subscribe, unsubscribe or user_input:provide")),
+        "cancel" => command::cancel(event, limits),
+        _ => Err(command::unknown("subscribe, unsubscribe, user_input:provide or cancel")),
     }
 }
 

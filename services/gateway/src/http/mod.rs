@@ -4,6 +4,7 @@ mod answer;
 mod catch_up;
 mod commands;
 mod door;
+mod engine;
 mod executions;
 mod extract;
 mod ingress;
@@ -15,6 +16,7 @@ mod workflows;
 
 pub use commands::Executors;
 pub use door::Door;
+pub use engine::EngineLimits;
 
 use crate::{
     session,
@@ -24,7 +26,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
     middleware,
-    routing::{get, post, put},
+    routing::{any, get, post, put},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -56,6 +58,8 @@ pub struct Sockets {
     pub compression: bool,
     /// How long the kernel may try.
     pub times: SocketTimes,
+    /// Times and bounds of Engine.IO.
+    pub engine: EngineLimits,
     /// Permits for telling clients that there is no place for them.
     pub turned_away: Arc<Semaphore>,
 }
@@ -91,6 +95,8 @@ pub fn router(app: App) -> Router {
         .route("/api/ws/executions/{execution_id}", get(upgrade::c))
         .route("/ws/executions/{execution_id}/logs", get(upgrade::e))
         .route("/executions/{execution_id}/start-streaming", post(workflows::start_streaming))
+        .route("/socket.io/", any(engine::serve))
+        .route("/socket.io", any(engine::serve))
         .route("/api/ws/health", get(health))
         .route("/api/events", post(ingress::publish))
         .route("/api/executions", get(executions::list))

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     hub::Place,
     session::{Connection, Following},
-    transport::{Dialect, Io, Transport, WebSocket, Wire},
+    transport::{Dialect, Engine, Io, Transport, WebSocket, Wire},
 };
 use axum::{
     body::Body,
@@ -87,19 +87,14 @@ fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Option<F
         .flatten();
     let encoding = offers.into_iter().find(|offer| Some(offer.subprotocol()) == chosen).unwrap_or_default();
     let wire = Wire { dialect, encoding, deflate: handshake.extensions.is_some() };
-    let place = app.shared.hub.admit();
-    let guest = match place {
-        Some(place) => Guest::Admitted(place),
-        None => match app.sockets.turned_away.clone().try_acquire_owned() {
-            Ok(permit) => Guest::TurnedAway(permit),
-            Err(_) => {
-                app.shared.hub.metrics.turned_away.increment(1);
-                return Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
-            }
-        },
+    let guest = match Guest::come(&app) {
+        Ok(guest) => guest,
+        Err(refusal) => return refusal.into_response(),
     };
     let answer = switch(&handshake, chosen);
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, guest, following));
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, guest, move |app, place, socket| {
+        tokio::spawn(Connection::new(app.shared.clone(), place, socket, following));
+    }));
     answer
 }
 
@@ -109,6 +104,36 @@ enum Guest {
     /// There is no place. A browser cannot read a refused upgrade, so that as many as there are permits are told by a
     /// close code.
     TurnedAway(OwnedSemaphorePermit),
+}
+
+impl Guest {
+    fn come(app: &App) -> Result<Self, Refusal> {
+        if let Some(place) = app.shared.hub.admit() {
+            return Ok(Self::Admitted(place));
+        }
+        app.sockets.turned_away.clone().try_acquire_owned().map(Self::TurnedAway).map_err(|_| {
+            app.shared.hub.metrics.turned_away.increment(1);
+            Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs)
+        })
+    }
+}
+
+/// A WebSocket for Engine.IO; `begin` gets it when its handshake is done.
+pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, Place, WebSocket) + Send + 'static) -> Response {
+    if app.shared.hub.is_draining() {
+        return Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
+    }
+    let handshake = match Handshake::accept(|name| values(request.headers(), name), false) {
+        Ok(handshake) => handshake,
+        Err(unacceptable) => return refuse(unacceptable),
+    };
+    let guest = match Guest::come(&app) {
+        Ok(guest) => guest,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let answer = switch(&handshake, None);
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), Engine::WIRE, guest, begin));
+    answer
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h [u8]> {
@@ -144,7 +169,7 @@ fn switch(handshake: &Handshake, subprotocol: Option<&'static str>) -> Response 
 }
 
 /// Waits until the answer is written, and goes on in a small task of the session's own.
-async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest, following: Option<Following>) {
+async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest, begin: impl FnOnce(&App, Place, WebSocket)) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::trace!(%error, "a connection ended before its upgrade"),
@@ -152,9 +177,7 @@ async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest, follo
     let (io, read) = stream(upgraded, &app);
     let mut socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
     match guest {
-        Guest::Admitted(place) => {
-            tokio::spawn(Connection::new(app.shared.clone(), place, socket, following));
-        }
+        Guest::Admitted(place) => begin(&app, place, socket),
         Guest::TurnedAway(_permit) => {
             app.shared.hub.metrics.turned_away.increment(1);
             app.shared.hub.metrics.closed(told::TRY_AGAIN_LATER.code);

@@ -11,8 +11,9 @@ use std::{
     },
 };
 use weft_dialect::{
-    c, e, native,
+    a, c, d, e, native,
     piece::Piece,
+    socketio::{self, SessionOffset},
     sse,
     websocket::{Deflater, HEADER_BYTES_MAX, Opcode, encode_header},
 };
@@ -48,6 +49,36 @@ struct Whole {
     tail_len: u8,
 }
 
+/// A packet of Socket.IO in a WebSocket frame of its own: header, body, and the tail for sessions that follow this room
+/// alone. Others take the body, and append a tail of their own.
+#[derive(Clone)]
+pub struct Packet {
+    frame: Bytes,
+    header_len: u8,
+    tail_len: u16,
+    /// Set on all but the last packet of the event: how many of them have been told with this one.
+    pub part: Option<u8>,
+}
+
+impl Packet {
+    fn new(piece: &Piece, tail: &[u8]) -> Self {
+        let mut header = [0; HEADER_BYTES_MAX];
+        let header_len = encode_header(Opcode::Text, true, false, (piece.body.len() + tail.len()) as u64, &mut header);
+        let frame = [&header[..header_len], &piece.body, tail].concat().into();
+        Self { frame, header_len: header_len as u8, tail_len: tail.len() as u16, part: piece.part }
+    }
+
+    /// With its header and the tail of a session with one room.
+    pub fn whole(&self) -> Bytes {
+        self.frame.clone()
+    }
+
+    /// The packet up to its tail, without a header.
+    pub fn body(&self) -> Bytes {
+        self.frame.slice(usize::from(self.header_len)..self.frame.len() - usize::from(self.tail_len))
+    }
+}
+
 /// The frames of one event. They are let go when its readers have had time to read it, and made again for who comes late.
 pub struct Frames {
     weight: Arc<Weight>,
@@ -72,12 +103,33 @@ struct Others {
     c: Option<Arc<[Bytes]>>,
     /// The frames of E.
     e: Option<Arc<[Bytes]>>,
+    /// The packets of A.
+    a: Option<Arc<[Packet]>>,
+    /// The packet of D, always one.
+    d: Option<Arc<[Packet]>>,
 }
 
 /// Which of the others.
 type Which = fn(&mut Others) -> &mut Option<Option<Bytes>>;
 /// Which of those that are told in pieces.
-type WhichPieces = fn(&mut Others) -> &mut Option<Arc<[Bytes]>>;
+type WhichPieces<P> = fn(&mut Others) -> &mut Option<Arc<[P]>>;
+
+/// One of the pieces in which an event is told.
+trait Weighed {
+    fn bytes(&self) -> usize;
+}
+
+impl Weighed for Bytes {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Weighed for Packet {
+    fn bytes(&self) -> usize {
+        self.frame.len()
+    }
+}
 
 impl Frames {
     /// None so far.
@@ -112,7 +164,7 @@ impl Frames {
     }
 
     /// The same for a dialect that tells an event in pieces.
-    fn pieces(&self, which: WhichPieces, make: impl FnOnce() -> Arc<[Bytes]>) -> Arc<[Bytes]> {
+    fn pieces<P: Weighed>(&self, which: WhichPieces<P>, make: impl FnOnce() -> Arc<[P]>) -> Arc<[P]> {
         let mut others = self.others.lock();
         let others = others.get_or_insert_with(|| self.no_others());
         let made = which(others);
@@ -135,7 +187,8 @@ impl Others {
         let frames = [&self.deflated, &self.deflated_body, &self.packed, &self.packed_deflated, &self.sse];
         let bytes: usize = frames.into_iter().flatten().flatten().map(Bytes::len).sum();
         let pieces: usize = [&self.c, &self.e].into_iter().flatten().map(|pieces| weight(pieces)).sum();
-        size_of::<Self>() + bytes + pieces
+        let packets: usize = [&self.a, &self.d].into_iter().flatten().map(|packets| weight(packets)).sum();
+        size_of::<Self>() + bytes + pieces + packets
     }
 }
 
@@ -145,8 +198,8 @@ impl Drop for Frames {
     }
 }
 
-fn weight(pieces: &[Bytes]) -> usize {
-    pieces.iter().map(|piece| piece.len() + size_of::<Bytes>()).sum()
+fn weight<P: Weighed>(pieces: &[P]) -> usize {
+    pieces.iter().map(|piece| piece.bytes() + size_of::<P>()).sum()
 }
 
 /// A whole message in a frame of its own.
@@ -217,6 +270,25 @@ impl Entry {
     /// The event in the WebSocket frames of E, their offsets included.
     pub fn e_frames(&self) -> Arc<[Bytes]> {
         self.frames.pieces(|others| &mut others.e, || self.told(|told| self.framed(&e::event(told))))
+    }
+
+    /// The event in the packets of A. `tag` is that of the entry's room.
+    pub fn a_packets(&self, tag: impl FnOnce() -> u32) -> Arc<[Packet]> {
+        self.frames.pieces(|others| &mut others.a, || self.packets(&self.told(a::event), tag))
+    }
+
+    /// The same for D.
+    pub fn d_packets(&self, tag: impl FnOnce() -> u32) -> Arc<[Packet]> {
+        self.frames.pieces(|others| &mut others.d, || self.packets(&[self.told(d::event)], tag))
+    }
+
+    fn packets(&self, pieces: &[Piece], tag: impl FnOnce() -> u32) -> Arc<[Packet]> {
+        let place = self.at.map(|at| (tag(), at));
+        let packet = |piece: &Piece| {
+            let offset = place.map(|(tag, at)| SessionOffset::one(tag, piece.offset(at.into())));
+            Packet::new(piece, &socketio::tail(offset.as_ref()))
+        };
+        pieces.iter().map(packet).collect()
     }
 
     fn framed(&self, pieces: &[Piece]) -> Arc<[Bytes]> {

@@ -57,6 +57,13 @@ impl<T: Transport> Connection<T> {
         Self { session, transport, ending: None }
     }
 
+    /// A connection of Socket.IO, whose client says in what namespaces it wants to be.
+    pub fn of_packets(shared: Arc<Shared>, place: Place, transport: T, bears_recovery: bool) -> Self {
+        let mut session = Session::new(shared, place, transport.wire());
+        session.speak_socketio(bears_recovery);
+        Self { session, transport, ending: None }
+    }
+
     /// For who polls it as a part of something else.
     pub(super) fn transport_mut(&mut self) -> &mut T {
         &mut self.transport
@@ -100,8 +107,10 @@ impl<T: Transport> Connection<T> {
     }
 
     fn try_turn(&mut self, context: &mut Context<'_>, desk: &mut Desk) -> Result<(), End> {
+        self.transport.keep_time(self.session.now_ms()).map_err(End::Close)?;
         let held_back = self.read(context)?;
         self.session.poll_operations(context);
+        self.session.wake_by_ms(self.transport.due());
         if self.session.keep_time()? {
             self.transport.ping();
         }
@@ -137,7 +146,7 @@ impl<T: Transport> Connection<T> {
                 true
             }
         };
-        self.session.unfinished(self.transport.unfinished());
+        self.session.unfinished(self.transport.unfinished().or(self.session.unfinished_packet()));
         Ok(more)
     }
 

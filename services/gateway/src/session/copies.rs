@@ -5,7 +5,7 @@
 //! first room delivers it. Nothing else decides, so the answer is the same after any number of reconnects: the
 //! beginning of a follow travels in the offsets.
 
-use super::subscription::Subscription;
+use super::{socketio::Space, subscription::Subscription};
 use crate::hub::entry::Entry;
 use std::{
     collections::{HashMap, VecDeque},
@@ -59,10 +59,10 @@ impl Copies {
     }
 
     /// The rooms have changed; whether copies have just become possible.
-    pub fn look_at(&mut self, subscriptions: &[Subscription]) -> bool {
+    pub fn look_at(&mut self, subscriptions: &[Subscription], space: Space) -> bool {
         let before = self.possible;
-        let several =
-            subscriptions.len() > 1 && subscriptions.iter().any(|subscription| carries_copies(&subscription.follower.room.name));
+        let of_space = || subscriptions.iter().filter(|subscription| subscription.space == space);
+        let several = of_space().count() > 1 && of_space().any(|subscription| carries_copies(&subscription.follower.room.name));
         // Once possible it stays so: what was dropped then must stay dropped.
         self.possible = before || several;
         self.possible && !before
@@ -74,6 +74,7 @@ impl Copies {
             && carries_copies(&subscriptions[index].follower.room.name)
             && subscriptions.iter().enumerate().any(|(other, subscription)| {
                 other != index
+                    && subscription.space == subscriptions[index].space
                     && !subscription.has_begun()
                     && subscription.since.is_none()
                     && subscription.follower.room.name.kind() != RoomKind::User
@@ -85,10 +86,10 @@ impl Copies {
         if !self.possible {
             return false;
         }
-        let by = subscriptions[index].follower.room.name.clone();
+        let (space, by) = (subscriptions[index].space, subscriptions[index].follower.room.name.clone());
         let Some(first) = &entry.first else { return self.came_by_another(entry, &by) };
         let mut epochs_differ = false;
-        for subscription in subscriptions.iter_mut().filter(|subscription| subscription.follower.room.name == first.room) {
+        for subscription in subscriptions.iter_mut().filter(|subscription| subscription.is_of(space, &first.room)) {
             let Some((epoch, since)) = subscription.since else { continue };
             epochs_differ |= epoch != first.epoch;
             if epoch == first.epoch && first.seq > since && subscription.admits(entry) {

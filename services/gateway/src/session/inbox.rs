@@ -6,7 +6,10 @@ use super::{
     subscription::{Leaving, Subscription, offset},
     timestamp,
 };
-use crate::{session::Done, transport::Dialect};
+use crate::{
+    session::{Done, socketio::Space},
+    transport::Dialect,
+};
 use weft_bus::BusError;
 use weft_dialect::{
     native::{self, ClientMessage, Outcome, RoomRequest, Subscribe},
@@ -29,7 +32,7 @@ impl Session {
         match message {
             ClientMessage::Subscribe(subscribe) => self.subscribe(subscribe),
             ClientMessage::Unsubscribe { room, as_execution, reference } => {
-                self.unsubscribe(&room, Leaving { as_execution, reference })
+                self.unsubscribe(Space::Main, &room, Leaving { as_execution, reference })
             }
             ClientMessage::Ping { reference } => {
                 self.reply(native::pong(self.wire.encoding, &timestamp(), reference.as_deref()));
@@ -37,54 +40,59 @@ impl Session {
             // Without authentication there is no token to replace.
             ClientMessage::Auth { reference, .. } => self.reply(native::ack(self.wire.encoding, reference.as_deref())),
             ClientMessage::ProvideInput { execution_id, request_id, value, reference } => {
-                self.provide_input(&execution_id, &request_id, &value, reference);
+                self.provide_input(Space::Main, &execution_id, &request_id, &value, reference);
             }
-            ClientMessage::Cancel { execution_id, reason, reference } => self.cancel(&execution_id, reason.as_deref(), reference),
+            ClientMessage::Cancel { execution_id, reason, reference } => {
+                self.cancel(Space::Main, &execution_id, reason.as_deref(), reference);
+            }
         }
         Ok(())
     }
 
     fn subscribe(&mut self, subscribe: Subscribe) {
         for request in &subscribe.rooms {
-            self.subscribe_one(request, &subscribe);
+            self.subscribe_one(Space::Main, request, &subscribe);
         }
     }
 
-    pub(super) fn subscribe_one(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
-        let already = self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == request.room);
+    pub(super) fn subscribe_one(&mut self, space: Space, request: &RoomRequest, subscribe: &Subscribe) {
+        let already = self.subscriptions.iter_mut().find(|subscription| subscription.is_of(space, &request.room));
         match already {
-            None => self.subscribe_anew(request, subscribe),
+            None => self.subscribe_anew(space, request, subscribe),
             Some(subscription) if subscription.has_begun() && !subscription.is_leaving() => {
-                self.subscribe_again(request, subscribe);
+                self.subscribe_again(space, request, subscribe);
             }
             Some(subscription) => {
                 if !subscription.subscribe_later(request, subscribe) {
                     let message = "too many subscribes to a room that has not answered the first";
-                    self.refuse(told::RATE_LIMITED, message, Some(&request.room), subscribe.reference.as_deref());
+                    self.refuse(space, told::RATE_LIMITED, message, Some(&request.room), subscribe.reference.as_deref());
                 }
             }
         }
     }
 
     /// Following twice is following once: nothing is told again.
-    fn subscribe_again(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
-        let subscription = self.subscriptions.iter().find(|subscription| subscription.follower.room.name == request.room);
-        let at = subscription
-            .and_then(|subscription| Some(offset(subscription.seen?, subscription.since.filter(|_| self.copies.are_possible()))));
+    fn subscribe_again(&mut self, space: Space, request: &RoomRequest, subscribe: &Subscribe) {
+        let index = self.subscriptions.iter().position(|subscription| subscription.is_of(space, &request.room));
+        let at = index.and_then(|index| Some(offset(self.subscriptions[index].seen?, self.since(index))));
+        if self.wire.dialect == Dialect::SocketIo {
+            return self.tell_followed(space, at, subscribe.reference.as_deref());
+        }
         self.tell_subscribed(request, subscribe.reference.as_deref(), Outcome::Live, true, at, &[]);
     }
 
-    fn subscribe_anew(&mut self, request: &RoomRequest, subscribe: &Subscribe) {
+    fn subscribe_anew(&mut self, space: Space, request: &RoomRequest, subscribe: &Subscribe) {
         if self.subscriptions.len() >= self.shared.limits.rooms {
             let message = format!("a connection follows at most {} rooms", self.shared.limits.rooms);
-            return self.refuse(told::TOO_MANY_ROOMS, &message, Some(&request.room), subscribe.reference.as_deref());
+            return self.refuse(space, told::TOO_MANY_ROOMS, &message, Some(&request.room), subscribe.reference.as_deref());
         }
         let Ok(follower) = self.shared.hub.follow(&request.room, &self.cell) else {
-            return self.refuse(told::OVERLOADED, told::OVERLOADED.sentence, Some(&request.room), subscribe.reference.as_deref());
+            let (reference, room) = (subscribe.reference.as_deref(), Some(&request.room));
+            return self.refuse(space, told::OVERLOADED, told::OVERLOADED.sentence, room, reference);
         };
         let key = self.next_key;
         self.next_key += 1;
-        let mut subscription = Subscription::new(key, follower, subscribe);
+        let mut subscription = Subscription::new(key, space, follower, subscribe);
         // A returning client brings where its follow began, so other rooms need not wait to know it.
         if let Some(Resume::After(offset)) = request.resume {
             subscription.since = Some((offset.at.epoch, offset.since.unwrap_or(offset.at.seq)));
@@ -119,9 +127,9 @@ impl Session {
     pub(super) fn give_up(&mut self, key: u32, error: &BusError, reference: Option<&str>) {
         let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
         let subscription = self.subscriptions.swap_remove(index);
-        let room = subscription.follower.room.name.clone();
+        let (space, room) = (subscription.space, subscription.follower.room.name.clone());
         tracing::error!(%room, %error, "a room cannot be followed");
-        self.refuse(told::INTERNAL, told::INTERNAL.sentence, Some(&room), reference);
+        self.refuse(space, told::INTERNAL, told::INTERNAL.sentence, Some(&room), reference);
     }
 
     /// A further page was read.
@@ -137,19 +145,20 @@ impl Session {
     /// A subscription can begin: answer it, then let it read.
     pub(super) fn begun(&mut self, key: u32, begun: Begun, request: &RoomRequest, reference: Option<&str>) {
         let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
+        let space = self.subscriptions[index].space;
         let mut refreshed = Vec::new();
-        if self.copies.look_at(&self.subscriptions) {
+        if self.copies[space as usize].look_at(&self.subscriptions, space) {
             // Offsets given out so far lack where their follow began; the client needs it from now on.
             let others = self.subscriptions.iter().filter(|other| other.key != key && other.stands_where_it_was_told());
             refreshed =
                 others.filter_map(|other| Some((other.follower.room.name.clone(), offset(other.seen?, other.since)))).collect();
         }
-        let since = begun.since.filter(|_| self.copies.are_possible());
+        let since = begun.since.filter(|_| self.copies[space as usize].are_possible());
         let at = begun.seen.map(|at| offset(at, since));
-        if self.wire.dialect == Dialect::Native {
-            self.tell_subscribed(request, reference, begun.outcome, begun.recovered, at, &refreshed);
-        } else {
-            self.tell_beginning(at, begun.snapshot.is_some() || begun.gap.is_some());
+        match self.wire.dialect {
+            Dialect::Native => self.tell_subscribed(request, reference, begun.outcome, begun.recovered, at, &refreshed),
+            Dialect::SocketIo => self.packet_begun(index, &begun, at, reference),
+            _ => self.tell_beginning(at, begun.snapshot.is_some() || begun.gap.is_some()),
         }
         self.shared.hub.metrics.subscribed(begun.outcome.word());
         let subscription = &mut self.subscriptions[index];
@@ -158,8 +167,9 @@ impl Session {
         }
         subscription.begin(begun);
         for (request, subscribe) in self.subscriptions[index].take_again() {
-            self.subscribe_one(&request, &subscribe);
+            self.subscribe_one(space, &request, &subscribe);
         }
+        self.settle_recovery(space);
     }
 
     fn tell_subscribed(
@@ -185,15 +195,15 @@ impl Session {
         self.reply(native::subscribed(self.wire.encoding, &answer));
     }
 
-    fn unsubscribe(&mut self, room: &Room, leaving: Leaving) {
-        match self.subscriptions.iter_mut().find(|subscription| subscription.follower.room.name == *room) {
+    pub(super) fn unsubscribe(&mut self, space: Space, room: &Room, leaving: Leaving) {
+        match self.subscriptions.iter_mut().find(|subscription| subscription.is_of(space, room)) {
             // It has asked before; one answer is due for each.
-            Some(subscription) if subscription.is_leaving() => self.tell_unsubscribed(room, &leaving),
+            Some(subscription) if subscription.is_leaving() => self.tell_unsubscribed(space, room, &leaving),
             Some(subscription) => {
                 subscription.leave(leaving);
                 self.leave_rooms();
             }
-            None => self.tell_unsubscribed(room, &leaving),
+            None => self.tell_unsubscribed(space, room, &leaving),
         }
     }
 
@@ -201,18 +211,22 @@ impl Session {
     pub(super) fn leave_rooms(&mut self) {
         while let Some(index) = self.subscriptions.iter().position(Subscription::may_leave) {
             let mut subscription = self.subscriptions.swap_remove(index);
-            self.copies.remember(&subscription);
+            let space = subscription.space;
+            self.copies[space as usize].remember(&subscription);
             if let Some(leaving) = subscription.take_leaving() {
                 let room = subscription.follower.room.name.clone();
-                self.tell_unsubscribed(&room, &leaving);
+                self.tell_unsubscribed(space, &room, &leaving);
             }
             for (request, subscribe) in subscription.take_again() {
-                self.subscribe_one(&request, &subscribe);
+                self.subscribe_one(space, &request, &subscribe);
             }
         }
     }
 
-    fn tell_unsubscribed(&mut self, room: &Room, leaving: &Leaving) {
+    fn tell_unsubscribed(&mut self, space: Space, room: &Room, leaving: &Leaving) {
+        if self.wire.dialect == Dialect::SocketIo {
+            return self.packet_left(space, room, leaving.reference.as_deref());
+        }
         let answer = native::Unsubscribed {
             room,
             as_execution: leaving.as_execution,

@@ -6,11 +6,13 @@
 //!
 //! Idle, a session is a few hundred bytes: what it needs only now and then is made when it is needed and freed after it.
 
+mod access;
 mod begin;
 mod connection;
 mod copies;
 mod inbox;
 mod round;
+mod socketio;
 mod speech;
 mod stream;
 mod subscription;
@@ -27,6 +29,7 @@ use crate::{
 };
 use copies::Copies;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use socketio::{Recalled, SocketIo, Stored};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -38,6 +41,7 @@ use time::Clock;
 use weft_bus::{BusError, heads};
 use weft_dialect::{
     native::{self, Encoding, RoomRequest},
+    socketio::FleetKey,
     told::{self, CloseCode},
 };
 use weft_event::{Resume, Room};
@@ -61,6 +65,10 @@ pub struct SessionLimits {
     pub drain_secs: u32,
     /// How long a command may wait for its reply.
     pub command_timeout: Duration,
+    /// Bounds of a packet of Socket.IO.
+    pub packets: weft_dialect::socketio::Limits,
+    /// Seconds in which a client of Socket.IO must have joined a namespace.
+    pub connect_secs: u32,
 }
 
 /// The one room that a connection follows from its beginning, in dialects whose address says what to follow.
@@ -82,6 +90,10 @@ pub struct Shared {
     pub feed: Arc<Feed>,
     /// Bounds.
     pub limits: SessionLimits,
+    /// The name of this gateway in the fleet.
+    pub instance: String,
+    /// Makes and verifies the ids of sessions.
+    pub fleet_key: FleetKey,
 }
 
 /// Frames waiting to be written; past this the session stops reading its client.
@@ -101,8 +113,12 @@ enum Done {
     Begun(u32, Result<begin::Begun, BusError>, RoomRequest, Option<String>),
     /// A further page of history is there.
     Page(u32, Result<begin::PageRead, BusError>),
-    /// A command was answered.
-    Reply(Vec<u8>),
+    /// A command was answered; `None` where its sender waits for nothing.
+    Reply(Option<Vec<u8>>),
+    /// The bus was asked for the record of a session that is to be recovered.
+    Recalled(Box<Recalled>),
+    /// A session's record was written.
+    Stored(Box<Stored>),
 }
 
 type Operations = FuturesUnordered<BoxFuture<'static, Done>>;
@@ -116,7 +132,10 @@ struct Session {
     /// `None` once it has left.
     joined: Option<Joined>,
     subscriptions: Vec<Subscription>,
-    copies: Copies,
+    /// By namespace.
+    copies: [Copies; 2],
+    /// Only of connections that speak it.
+    socketio: Option<Box<SocketIo>>,
     next_key: u32,
     /// Where the last round of reading subscriptions stopped.
     turn: u32,
@@ -165,7 +184,8 @@ impl Session {
             cell,
             joined: Some(joined),
             subscriptions: Vec::new(),
-            copies: Copies::default(),
+            copies: Default::default(),
+            socketio: None,
             next_key: 0,
             turn: 0,
             outgoing: VecDeque::new(),
@@ -188,6 +208,9 @@ impl Session {
     fn receive(&mut self, received: Received<'_>) -> Result<(), End> {
         self.clock.heard();
         match (received, self.wire.encoding) {
+            (received @ (Received::Text(_) | Received::Binary(_)), _) if self.wire.dialect == Dialect::SocketIo => {
+                self.hear_packet(&received)
+            }
             (Received::Text(bytes), _) if self.wire.dialect != Dialect::Native => self.hear_text(bytes),
             (Received::Text(bytes), Encoding::Json) | (Received::Binary(bytes), Encoding::MessagePack) => self.message(bytes),
             (Received::Text(_) | Received::Binary(_), _) => Err(End::Close(told::UNSUPPORTED_DATA)),
@@ -237,8 +260,10 @@ impl Session {
             Done::Page(key, Err(error)) => self.give_up(key, &error, None),
             Done::Reply(reply) => {
                 self.commands -= 1;
-                self.reply(reply);
+                reply.into_iter().for_each(|reply| self.reply(reply));
             }
+            Done::Recalled(recalled) => self.recalled(*recalled),
+            Done::Stored(stored) => self.stored(&stored),
         }
     }
 
@@ -248,6 +273,7 @@ impl Session {
         let behind: u64 = self.subscriptions.iter().map(Subscription::behind).sum();
         self.outgoing = VecDeque::new();
         self.subscriptions = Vec::new();
+        self.socketio = None;
         self.operations = None;
         self.last_event = None;
         waiting + behind
@@ -262,13 +288,17 @@ fn timestamp() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hub::entry::Entry, transport::WebSocket};
+    use crate::{
+        hub::entry::Entry,
+        transport::{Engine, WebSocket},
+    };
 
     /// Of every idle connection there are a million: what grows here must be noticed.
     #[test]
     fn an_idle_connection_is_small() {
         for (what, bytes, most) in [
-            ("a connection", size_of::<Connection<WebSocket>>(), 320),
+            ("a connection", size_of::<Connection<WebSocket>>(), 344),
+            ("a connection of Socket.IO", size_of::<Connection<Engine>>(), 512),
             ("a subscription", size_of::<Subscription>(), 112),
             ("a frame", size_of::<Frame>(), 64),
             ("a log's entry", size_of::<Entry>(), 352),

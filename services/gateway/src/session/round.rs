@@ -53,13 +53,18 @@ impl Session {
                 self.turn = index as u32;
                 break;
             }
-            if !self.copies.must_wait(&self.subscriptions, index) {
+            if !self.must_wait(index) {
                 moved |= self.take_from(index, &mut bytes, desk);
             }
         }
         self.leave_rooms();
         // Operations begun just now must be polled once, or nothing wakes us for them.
         moved | self.poll_operations(context)
+    }
+
+    fn must_wait(&self, index: usize) -> bool {
+        let subscription = &self.subscriptions[index];
+        subscription.held || self.copies[subscription.space as usize].must_wait(&self.subscriptions, index)
     }
 
     /// Reads one subscription on; whether it may have more at once.
@@ -99,8 +104,9 @@ impl Session {
     fn tell(&mut self, index: usize, item: Told, conflates: bool, run: &mut Vec<Arc<Entry>>) {
         match item {
             Told::Event(entry) => {
+                let copies = &mut self.copies[self.subscriptions[index].space as usize];
                 let is_due =
-                    self.subscriptions[index].admits(&entry) && !self.copies.is_repeat(&entry, &mut self.subscriptions, index);
+                    self.subscriptions[index].admits(&entry) && !copies.is_repeat(&entry, &mut self.subscriptions, index);
                 match (is_due, conflates) {
                     (false, _) => {}
                     (true, true) => run.push(entry),
@@ -120,13 +126,16 @@ impl Session {
 
     /// What the offsets of a subscription tell of its beginning.
     pub(super) fn since(&self, index: usize) -> Option<(Epoch, u64)> {
-        self.subscriptions[index].since.filter(|_| self.copies.are_possible())
+        let subscription = &self.subscriptions[index];
+        subscription.since.filter(|_| self.copies[subscription.space as usize].are_possible())
     }
 
     /// One event, or what stands for it and others before it.
     fn tell_event(&mut self, index: usize, entry: &Entry, kept: Option<&Kept>) {
-        if matches!(self.wire.dialect, Dialect::C | Dialect::E) {
-            return self.tell_pieces(index, entry);
+        match self.wire.dialect {
+            Dialect::C | Dialect::E => return self.tell_pieces(index, entry),
+            Dialect::SocketIo => return self.tell_packets(index, entry),
+            Dialect::Native | Dialect::Sse => {}
         }
         let since = self.since(index);
         let own = entry.at.filter(|_| since.is_some()).map(|at| subscription::offset(at, since));
@@ -155,7 +164,7 @@ impl Session {
         }
     }
 
-    fn note_time(&mut self, entry: &Entry) {
+    pub(super) fn note_time(&mut self, entry: &Entry) {
         if self.timed {
             self.last_event = Some(Box::new(Times { received: entry.received, stored_ms: entry.stored_ms }));
         }

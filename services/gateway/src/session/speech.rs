@@ -1,7 +1,7 @@
 //! What a session says beside events, in its client's dialect; and what clients say in those dialects that know hardly a
 //! word.
 
-use super::{End, FOREIGN_MAX, Following, Session, subscription, timestamp};
+use super::{End, FOREIGN_MAX, Following, Session, socketio::Space, subscription, timestamp};
 use crate::{
     hub::{Snapped, log::Gap},
     metrics::Failed,
@@ -28,7 +28,7 @@ impl Session {
                 self.reply(native::connected(self.wire.encoding, &id, &timestamp()));
             }
             Dialect::Sse => self.reply(sse::retry(RETRY_MS).into_bytes()),
-            Dialect::C | Dialect::E => {}
+            Dialect::C | Dialect::E | Dialect::SocketIo => {}
         }
     }
 
@@ -38,7 +38,7 @@ impl Session {
         let request = RoomRequest { room, resume, as_execution: false };
         let (batch, conflate, history_logs, types, reference) = (false, false, false, None, None);
         let subscribe = Subscribe { rooms: vec![request.clone()], snapshot, batch, conflate, history_logs, types, reference };
-        self.subscribe_one(&request, &subscribe);
+        self.subscribe_one(Space::Main, &request, &subscribe);
     }
 
     /// The room of a connection that follows one.
@@ -70,11 +70,12 @@ impl Session {
     }
 
     /// Answers with an error; the connection stays open, where it has anything else to do.
-    pub(super) fn refuse(&mut self, code: ErrorCode, message: &str, room: Option<&Room>, reference: Option<&str>) {
+    pub(super) fn refuse(&mut self, space: Space, code: ErrorCode, message: &str, room: Option<&Room>, reference: Option<&str>) {
         let error =
             ErrorFrame { code: code.code, message, field: None, reference, room: room.map(Room::name), timestamp: &timestamp() };
         match self.wire.dialect {
             Dialect::Native => return self.reply(native::error(self.wire.encoding, &error)),
+            Dialect::SocketIo => return self.refuse_in(space, code, message, room, reference),
             Dialect::C => self.reply(c::error(room.map_or("", Room::id), message, &timestamp())),
             // An entry that is no event would be kept by the viewer; a stream has no word for it. Both come again.
             Dialect::E | Dialect::Sse => {}
@@ -103,6 +104,7 @@ impl Session {
                 let at = told.and_then(|subscription| subscription.seen).map(Offset::from);
                 self.reply(sse::notice(&Notice::Degraded { active: degraded }, at.as_ref()));
             }
+            Dialect::SocketIo => self.tell_degraded_in(Space::Main, degraded),
             Dialect::C | Dialect::E => {}
         }
     }
@@ -114,7 +116,8 @@ impl Session {
         match self.wire.dialect {
             Dialect::Native => self.reply(native::reconnect(self.wire.encoding, after_ms)),
             Dialect::Sse => self.reply(sse::retry(after_ms).into_bytes()),
-            Dialect::C | Dialect::E => {}
+            // A word of Socket.IO for it would keep the client away for good.
+            Dialect::C | Dialect::E | Dialect::SocketIo => {}
         }
     }
 
@@ -131,6 +134,7 @@ impl Session {
                 return self.reply(frame);
             }
             Dialect::Sse => return self.reply(sse::notice(&notice, from.as_ref())),
+            Dialect::SocketIo => return self.tell_gap_in(index, gap),
             Dialect::C => c::notice(&notice, room.id(), &timestamp()),
             Dialect::E => e::notice(&notice, room.id(), &timestamp()),
         };
@@ -156,6 +160,7 @@ impl Session {
                 frames.into_iter().for_each(|frame| self.reply(closed(frame, None)));
                 return last.into_iter().for_each(|frame| self.reply(closed(frame, at.as_ref())));
             }
+            Dialect::SocketIo => return self.tell_snapshot_in(index, snapped),
             Dialect::E => return,
         };
         match frame {

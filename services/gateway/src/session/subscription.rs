@@ -1,6 +1,9 @@
 //! One followed room of one session: a cursor, and what the client asked for.
 
-use super::begin::{Begun, PageRead};
+use super::{
+    begin::{Begun, PageRead},
+    socketio::Space,
+};
 pub use crate::hub::log::Most;
 use crate::hub::{
     Follower, Snapped,
@@ -11,7 +14,7 @@ use crate::hub::{
 use std::sync::Arc;
 use weft_bus::ReadFrom;
 use weft_dialect::native::{RoomRequest, Subscribe, TypeFilter};
-use weft_event::{Epoch, Offset, Position};
+use weft_event::{Epoch, Offset, Position, Room};
 
 /// Where a subscription reads.
 pub enum Place {
@@ -64,6 +67,10 @@ pub struct Leaving {
 pub struct Subscription {
     /// Names it within its session.
     pub key: u32,
+    /// The namespace in which it was asked for.
+    pub space: Space,
+    /// Not to be read: its answer waits for something.
+    pub held: bool,
     /// While it is behind, events may be skipped or merged as their class allows.
     pub conflate: bool,
     /// A frame may hold several of its events.
@@ -104,10 +111,22 @@ struct Rare {
 
 impl Subscription {
     /// A subscription that has not begun.
-    pub fn new(key: u32, follower: Follower, subscribe: &Subscribe) -> Self {
+    pub fn new(key: u32, space: Space, follower: Follower, subscribe: &Subscribe) -> Self {
         let types = subscribe.types.clone().map(Box::new);
         let (conflate, batch) = (subscribe.conflate, subscribe.batch);
-        Self { key, conflate, batch, follower, place: Place::Opening, seen: None, since: None, types, rare: None }
+        Self {
+            key,
+            space,
+            held: false,
+            conflate,
+            batch,
+            follower,
+            place: Place::Opening,
+            seen: None,
+            since: None,
+            types,
+            rare: None,
+        }
     }
 
     /// It begins.
@@ -129,6 +148,11 @@ impl Subscription {
             rare.snapshot = begun.snapshot;
             rare.part = begun.part;
         }
+    }
+
+    /// Whether it follows this room in this namespace.
+    pub fn is_of(&self, space: Space, room: &Room) -> bool {
+        self.space == space && self.follower.room.name == *room
     }
 
     fn rare(&mut self) -> &mut Rare {

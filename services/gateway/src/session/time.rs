@@ -90,6 +90,18 @@ impl Session {
         self.shared.hub.wheel.now()
     }
 
+    /// The same in milliseconds, for transports that count in these.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::from(self.now()) * 1000
+    }
+
+    /// Sees to it that a transport is told the time when it wants to be.
+    pub(super) fn wake_by_ms(&mut self, due: Option<u64>) {
+        if let Some(due) = due {
+            self.wake_by(u32::try_from(due.div_ceil(1000)).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Sees to it that the wheel wakes this session by then. What is scheduled already does: a socket that is just
     /// too slow blocks a thousand times a second, and must not leave as many entries in the wheel.
     pub(super) fn wake_by(&mut self, due: u32) {
@@ -108,14 +120,19 @@ impl Session {
         let ping_is_due = now >= self.clock.pinged_at + ping_secs;
         if ping_is_due {
             self.clock.pinged_at = now;
-            if self.wire.dialect != Dialect::Sse {
+            if !matches!(self.wire.dialect, Dialect::Sse | Dialect::SocketIo) {
                 self.clock.unanswered_since.get_or_insert(now);
             }
             self.settle();
+            self.renew_records(now);
+        }
+        if self.connect_by().is_some_and(|by| now >= by) {
+            return Err(End::Close(told::POLICY));
         }
         self.tell_degraded();
         self.drain(now)?;
-        self.wake_by(self.clock.due(&limits, ping_secs));
+        let due = self.clock.due(&limits, ping_secs);
+        self.wake_by(self.connect_by().map_or(due, |by| due.min(by)));
         Ok(ping_is_due)
     }
 

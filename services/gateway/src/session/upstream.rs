@@ -1,57 +1,84 @@
 //! From client to executor: exactly one answer for each command.
 
-use super::{Done, Session, timestamp};
+use super::{
+    Done, Session,
+    socketio::{Space, command_answer},
+    timestamp,
+};
+use crate::transport::Dialect;
 use serde_json::value::{RawValue, to_raw_value};
 use weft_bus::{Address, Command, Reply, RequestError};
 use weft_dialect::{
     native::{self, Encoding, ErrorFrame},
-    told,
+    told::{self, ErrorCode},
 };
 use weft_event::Room;
 
 impl Session {
     /// Passes an answer to a prompt on to whoever runs the execution.
-    pub(super) fn provide_input(&mut self, execution: &str, request_id: &str, value: &RawValue, reference: Option<String>) {
+    pub(super) fn provide_input(
+        &mut self,
+        space: Space,
+        execution: &str,
+        request_id: &str,
+        value: &RawValue,
+        reference: Option<String>,
+    ) {
         let body = to_raw_value(&serde_json::json!({ "requestId": request_id, "value": value }));
-        self.command(execution, "user_input:provide", body, reference);
+        self.command(space, execution, "user_input:provide", body, reference);
     }
 
     /// Asks whoever runs the execution to end it.
-    pub(super) fn cancel(&mut self, execution: &str, reason: Option<&str>, reference: Option<String>) {
+    pub(super) fn cancel(&mut self, space: Space, execution: &str, reason: Option<&str>, reference: Option<String>) {
         let body = to_raw_value(&serde_json::json!({ "reason": reason }));
-        self.command(execution, "cancel", body, reference);
+        self.command(space, execution, "cancel", body, reference);
     }
 
-    fn command(&mut self, execution: &str, kind: &str, body: serde_json::Result<Box<RawValue>>, reference: Option<String>) {
+    fn command(
+        &mut self,
+        space: Space,
+        execution: &str,
+        kind: &str,
+        body: serde_json::Result<Box<RawValue>>,
+        reference: Option<String>,
+    ) {
         let (Ok(room), Ok(body)) = (Room::execution(execution), body) else {
-            return self.refuse(told::INVALID, "executionId: is not a legal id", None, reference.as_deref());
+            return self.refuse(space, told::INVALID, "executionId: is not a legal id", None, reference.as_deref());
         };
         // Clients count their refs from one, each for itself; on the bus a command needs a name of its own.
         let unique = format!("{}.{}", self.id, self.next_key);
         self.next_key += 1;
         self.commands += 1;
         let command = Command { reference: unique, kind: kind.to_owned(), subject: None, body };
-        let (shared, encoding) = (self.shared.clone(), self.wire.encoding);
+        let (shared, wire) = (self.shared.clone(), self.wire);
         let answer = async move {
             let timeout = shared.limits.command_timeout;
             let reply = shared.hub.request(&Address::Execution(room.clone()), command, timeout).await;
-            Done::Reply(frame(encoding, reply, &room, reference.as_deref()))
+            Done::Reply(match wire.dialect {
+                Dialect::SocketIo => command_answer(space, reply, &room, reference.as_deref()),
+                _ => Some(frame(wire.encoding, reply, &room, reference.as_deref())),
+            })
         };
         self.operate(answer);
     }
 }
 
 fn frame(encoding: Encoding, reply: Result<Reply, RequestError>, room: &Room, reference: Option<&str>) -> Vec<u8> {
-    let (code, message) = match reply {
-        Ok(Reply::Accepted { .. }) => return native::ack(encoding, reference),
+    let Some((code, message)) = refused(reply) else { return native::ack(encoding, reference) };
+    let timestamp = timestamp();
+    let error =
+        ErrorFrame { code: code.code, message: &message, field: None, reference, room: Some(room.name()), timestamp: &timestamp };
+    native::error(encoding, &error)
+}
+
+/// Why a command was not accepted, if it was not.
+pub(super) fn refused(reply: Result<Reply, RequestError>) -> Option<(ErrorCode, String)> {
+    Some(match reply {
+        Ok(Reply::Accepted { .. }) => return None,
         Ok(Reply::Rejected { code, message }) => (told::REJECTED, format!("{code}: {message}")),
         Err(RequestError::NoExecutor) => (told::NO_EXECUTOR, told::NO_EXECUTOR.sentence.to_owned()),
         Err(RequestError::Timeout) => (told::TIMEOUT, told::TIMEOUT.sentence.to_owned()),
         Err(RequestError::Busy) => (told::BUSY, told::BUSY.sentence.to_owned()),
         Err(RequestError::Bus(error)) => (told::UNAVAILABLE, error.to_string()),
-    };
-    let timestamp = timestamp();
-    let error =
-        ErrorFrame { code: code.code, message: &message, field: None, reference, room: Some(room.name()), timestamp: &timestamp };
-    native::error(encoding, &error)
+    })
 }

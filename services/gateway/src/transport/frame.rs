@@ -1,6 +1,9 @@
 //! What goes out: messages as they stand on the wire, shared with other sessions wherever they are the same.
 
-use crate::hub::{entry::Entry, frames};
+use crate::hub::{
+    entry::Entry,
+    frames::{self, Packet},
+};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use weft_dialect::{
@@ -29,6 +32,8 @@ pub enum Dialect {
     E,
     /// Server-Sent Events: one room a stream.
     Sse,
+    /// Socket.IO: A in one namespace, D in another.
+    SocketIo,
 }
 
 /// How the messages of one connection are written.
@@ -87,6 +92,12 @@ impl Frame {
         (self.body.get(header_len..).unwrap_or_default(), &self.tail, self.body.first().is_some_and(is_compressed))
     }
 
+    /// Without the header of its WebSocket, in two parts.
+    pub fn without_header(&self) -> [&[u8]; 2] {
+        let (body, tail, _) = self.payload();
+        [body, tail]
+    }
+
     /// The bytes of a frame that is whole and has no header of a WebSocket.
     pub fn into_body(self) -> Bytes {
         self.body
@@ -135,6 +146,16 @@ impl Wire {
             let is_last = index + 1 == frames.len();
             Frame { events: u16::from(is_last), ..Frame::whole(frames[index].clone()) }
         })
+    }
+
+    /// A packet of Socket.IO: as it is made for all who follow one room, or with a tail of this session's own.
+    pub fn packet(self, packet: &Packet, own_tail: Option<Vec<u8>>) -> Frame {
+        let frame = match own_tail {
+            Some(tail) => Frame::headed(Opcode::Text, false, packet.body(), tail.into()),
+            None => Frame::whole(packet.whole()),
+        };
+        // Only with the last of its packets an event has been told.
+        Frame { events: u16::from(packet.part.is_none()), ..frame }
     }
 
     /// An event with its plain offset: made once, for all. `None` if it cannot be told in this encoding.

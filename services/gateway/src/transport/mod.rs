@@ -1,10 +1,12 @@
 //! What carries a session's bytes. A transport moves bytes and knows nothing of rooms; a session decides.
 
+mod engine;
 mod event_stream;
 mod frame;
 mod io;
 mod websocket;
 
+pub use engine::Engine;
 pub use event_stream::EventStream;
 pub use frame::{Dialect, Frame, Wire};
 pub use io::{Io, SocketTimes};
@@ -63,6 +65,17 @@ pub trait Transport: Send + Unpin + 'static {
 
     /// Asks the peer whether it is there; written before the next frames.
     fn ping(&mut self);
+
+    /// Tells a transport that keeps time by itself what time it is, in milliseconds; the code to close with if the peer
+    /// has let its time pass.
+    fn keep_time(&mut self, _now: u64) -> Result<(), CloseCode> {
+        Ok(())
+    }
+
+    /// When it wants to be told next, in milliseconds; earlier does no harm.
+    fn due(&self) -> Option<u64> {
+        None
+    }
 
     /// Whether anything of its own waits to be written: control frames, the rest of a frame.
     fn has_more(&self) -> bool;

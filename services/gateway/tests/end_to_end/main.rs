@@ -2,6 +2,7 @@
 //!
 //! `WEFT_TEST_FULL=1` runs the long forms.
 
+mod clients;
 mod commands;
 mod dialects;
 mod hostile;
@@ -9,11 +10,14 @@ mod http;
 mod leaving;
 mod options;
 mod outages;
+mod packets;
 mod raw;
+mod recovery;
 mod resume;
 mod rooms;
 mod seam;
 mod slow;
 mod snapshots;
+mod socketio;
 mod streams;
 mod support;

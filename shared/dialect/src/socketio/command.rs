@@ -25,6 +25,13 @@ pub enum Command {
         /// The answer, as the client wrote it but on one line.
         value: Box<RawValue>,
     },
+    /// Ask for an execution to end.
+    Cancel {
+        /// Which.
+        execution_id: String,
+        /// Why, for people.
+        reason: Option<String>,
+    },
 }
 
 /// The one argument of an event, without which there is nothing to do. Further ones are ignored, as any listener would.
@@ -64,26 +71,52 @@ pub(crate) fn provide_input(event: &Event, limits: &Limits) -> Result<Command, R
         #[serde(borrow, default, deserialize_with = "even_null")]
         value: Option<&'a RawValue>,
     }
-    let object = argument(event, "data")?;
     let not_an_object = || Refused::from(Invalid::new("data", "must be {executionId,requestId,value}"));
-    if !object.get().starts_with('{') {
-        return Err(not_an_object());
-    }
-    let fields: Fields<'_> = serde_json::from_str(object.get()).map_err(|_| not_an_object())?;
-    // Said as a native client says it, it is held to the same rules.
-    let mut message = String::from("{\"type\":\"user_input:provide\"");
-    for (key, value) in [("executionId", fields.execution_id), ("requestId", fields.request_id), ("value", fields.value)] {
-        if let Some(value) = value {
-            message.push_str(&format!(",\"{key}\":{}", value.get()));
-        }
-    }
-    message.push('}');
-    match native::decode(Encoding::Json, message.as_bytes(), limits)? {
+    let object = argument(event, "data")?;
+    let fields: Fields<'_> = object_of(object).ok_or_else(not_an_object)?;
+    let fields = [("executionId", fields.execution_id), ("requestId", fields.request_id), ("value", fields.value)];
+    match as_native("user_input:provide", &fields, limits)? {
         ClientMessage::ProvideInput { execution_id, request_id, value, .. } => {
             Ok(Command::ProvideInput { execution_id, request_id, value })
         }
         _ => Err(not_an_object()),
     }
+}
+
+/// Reads `{executionId,reason?}`.
+pub(crate) fn cancel(event: &Event, limits: &Limits) -> Result<Command, Refused> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        #[serde(borrow)]
+        execution_id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        reason: Option<&'a RawValue>,
+    }
+    let not_an_object = || Refused::from(Invalid::new("data", "must be {executionId,reason?}"));
+    let object = argument(event, "data")?;
+    let fields: Fields<'_> = object_of(object).ok_or_else(not_an_object)?;
+    match as_native("cancel", &[("executionId", fields.execution_id), ("reason", fields.reason)], limits)? {
+        ClientMessage::Cancel { execution_id, reason, .. } => Ok(Command::Cancel { execution_id, reason }),
+        _ => Err(not_an_object()),
+    }
+}
+
+/// The fields of an object; an array would be read as one too.
+fn object_of<'a, T: Deserialize<'a>>(object: &'a RawValue) -> Option<T> {
+    if object.get().starts_with('{') { serde_json::from_str(object.get()).ok() } else { None }
+}
+
+/// Said as a native client says it, a command is held to the same rules.
+fn as_native(kind: &str, fields: &[(&str, Option<&RawValue>)], limits: &Limits) -> Result<ClientMessage, Refused> {
+    let mut message = format!("{{\"type\":\"{kind}\"");
+    for (key, value) in fields {
+        if let Some(value) = value {
+            message.push_str(&format!(",\"{key}\":{}", value.get()));
+        }
+    }
+    message.push('}');
+    native::decode(Encoding::Json, message.as_bytes(), limits)
 }
 
 /// `null` is an answer to a prompt; only a missing `value` is none.

@@ -25,6 +25,7 @@ fn shown(command: Result<Command, Refused>) -> String {
         Ok(Command::Subscribe(room)) => format!("subscribe {room}"),
         Ok(Command::Unsubscribe(room)) => format!("unsubscribe {room}"),
         Ok(Command::ProvideInput { execution_id, request_id, value }) => format!("input {execution_id} {request_id} {value}"),
+        Ok(Command::Cancel { execution_id, reason }) => format!("cancel {execution_id} {reason:?}"),
         Err(refused) => format!("{}: {}", refused.code, refused.message),
     }
 }
@@ -65,7 +66,12 @@ fn commands_of_d() {
         (r#"["user_input:provide",{"executionId":7,"requestId":"r","value":1}]"#, "invalid: executionId: must be a string"),
         (r#"["user_input:provide","e"]"#, "invalid: data: must be {executionId,requestId,value}"),
         (r#"["user_input:provide"]"#, "invalid: data: is required"),
-        (r#"["constructor"]"#, "unknown_type: an event must be subscribe, unsubscribe or user_input:provide"),
+        (r#"["cancel",{"executionId":"e","reason":"enough"}]"#, r#"cancel e Some("enough")"#),
+        (r#"["cancel",{"executionId":"e"}]"#, "cancel e None"),
+        (r#"["cancel",{"executionId":"e","reason":7}]"#, "invalid: reason: must be a string"),
+        (r#"["cancel",{"reason":"enough"}]"#, "invalid: executionId: is required"),
+        (r#"["cancel",["e"]]"#, "invalid: data: must be {executionId,reason?}"),
+        (r#"["constructor"]"#, "unknown_type: an event must be subscribe, unsubscribe, user_input:provide or cancel"),
     ] {
         assert_eq!(shown(d::command(&emitted(Namespace::MAIN, args), &Limits::default())), expected, "{args}");
     }

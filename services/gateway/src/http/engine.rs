@@ -1,0 +1,83 @@
+//! `/socket.io/`: from requests of Engine.IO to sessions.
+
+use super::{App, upgrade};
+use crate::{session::Connection, transport::Engine};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Method as HttpMethod, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use std::sync::Arc;
+use weft_dialect::{
+    engine::{Handshake, Method, Query, Refusal, Request as Asked, Times, Transport},
+    socketio::{Purpose, SessionId},
+};
+
+/// Times and bounds of Engine.IO.
+#[derive(Clone, Debug)]
+pub struct EngineLimits {
+    /// Times of a session.
+    pub times: Arc<Times>,
+    /// Largest body of a POST and of the answer to a poll, in bytes; of the latter, one packet may be larger.
+    pub payload_bytes_max: usize,
+}
+
+/// Every request to the Engine.IO path.
+pub async fn serve(State(app): State<App>, request: Request) -> Response {
+    let uri = request.uri().clone();
+    let query = match Query::parse(uri.query().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(refusal) => return refuse(refusal),
+    };
+    let method = match *request.method() {
+        HttpMethod::GET => Method::Get,
+        HttpMethod::POST => Method::Post,
+        _ => Method::Other,
+    };
+    match query.admit(method, is_upgrade(request.headers())) {
+        Ok(Asked::Open(Transport::WebSocket)) => open_socket(app, request, query.bears_recovery()),
+        Ok(_) => refuse(Refusal::UnknownTransport),
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+/// A session on a WebSocket from its beginning.
+fn open_socket(app: App, request: Request, bears_recovery: bool) -> Response {
+    let greeting = greeting(&app, &new_sid(&app), Transport::WebSocket);
+    upgrade::packets(app, request, move |app, place, socket| {
+        let engine = Engine::on_web_socket(socket, greeting, app.sockets.engine.times.clone(), began(app));
+        tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
+    })
+}
+
+fn new_sid(app: &App) -> SessionId {
+    SessionId::make(&app.shared.fleet_key, Purpose::Engine, &app.shared.instance, rand::random())
+}
+
+fn greeting(app: &App, sid: &SessionId, transport: Transport) -> String {
+    let EngineLimits { times, payload_bytes_max } = &app.sockets.engine;
+    let handshake = Handshake {
+        sid: sid.as_str(),
+        transport,
+        ping_interval_ms: times.ping_interval,
+        ping_timeout_ms: times.ping_timeout,
+        payload_bytes_max: *payload_bytes_max,
+    };
+    handshake.text()
+}
+
+/// When a session began. Up to half a period ago, so that those that came together do not ping together.
+fn began(app: &App) -> u64 {
+    let now = u64::from(app.shared.hub.wheel.now()) * 1000;
+    let early = rand::random_range(0..=app.sockets.engine.times.ping_interval / 2000) * 1000;
+    now.saturating_sub(early)
+}
+
+fn refuse(refusal: Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.http()).unwrap_or(StatusCode::BAD_REQUEST);
+    (status, [(header::CONTENT_TYPE, "application/json")], refusal.body()).into_response()
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}

@@ -1,0 +1,66 @@
+// Unmodified Socket.IO clients that do as they are told: a command a line comes in, what happens goes out, a line each.
+'use strict';
+const { io } = require('socket.io-client');
+const { createInterface } = require('node:readline');
+
+const sockets = new Map();
+const tell = (id, what) => process.stdout.write(`${JSON.stringify({ id, ...what })}\n`);
+
+const commands = {
+  open({ id, url, options }) {
+    const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, ...options });
+    sockets.set(id, socket);
+    watch(id, socket);
+    // The manager may have opened its engine already, or not.
+    socket.io.on('open', () => watchEngine(id, socket.io.engine));
+  },
+  // A further namespace over the same connection.
+  join({ id, of, namespace, options }) {
+    const socket = sockets.get(of).io.socket(namespace, options);
+    sockets.set(id, socket);
+    watch(id, socket);
+    socket.connect();
+  },
+  emit({ id, event, args, ack }) {
+    const answer = ack === undefined ? [] : [(...said) => tell(id, { ack, args: said })];
+    sockets.get(id).emit(event, ...args.map(revived), ...answer);
+  },
+  // Where it goes when it connects again.
+  move({ id, url }) {
+    sockets.get(id).io.uri = url;
+  },
+  // The connection breaks; the client comes again by itself.
+  cut({ id }) {
+    sockets.get(id).io.engine.close();
+  },
+  raw({ id, packet }) {
+    sockets.get(id).io.engine.write(packet);
+  },
+  close({ id }) {
+    sockets.get(id).disconnect();
+  },
+};
+
+const revived = (arg) => (arg && arg.bytes ? Buffer.from(arg.bytes) : arg);
+
+function watch(id, socket) {
+  socket.on('connect', () => {
+    const { recovered } = socket;
+    tell(id, { happened: 'connect', recovered, sid: socket.id, transport: socket.io.engine.transport.name });
+  });
+  socket.on('disconnect', (reason) => tell(id, { happened: 'disconnect', reason }));
+  socket.on('connect_error', (error) => tell(id, { happened: 'connect_error', message: error.message, data: error.data }));
+  socket.onAny((event, ...args) => tell(id, { event, args }));
+}
+
+function watchEngine(id, engine) {
+  engine.on('upgrade', (transport) => tell(id, { happened: 'upgrade', transport: transport.name }));
+  engine.on('ping', () => tell(id, { happened: 'ping' }));
+}
+
+const lines = createInterface({ input: process.stdin });
+lines.on('line', (line) => {
+  const command = JSON.parse(line);
+  commands[command.op](command);
+});
+lines.on('close', () => process.exit(0));

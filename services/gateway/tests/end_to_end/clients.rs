@@ -1,0 +1,139 @@
+//! The clients that people have: `socket.io-client` as npm has it, driven from here.
+
+use crate::support::SOON;
+use serde_json::{Value, json};
+use std::{
+    collections::{HashMap, VecDeque},
+    fs,
+    path::{Path, PathBuf},
+    process::{Command as Blocking, Stdio},
+    sync::OnceLock,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+
+/// A folder in which the pinned packages are installed.
+fn installed() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+        fs::create_dir_all(&folder).expect("a folder for the packages");
+        let lock = fs::read(Path::new(SOURCES).join("package-lock.json")).expect("the lock file");
+        // Written last: what is there with another lock, or without one, is installed again.
+        let stamp = folder.join("installed");
+        if fs::read(&stamp).ok().as_ref() != Some(&lock) {
+            for file in ["package.json", "package-lock.json"] {
+                fs::copy(Path::new(SOURCES).join(file), folder.join(file)).expect("copies");
+            }
+            let npm =
+                Blocking::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder).output();
+            let npm = npm.expect("npm is needed for the clients: install Node.js 20 or later");
+            assert!(npm.status.success(), "npm ci has failed:\n{}", String::from_utf8_lossy(&npm.stderr));
+            fs::write(&stamp, &lock).expect("the stamp");
+        }
+        folder
+    })
+}
+
+/// A process of Node.js with as many clients as one likes, each by a name.
+pub struct Clients {
+    _process: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// What was read for others than the one waited for.
+    heard: HashMap<String, VecDeque<Value>>,
+    acks: u64,
+}
+
+impl Clients {
+    pub fn start() -> Self {
+        let node = Command::new("node")
+            .arg(Path::new(SOURCES).join("driver.cjs"))
+            .env("NODE_PATH", installed().join("node_modules"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        let mut process = node.expect("node is needed for the clients: install Node.js 20 or later");
+        let stdin = process.stdin.take().expect("piped");
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        Self { _process: process, stdin, lines, heard: HashMap::new(), acks: 0 }
+    }
+
+    pub async fn tell(&mut self, command: Value) {
+        self.stdin.write_all(format!("{command}\n").as_bytes()).await.expect("node listens");
+    }
+
+    /// Opens a client, without waiting for it. `url` ends with the namespace.
+    pub async fn open(&mut self, id: &str, url: &str, options: Value) {
+        self.tell(json!({"op": "open", "id": id, "url": url, "options": options})).await;
+    }
+
+    /// Opens a client that is connected when this returns; what it said of that.
+    pub async fn connected(&mut self, id: &str, url: &str, options: Value) -> Value {
+        self.open(id, url, options).await;
+        self.happens(id, "connect").await
+    }
+
+    /// The next line about this client.
+    pub async fn next(&mut self, id: &str) -> Value {
+        let end = tokio::time::Instant::now() + SOON;
+        loop {
+            if let Some(line) = self.heard.get_mut(id).and_then(VecDeque::pop_front) {
+                return line;
+            }
+            let line = tokio::time::timeout_at(end, self.lines.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("{id} heard nothing within {SOON:?}")).expect("lines").expect("node lives");
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            let of = line["id"].as_str().expect("an id").to_owned();
+            self.heard.entry(of).or_default().push_back(line);
+        }
+    }
+
+    /// Passes over what else happens, until this does. Events that come meanwhile fail the test.
+    pub async fn happens(&mut self, id: &str, what: &str) -> Value {
+        loop {
+            let line = self.next(id).await;
+            assert!(line.get("event").is_none(), "{what} of {id} was due, not {line}");
+            if line["happened"] == what {
+                return line;
+            }
+        }
+    }
+
+    /// The next event: its name and arguments. Nothing but pings and connections may come before it.
+    pub async fn event(&mut self, id: &str) -> (String, Vec<Value>) {
+        loop {
+            let line = self.next(id).await;
+            if let Some(event) = line["event"].as_str() {
+                return (event.to_owned(), line["args"].as_array().expect("arguments").clone());
+            }
+            assert!(line.get("ack").is_none(), "an event of {id} was due, not {line}");
+        }
+    }
+
+    /// Emits, and waits for the ack; events that come before it are kept for later.
+    pub async fn ask(&mut self, id: &str, event: &str, args: Value) -> Value {
+        self.acks += 1;
+        let ack = self.acks;
+        self.tell(json!({"op": "emit", "id": id, "event": event, "args": args, "ack": ack})).await;
+        let mut others = VecDeque::new();
+        loop {
+            let line = self.next(id).await;
+            if line["ack"] == ack {
+                let later = self.heard.entry(id.to_owned()).or_default();
+                others.into_iter().rev().for_each(|line| later.push_front(line));
+                return line["args"][0].clone();
+            }
+            others.push_back(line);
+        }
+    }
+
+    pub async fn emit(&mut self, id: &str, event: &str, args: Value) {
+        self.tell(json!({"op": "emit", "id": id, "event": event, "args": args})).await;
+    }
+}
