@@ -215,7 +215,9 @@ def rig() -> Iterator[Rig]:
         begun.end()
 
 
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]], seconds: float = 60) -> Callable[..., None]:
+def in_loop(
+    test: Callable[..., Coroutine[Any, Any, None]], seconds: float = float(os.environ.get("WEFT_TEST_SECONDS", "60"))
+) -> Callable[..., None]:
     """Runs an asynchronous test, with an end."""
 
     @functools.wraps(test)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import ROOT, Broker, Gateway, Rig, in_loop, log_event, stored, until_async
 
 import weft
+from rig import ROOT, Broker, Gateway, Rig, in_loop, log_event, stored, until_async
 from weft.item import Ack, Again, Entry, Fate, HeldBack
 from weft.lanes import Lanes
 
@@ -113,12 +114,14 @@ async def test_another_owner_is_refused_and_others_go_on(target: tuple[str, Gate
 
 
 @in_loop
-async def test_a_follower_of_several_rooms_gets_each_event_once(target: tuple[str, Gateway]) -> None:
+async def test_a_follower_of_several_rooms_gets_each_event_once(
+    target: tuple[str, Gateway], on_broker: tuple[Broker, Gateway]
+) -> None:
     """Copies say where the event was stored first, in the words that gateways read."""
-    url, gateway = target
+    (url, gateway), (broker, _) = target, on_broker
     name = f"rooms-{weft.uuid7()}"
     rooms = [f"execution:{name}", f"user:u-{name}"]
-    seen = []
+    seen: list[dict[str, Any]] = []
     # A client without any memory of its own: what it gets twice was sent twice.
     import websockets
 
@@ -136,8 +139,37 @@ async def test_a_follower_of_several_rooms_gets_each_event_once(target: tuple[st
             seen.append(json.loads(await socket.recv()))
     ids = [event["id"] for event in seen]
     assert len(ids) == len(set(ids)) == 23
-    stored_copies = stored(gateway, rooms[1])
-    assert len(stored_copies) == 23
+    # What each copy says on the broker is where the first one stands.
+    places = {each["id"]: each["offset"].split(".") for each in stored(gateway, rooms[0])}
+    copies = await firsts_of(broker, rooms[1])
+    assert len(copies) == 23
+    for identity, first in copies.items():
+        if identity in places:
+            epoch, seq, _ = places[identity]
+            assert first == f"{rooms[0]} {epoch} {seq}"
+
+
+async def firsts_of(broker: Broker, room: str) -> dict[str, str]:
+    """What the copies in a room say of where their events were stored first, by id."""
+    found: dict[str, str] = {}
+    if broker.kind == "redis":
+        import redis.asyncio
+
+        connection: Any = redis.asyncio.Redis(port=broker.port)
+        for _, fields in await connection.xrange(f"weft:{{{room}}}:s"):
+            found[json.loads(fields[b"d"])["id"]] = fields[b"f"].decode()
+        await connection.aclose()
+        return found
+    import nats
+
+    client = await nats.connect(broker.url)
+    reader = await client.jetstream().subscribe(f"weft.{room}", ordered_consumer=True)
+    with contextlib.suppress(asyncio.TimeoutError):
+        while True:
+            message = await reader.next_msg(timeout=0.5)
+            found[json.loads(message.data)["id"]] = (message.headers or {})["Weft-First"]
+    await client.close()
+    return found
 
 
 @in_loop

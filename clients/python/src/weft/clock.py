@@ -1,13 +1,18 @@
-"""Ids, times and pauses."""
+"""Ids, times, pauses, and waiting with an end."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
 import time
 import uuid
+from collections.abc import Awaitable
 from datetime import datetime, timezone
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _lock = threading.Lock()
 _last_ms = 0
@@ -66,3 +71,22 @@ class Backoff:
         bound = min(self.cap, self.base * 2 ** min(self._attempts, 30))
         self._attempts += 1
         return hint if hint is not None else random.random() * bound
+
+
+async def within(work: Awaitable[T], seconds: float | None) -> T:
+    """Waits so long, then raises ``asyncio.TimeoutError``.
+
+    Unlike ``asyncio.wait_for`` before Python 3.12 it never swallows a cancellation that comes with the result.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            task.cancel()
+            await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if task.cancelled():
+        raise asyncio.TimeoutError
+    return task.result()

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import httpx
 
 from . import rooms as names
-from .clock import Backoff, uuid7
+from .clock import Backoff, uuid7, within
 from .errors import ExecutionCancelled, Invalid, Rejected, WeftError
 from .http import Gateway, read_events, refusal
 from .settings import Token, addresses
@@ -119,7 +119,7 @@ class Commands:
         serving = Serving(self, run.id)
         self._serving[run.id] = serving
         try:
-            await asyncio.wait_for(self._renew_now(), REQUEST_TIMEOUT)
+            await within(self._renew_now(), REQUEST_TIMEOUT)
         except (asyncio.TimeoutError, WeftError, httpx.HTTPError) as error:
             # It becomes reachable with the next renewal; its events matter more.
             log.warning("commands cannot reach %s yet: %s", run.id, error or type(error).__name__)
@@ -160,7 +160,7 @@ class Commands:
                     log.warning("the gateway does not know what runs here: %s", error)
                 was_away = True
             try:
-                await asyncio.wait_for(self._changed.wait(), 1.0 if was_away else RENEW_EVERY)
+                await within(self._changed.wait(), 1.0 if was_away else RENEW_EVERY)
             except asyncio.TimeoutError:
                 continue
             finally:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .clock import within
 from .errors import Expired, PublishError
 from .item import Ack, Again, Entry, Fate, HeldBack, Item, Sink
 
@@ -167,7 +168,7 @@ class Lanes:
     async def _attempt(self, room: str, batch: Sequence[Entry]) -> list[Fate]:
         async with self._permits:
             try:
-                fates = await asyncio.wait_for(self._sink.send(room, batch), ATTEMPT_MAX)
+                fates = await within(self._sink.send(room, batch), ATTEMPT_MAX)
             except asyncio.TimeoutError:
                 fates = [Again(f"no answer within {ATTEMPT_MAX:.0f} s") for _ in batch]
             except asyncio.CancelledError:

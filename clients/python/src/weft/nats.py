@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from .clock import within
 from .errors import Refused, TooLarge, WeftError, missing
 from .heads import Owners, Unavailable, new_head, owner_of
 from .item import Ack, Again, Entry, Fate, HeldBack, Place
@@ -87,7 +88,7 @@ class NatsSink:
         if self._credentials_file is not None:
             options["user_credentials"] = self._credentials_file
         try:
-            self._client = await asyncio.wait_for(
+            self._client = await within(
                 driver.connect(
                     servers=self._servers,
                     name="weft-client",
@@ -112,7 +113,7 @@ class NatsSink:
     async def close(self) -> None:
         if self._client is not None and not self._client.is_closed:
             try:
-                await asyncio.wait_for(self._client.close(), 5)
+                await within(self._client.close(), 5)
             except (asyncio.TimeoutError, OSError, driver.errors.Error) as error:
                 log.debug("nats: %s", error)
         self._client = None

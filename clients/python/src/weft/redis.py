@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .clock import within
 from .errors import PublishError, Refused, TooLarge, WeftError, missing
 from .heads import Owners, Unavailable, new_head, owner_of
 from .item import Ack, Again, Entry, Fate, HeldBack, Place, held
@@ -111,7 +112,7 @@ class RedisSink:
         )
         self._client = driver.Redis(connection_pool=pool)
         try:
-            await asyncio.wait_for(self._client.ping(), CONNECT_TIMEOUT)
+            await within(self._client.ping(), CONNECT_TIMEOUT)
         except (asyncio.TimeoutError, OSError, failures.RedisError) as error:
             await self.close()
             raise WeftError("unavailable", f"Redis: {type(error).__name__}: {error}") from error

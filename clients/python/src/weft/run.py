@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
 
 from . import rooms as names
+from .clock import within
 from .errors import ExecutionCancelled, PublishError
 from .event import TERMINAL
 from .item import Pending
@@ -322,7 +323,7 @@ class Execution(Run[P]):
         request_id, answer = self._serving.open_prompt(request_id, check)
         self.user_input_required(request_id, prompt, input_type=input_type, validation=validation, node=node)
         try:
-            value = await asyncio.wait_for(answer, timeout)
+            value = await within(answer, timeout)
         except asyncio.TimeoutError:
             self.user_input_timeout(request_id, int((timeout or 0) * 1000))
             raise

@@ -13,11 +13,11 @@ from typing import Any, Callable, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from . import rooms as names
-from .clock import Backoff
+from .clock import Backoff, within
 from .errors import WeftError, missing
-from .standing import Moved, Rooms
 from .message import Event, Message
 from .settings import Token, addresses, current
+from .standing import Moved, Rooms
 
 try:
     from websockets import exceptions as failures
@@ -120,6 +120,8 @@ class Subscriber:
         self._tokens_refused = 0
         self._run: asyncio.Task[None] | None = None
         self._later: set[asyncio.Task[None]] = set()
+        self._heard_at = 0.0
+        self._is_full = False
 
     async def open(self) -> Subscriber:
         """Begins to connect, and goes on trying for ever; the first failure is no error."""
@@ -219,7 +221,7 @@ class Subscriber:
         try:
             if not await self._send({**message, "ref": ref}):
                 raise WeftError("disconnected", "there is no connection; nothing was asked")
-            await asyncio.wait_for(answer, COMMAND_TIMEOUT)
+            await within(answer, COMMAND_TIMEOUT)
         except asyncio.TimeoutError:
             raise WeftError("timeout", "no answer in time; whether it was done is unknown") from None
         finally:
@@ -295,34 +297,47 @@ class Subscriber:
             max_queue=16,
         ) as socket:
             self._socket = socket
-            begun = time.monotonic()
+            begun = self._heard_at = time.monotonic()
+            watching = asyncio.get_running_loop().create_task(self._watch(socket))
             try:
                 while True:
-                    for message in _messages(await self._read(socket)):
+                    frame = await socket.recv()
+                    self._heard_at = time.monotonic()
+                    for message in _messages(frame):
                         await self._heard(message)
                     await self._wait_for_space()
             except failures.ConnectionClosed as closed:
                 return time.monotonic() - begun, self._closed(closed)
             finally:
+                watching.cancel()
                 self._socket = None
                 self._asked.clear()
                 self._drop_answers(WeftError("disconnected", "the connection is gone; whether it was done is unknown"))
 
-    async def _read(self, socket: ClientConnection) -> str | bytes:
-        try:
-            return await asyncio.wait_for(socket.recv(), SILENCE)
-        except asyncio.TimeoutError:
-            await socket.send('{"type":"ping"}')
-        try:
-            return await asyncio.wait_for(socket.recv(), SILENCE)
-        except asyncio.TimeoutError:
-            raise OSError("the gateway is silent") from None
+    async def _watch(self, socket: ClientConnection) -> None:
+        """Ends a connection whose gateway is gone without a word."""
+        asked = False
+        while True:
+            await asyncio.sleep(SILENCE / 4)
+            silent = time.monotonic() - self._heard_at
+            if silent < SILENCE or self._is_full:
+                asked = False
+            elif not asked:
+                asked = True
+                await self._send({"type": "ping"})
+            elif silent >= 2 * SILENCE:
+                log.info("the gateway is silent")
+                socket.transport.abort()
+                return
 
     async def _wait_for_space(self) -> None:
         """Until the iterator's reader has caught up; nothing is read meanwhile, and the gateway keeps our place."""
         while len(self._waiting) >= (WAITING_HARD_MAX if self._answers else WAITING_MAX):
+            self._is_full = True
             self._space.clear()
             await self._space.wait()
+        if self._is_full:
+            self._is_full, self._heard_at = False, time.monotonic()
 
     def _closed(self, closed: failures.ConnectionClosed) -> bool:
         code = closed.rcvd.code if closed.rcvd is not None else 1006

@@ -1,0 +1,76 @@
+"""What is published: the files of the wheel, the optional dependencies, and the examples in words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import weft
+from rig import ROOT, Gateway, stored
+
+HERE = Path(__file__).resolve().parents[1]
+README = HERE / "README.md"
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The Python of a page, each with the line where it begins."""
+    text = page.read_text()
+    found = re.finditer(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    return [(f"{page.name}:{text[: each.start()].count(chr(10)) + 1}", each[1]) for each in found]
+
+
+@pytest.mark.parametrize("code", [pytest.param(code, id=at) for at, code in blocks(README)])
+def test_the_examples_of_the_readme_run(code: str, memory: Gateway) -> None:
+    code = code.replace("http://127.0.0.1:3001", memory.http)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    if "nobody answered" in code:
+        assert run.stdout == "nobody answered\n"
+        assert stored(memory, "execution:exec-5")[-1]["type"] == "execution:failed"
+    elif "execution.offsets" in code:
+        assert "execution:completed {'result': {'ok': True}" in run.stdout
+
+
+def test_everything_that_is_offered_is_there() -> None:
+    assert [name for name in weft.__all__ if not hasattr(weft, name)] == []
+    with pytest.raises(AttributeError):
+        _ = weft.nothing
+
+
+def test_a_missing_dependency_says_what_to_install() -> None:
+    for name, extra, use in (
+        ("httpx", "http", "weft.Publisher('http://a')"),
+        ("nats", "nats", "weft.Publisher('nats://a')"),
+        ("redis", "redis", "weft.Publisher('redis://a')"),
+        ("websockets", "ws", "weft.Subscriber('http://a')"),
+    ):
+        code = f"import sys; sys.modules['{name}'] = None\nimport weft\n{use}"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert f"pip install 'weft-client[{extra}]'" in run.stderr, run.stderr
+
+
+def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(HERE)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("weft_client-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"weft/py.typed", "weft/__init__.py", "weft/lua/publish.lua", "weft/lua/store_head.lua"} <= names
+    assert not [name for name in names if "test" in name]
+
+
+def test_the_sources_are_python_3_9() -> None:
+    """By its grammar; what the standard library had then is for mypy and the reviewer."""
+    for source in (HERE / "src").rglob("*.py"):
+        ast.parse(source.read_text(), source.name, feature_version=(3, 9))
+
+
+def test_the_pages_of_the_cookbook_are_whole() -> None:
+    for page in (ROOT / "docs/cookbook").glob("*.md"):
+        for at, code in blocks(page):
+            compile(code, at, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
