@@ -2,7 +2,7 @@
 //!
 //! Pure: what is allowed where follows from the settings and from what is asked for, and is decided here alone.
 
-use crate::{Refused, Token};
+use crate::{Refused, Token, object};
 use http::{HeaderMap, Method, header};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -117,7 +117,7 @@ pub fn in_auth(json: &[u8]) -> Option<Token> {
         #[serde(borrow)]
         token: Option<Cow<'a, str>>,
     }
-    let auth: Auth<'_> = serde_json::from_slice(json).ok()?;
+    let auth: Auth<'_> = object::read(json)?;
     let token = auth.token?;
     let is_prefixed = token.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("bearer "));
     Token::new(if is_prefixed { &token[7..] } else { &token })
@@ -260,6 +260,7 @@ mod tests {
             ("{}", None),
             ("", None),
             ("\"A\"", None),
+            (r#"["A"]"#, None),
         ] {
             assert_eq!(in_auth(auth.as_bytes()).map(|token| token.expose().to_owned()).as_deref(), expected, "{auth}");
         }

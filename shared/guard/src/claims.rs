@@ -6,6 +6,7 @@ use crate::{
     access::Scopes,
     check::{Check, holds},
     jws::present,
+    object,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -105,7 +106,7 @@ struct Claims {
 impl Identity {
     /// Reads the claims of a token whose signature has been verified; `now` is Unix seconds.
     pub fn from_claims(json: &[u8], rules: &Rules, now: u64) -> Result<Self, Refused> {
-        let claims: Claims = serde_json::from_slice(json).map_err(|_| Refused::Claims)?;
+        let claims: Claims = object::read(json).ok_or(Refused::Claims)?;
         check_times(&claims, rules, now)?;
         let is_issuer = || claims.iss.as_ref().is_some_and(|issuer| rules.issuers.contains(issuer));
         if holds(Check::Issuer) && !rules.issuers.is_empty() && !is_issuer() {

@@ -4,7 +4,7 @@
 //! `allow` lets somebody follow whom claims and ownership would not, inside its tenant; `deny` is final; `abide` leaves it to claims
 //! and ownership. Whatever else comes, or comes too late, is no answer, and without an answer nobody follows.
 
-use crate::{Identity, fetch};
+use crate::{Identity, fetch, object};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -132,7 +132,7 @@ impl Hook {
         }
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
         let body = fetch::answer(self.client.post(self.url.clone()).json(question), ANSWER_BYTES_MAX).await?;
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| format!("the answer is none: {error}"))?;
+        let answer: Answer = object::read(&body).ok_or("the answer holds no decision")?;
         Ok(answer.decision)
     }
 

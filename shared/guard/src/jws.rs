@@ -4,6 +4,7 @@
 use crate::{
     Refused, Token,
     check::{Check, holds},
+    object,
     token::BYTES_MAX,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -100,7 +101,7 @@ impl<'t> Parts<'t> {
             return Err(Refused::Malformed);
         }
         let header = decoded(header)?;
-        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| Refused::Algorithm)?;
+        let header: Header<'_> = object::read(&header).ok_or(Refused::Algorithm)?;
         let algorithm = header.algorithm()?;
         let key_id = header.kid.as_deref().map(Into::into);
         Ok(Self { algorithm, key_id, message, claims, signature: decoded(signature)? })

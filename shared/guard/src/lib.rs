@@ -19,11 +19,14 @@ mod fetch;
 pub mod files;
 pub mod guard;
 pub mod hook;
+#[cfg(test)]
+mod hostile;
 pub mod journal;
 pub mod jwks;
 pub mod jws;
 pub mod keys;
 pub mod limits;
+mod object;
 pub mod owners;
 pub mod pattern;
 pub mod rate;

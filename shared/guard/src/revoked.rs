@@ -4,6 +4,7 @@ use crate::{
     Identity, Refused,
     check::{Check, holds},
     claims::TOKEN_ID_BYTES_MAX,
+    object,
 };
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -48,8 +49,8 @@ impl Revocation {
             subject: Option<Box<str>>,
             token: Option<Box<str>>,
         }
-        let Asked { tenant, subject, token } = serde_json::from_slice(json)
-            .map_err(|_| Invalid::new("body", "must be an object of `subject`, `token` or `tenant`, all text"))?;
+        let Asked { tenant, subject, token } =
+            object::read(json).ok_or(Invalid::new("body", "must be an object of `subject`, `token` or `tenant`, all text"))?;
         let revocation = Self { tenant, subject, token, at: now };
         revocation.check()?;
         Ok(revocation)
@@ -60,7 +61,7 @@ impl Revocation {
     /// # Errors
     /// It is none of ours.
     pub fn parse(line: &[u8]) -> Result<Self, Invalid> {
-        let revocation: Self = serde_json::from_slice(line).map_err(|_| Invalid::new("revocation", "is no revocation"))?;
+        let revocation: Self = object::read(line).ok_or(Invalid::new("revocation", "is no revocation"))?;
         revocation.check()?;
         Ok(revocation)
     }
@@ -346,6 +347,7 @@ mod tests {
             ("{}", Err("subject")),
             ("", Err("body")),
             ("[]", Err("body")),
+            (r#"[null,"u",null]"#, Err("body")),
             (r#"{"subject":"u","at":9}"#, Err("body")),
             (r#"{"subject":1}"#, Err("body")),
             (r#"{"subject":"u","subject":"v"}"#, Err("body")),
