@@ -192,7 +192,8 @@ impl Settings {
             linger: Duration::from_secs(self.limits.linger_secs),
             reads: self.limits.reads_max,
             event: self.event_limits(),
-            head_every: (self.bus.retention_events / 4).clamp(1, 1000) as u32,
+            // Half a log, so that what is folded is still in it.
+            head_every: (self.bus.retention_events / 4).min(self.limits.log_events_max / 2).clamp(1, 1000) as u32,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Keeping the durable record of an execution, the same way on every broker.
 //!
 //! A head is made with the first stored event and moved forward by reading the stored log, never from what one
-//! process happens to have seen: with two publishers in a room nobody else knows the truth.
+//! process happens to have published: with two publishers in a room nobody else knows the truth. A process that holds
+//! an unbroken copy of the log from where the head stands ([`Held`]) may fold that instead of reading it once more.
 
 use crate::{Anchor, Bus, BusError, Delivery, Expect, PageLimit, ReadFrom, Revision, StoreError};
 use weft_event::{Envelope, Head, Limits, Position, Prepared, Room, Snapshot, prepare};
@@ -40,14 +41,42 @@ fn room_of(tenant: Option<&str>, execution: &str) -> Result<Room, BusError> {
     Room::execution(execution).and_then(|room| room.in_tenant(tenant)).map_err(|invalid| BusError::Refused(invalid.to_string()))
 }
 
+/// A part of a room's stored log that a process has in memory, in stored order and with nothing missing.
+pub trait Held {
+    /// Folds all that lies after `at`, or all there ever was; the last event folded, or `at` itself if nothing follows it.
+    /// `None` if not all of that is held, or there is nothing: then the log is read, and the snapshot thrown away.
+    fn fold_after(&self, at: Option<Position>, snapshot: &mut Snapshot) -> Option<Position>;
+}
+
+/// Nothing is held: all is read.
+impl Held for () {
+    fn fold_after(&self, _: Option<Position>, _: &mut Snapshot) -> Option<Position> {
+        None
+    }
+}
+
 /// Moves the head of `room` (an `execution:` room) forward to the end of the stored log.
 ///
 /// Answers the head as stored, or `None` if the execution has none yet. Safe to call from any number of processes.
 pub async fn advance(bus: &Bus, room: &Room, limits: &Limits, now_ms: u64) -> Result<Option<Head>, BusError> {
+    advance_with(bus, room, &(), limits, now_ms).await
+}
+
+/// [`advance`] to the end of what is held, where the head stands within it.
+pub async fn advance_with(
+    bus: &Bus,
+    room: &Room,
+    held: &(impl Held + Sync),
+    limits: &Limits,
+    now_ms: u64,
+) -> Result<Option<Head>, BusError> {
     for _ in 0..ATTEMPTS {
         let Some((mut head, revision)) = bus.load_head(room).await? else { return Ok(None) };
-        let before = head.position();
-        if !fold_to_end(bus, room, &mut head, limits, now_ms).await? && head.position() == before {
+        let changed = match fold_held(held, &mut head, now_ms) {
+            Some(changed) => changed,
+            None => fold_to_end(bus, room, &mut head, limits, now_ms).await?,
+        };
+        if !changed {
             return Ok(Some(head));
         }
         match bus.store_head(&head, Expect::At(revision)).await {
@@ -58,6 +87,18 @@ pub async fn advance(bus: &Bus, room: &Room, limits: &Limits, now_ms: u64) -> Re
     }
     // Others are moving it as fast as we read; it is not stale.
     Ok(bus.load_head(room).await?.map(|(head, _)| head))
+}
+
+/// Folds what is in memory after where the head stands; whether anything changed, or `None` if it must be read.
+fn fold_held(held: &impl Held, head: &mut Head, now_ms: u64) -> Option<bool> {
+    let at = head.position();
+    let mut snapshot = head.snapshot.clone();
+    let last = held.fold_after(at, &mut snapshot)?;
+    let changed = at != Some(last);
+    if changed {
+        head.advance(snapshot, last, now_ms);
+    }
+    Some(changed)
 }
 
 /// Reads from where the head stands and folds; whether anything changed.

@@ -5,6 +5,7 @@ use super::{
     entry::Entry,
     log::{Found, Most, Slot},
 };
+use std::sync::Arc;
 use weft_bus::{BusError, PageLimit, ReadFrom, heads};
 use weft_event::{Position, Room as RoomName, Snapshot};
 
@@ -102,6 +103,44 @@ impl Room {
             return Some(None);
         }
         Some(Some(Snapped { snapshot: fold.snapshot.clone(), at: fold.at, cursor: inner.log.next_index() }))
+    }
+}
+
+impl Room {
+    /// The first event that was ever stored here, if the log still has it.
+    pub fn first_stored(&self) -> Option<Arc<Entry>> {
+        let inner = self.inner.lock();
+        let is_first = |entry: &&Arc<Entry>| entry.at.is_some();
+        inner.log.is_bare().then(|| inner.log.entries(0, inner.log.next_index()).find(is_first).cloned())?
+    }
+}
+
+/// The log is in stored order, and `prev` links and checks of the end have shown that nothing is missing.
+impl heads::Held for Room {
+    fn fold_after(&self, at: Option<Position>, snapshot: &mut Snapshot) -> Option<Position> {
+        let mut slots = Vec::new();
+        {
+            let inner = self.inner.lock();
+            let from = match at.map(|at| inner.log.find(at)) {
+                Some(Found::At(index)) => index,
+                None if inner.log.is_bare() => 0,
+                _ => return None,
+            };
+            inner.log.read(from, Most::ALL, &mut slots)?;
+        }
+        let mut last = at;
+        for slot in &slots {
+            match slot {
+                Slot::Event(entry) if entry.at.is_some() => {
+                    heads::fold_prepared(snapshot, &entry.event, entry.stored_ms);
+                    last = entry.at;
+                }
+                Slot::Event(_) => {}
+                Slot::Skipped(here) => last = Some(*here),
+                Slot::Gap(_) => return None,
+            }
+        }
+        last
     }
 }
 

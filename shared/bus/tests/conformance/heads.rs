@@ -3,7 +3,7 @@
 use crate::common::*;
 use bytes::Bytes;
 use weft_bus::{Expect, HeadQuery, Presence, Retention, StoreError, heads};
-use weft_event::{Head, Limits, Status, prepare};
+use weft_event::{Head, Limits, Position, Snapshot, Status, prepare};
 
 pub async fn a_head_is_written_by_compare_and_set(mut world: World) {
     let (one, two) = (world.bus().await, world.bus().await);
@@ -90,6 +90,48 @@ pub async fn a_head_follows_a_long_room(mut world: World) {
     other.store_head(&stale, Expect::At(revision)).await.expect("stored");
     let head = heads::advance(&other, &room, &limits, 13).await.expect("advances").expect("is there");
     assert!(head.incomplete && head.position() == last);
+}
+
+/// A log in memory: what was stored, in order.
+struct Held(Vec<(Position, Bytes)>);
+
+impl heads::Held for Held {
+    fn fold_after(&self, at: Option<Position>, snapshot: &mut Snapshot) -> Option<Position> {
+        let from = self.0.iter().position(|(here, _)| Some(*here) == at)? + 1;
+        for (_, body) in &self.0[from..] {
+            let event = prepare(body.clone(), None, &Limits::default()).expect("valid");
+            heads::fold_prepared(snapshot, &event, None);
+        }
+        self.0.last().map(|(last, _)| *last)
+    }
+}
+
+pub async fn a_head_folds_what_is_held_and_reads_the_rest(mut world: World) {
+    let bus = world.bus().await;
+    let (room, limits) = (room("execution:held"), Limits::default());
+    let mut all = Vec::new();
+    for n in 0..20 {
+        let kind = if n == 0 { "execution:started" } else { "execution:progress" };
+        let body =
+            format!("{{\"type\":\"{kind}\",\"executionId\":\"held\",\"userId\":\"u\",\"data\":{{\"progress\":{}}}}}", n * 5);
+        let at = publish(&bus, &room, body.clone()).await.position.expect("a position");
+        all.push((at, Bytes::from(body)));
+    }
+    let first = prepare(all[0].1.clone(), None, &limits).expect("valid");
+    heads::ensure(&bus, &first, None, 5).await.expect("ensures").expect("durable");
+    let advance = async |held: &Held, now_ms| {
+        let head = heads::advance_with(&bus, &room, held, &limits, now_ms).await.expect("advances").expect("is there");
+        (head.position(), head.snapshot.progress.map(|progress| progress.get().to_owned()))
+    };
+    // Where the head stands is not held: it is read, to the end.
+    assert_eq!(advance(&Held(all[5..8].to_vec()), 6).await, (Some(all[19].0), Some("95".to_owned())));
+    // From here on it folds what is held and no further: that is how one sees that nothing was read.
+    let (mut head, revision) = bus.load_head(&room).await.expect("loads").expect("is there");
+    head.advance(Snapshot::new("held"), all[9].0, 7);
+    bus.store_head(&head, Expect::At(revision)).await.expect("stored");
+    assert_eq!(advance(&Held(all[8..15].to_vec()), 8).await, (Some(all[14].0), Some("70".to_owned())));
+    assert_eq!(advance(&Held(all[14..15].to_vec()), 9).await, (Some(all[14].0), Some("70".to_owned())), "nothing new");
+    assert_eq!(advance(&Held(Vec::new()), 10).await, (Some(all[19].0), Some("95".to_owned())));
 }
 
 pub async fn announcements_come_and_go(mut world: World) {

@@ -87,6 +87,7 @@ macro_rules! stored {
                 heads::a_head_is_written_by_compare_and_set,
                 heads::lists_are_newest_first_by_owner_and_tenant,
                 heads::a_head_follows_a_long_room,
+                heads::a_head_folds_what_is_held_and_reads_the_rest,
                 heads::announcements_come_and_go,
                 heads::a_knowledge_base_has_one_owner,
                 records::a_record_is_the_last_that_was_written,
