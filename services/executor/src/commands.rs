@@ -38,6 +38,7 @@ struct Execute {
     #[serde(default)]
     inputs: Option<Map<String, Value>>,
     user_id: Option<String>,
+    traceparent: Option<String>,
 }
 
 /// The body of `user_input:provide`. Clients' further fields are theirs.
@@ -151,7 +152,8 @@ async fn execute(executor: &Executor, body: Execute, subject: Option<&str>) -> R
     };
     let user = subject.map(str::to_owned).or(body.user_id);
     let inputs = body.inputs.unwrap_or_default();
-    let id = executor.execute(Order { plan, execution_id: body.execution_id, inputs, user }).await?;
+    let id =
+        executor.execute(Order { plan, execution_id: body.execution_id, inputs, user, traceparent: body.traceparent }).await?;
     Ok(json!({"executionId": id}))
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, sync::Arc, 
 use weft_bus::{BusConfig, BusSettings, Mode};
 use weft_event::id;
 use weft_publisher::PublisherConfig;
-use weft_telemetry::LogOptions;
+use weft_telemetry::{LogOptions, TraceOptions};
 
 /// Shortest token that keeps anybody out, in bytes.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -57,6 +57,9 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub log: LogOptions,
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceOptions,
 }
 
 /// Bounds and times.

@@ -31,7 +31,7 @@ pub async fn run(tools: Arc<Tools>, execution: Arc<Execution>, report: Report) {
     let begun = Instant::now();
     let workflow = &execution.workflow;
     execution.started(now());
-    info!(execution = execution.id, workflow = workflow.name, "execution started");
+    info!(execution = execution.id, workflow = workflow.name, trace_id = report.trace_id(), "execution started");
     let agents = workflow.nodes.iter().filter(|node| matches!(node.step, crate::workflow::Step::Tokens(_))).count();
     let started = json!({"status": "running", "workflowName": workflow.name, "nodeCount": workflow.nodes.len(),
         "agentCount": agents, "startedAt": now()});
@@ -75,8 +75,9 @@ async fn finish(execution: &Execution, report: &Report, course: &Course, begun: 
             ("failed", Status::Failed, Some(error), None, data)
         }
     };
-    info!(execution = execution.id, outcome = name, duration, "execution ended");
+    info!(execution = execution.id, outcome = name, duration, trace_id = report.trace_id(), "execution ended");
     crate::metrics::execution(name);
+    report.ended(name, error.as_deref());
     report.execution(name, data).await;
     let result = result.map(|result| bounded(result, REMEMBERED_BYTES_MAX));
     execution.ended(status, now(), error, result);

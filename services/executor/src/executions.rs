@@ -48,6 +48,8 @@ pub struct Execution {
     pub inputs: Arc<Map<String, Value>>,
     /// Who owns it.
     pub user: Option<String>,
+    /// The W3C trace context of whoever asked for it.
+    pub traceparent: Option<String>,
     /// Its open questions.
     pub prompts: Prompts,
     /// Cancelled once it stops, see [`Execution::stop`].
@@ -82,14 +84,15 @@ pub struct NodeProgress {
 impl Execution {
     /// An execution that has not begun.
     #[must_use]
-    pub fn new(id: String, room: Room, workflow: Arc<Workflow>, inputs: Map<String, Value>, user: Option<String>) -> Self {
+    pub fn new(room: Room, workflow: Arc<Workflow>, inputs: Map<String, Value>) -> Self {
         let nodes = workflow.nodes.iter().map(|node| (node.id.clone(), NodeProgress::default())).collect();
         Self {
-            id,
+            id: room.id().to_owned(),
             room,
             workflow,
             inputs: Arc::new(inputs),
-            user,
+            user: None,
+            traceparent: None,
             prompts: Prompts::default(),
             stopping: CancellationToken::new(),
             progress: Mutex::new(Progress { nodes, ..Progress::default() }),
@@ -274,7 +277,7 @@ pub(crate) mod tests {
     pub(crate) fn execution(id: &str) -> Arc<Execution> {
         let workflow = parse_yaml("w", "name: w\nnodes: [{id: a, sleep: 1s}]").expect("valid");
         let room = Room::execution(id).expect("room");
-        Arc::new(Execution::new(id.into(), room, Arc::new(workflow), Map::new(), None))
+        Arc::new(Execution::new(room, Arc::new(workflow), Map::new()))
     }
 
     #[test]

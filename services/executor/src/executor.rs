@@ -47,6 +47,8 @@ pub struct Order {
     pub inputs: Map<String, Value>,
     /// Who owns it.
     pub user: Option<String>,
+    /// The W3C trace context of the request.
+    pub traceparent: Option<String>,
 }
 
 /// Runs workflows.
@@ -115,7 +117,9 @@ impl Executor {
         let is_given = order.execution_id.is_some();
         let id = order.execution_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         let room = Room::execution(&id)?.in_tenant(self.0.tenant.as_deref())?;
-        let execution = Arc::new(Execution::new(id, room, workflow, inputs, order.user));
+        let mut execution = Execution::new(room, workflow, inputs);
+        (execution.user, execution.traceparent) = (order.user, order.traceparent);
+        let execution = Arc::new(execution);
         Ok((Place::take(&self.0.executions, execution)?, is_given))
     }
 
@@ -126,7 +130,7 @@ impl Executor {
         }
         // Commands can reach it before its first event is out, so that no prompt is told before it can be answered.
         let served = self.0.reach.serve(&execution).await;
-        let report = Report::new(&self.0.publisher, &execution.id, &execution.workflow.name, execution.user.as_deref());
+        let report = Report::new(&self.0.publisher, &execution);
         let executor = self.clone();
         place.begin();
         self.0.runs.spawn(async move {
@@ -190,7 +194,7 @@ impl Executor {
     /// Runs the demo workflow under an id.
     pub async fn start_streaming(&self, id: String, user: Option<String>) -> Result<String, Refusal> {
         let plan = Plan::Named(DEMO_WORKFLOW.into());
-        self.execute(Order { plan, execution_id: Some(id), inputs: Map::new(), user }).await
+        self.execute(Order { plan, execution_id: Some(id), inputs: Map::new(), user, traceparent: None }).await
     }
 
     /// One workflow.

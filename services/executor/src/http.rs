@@ -139,9 +139,15 @@ struct Execute {
     user_id: Option<String>,
 }
 
-async fn execute(State(executor): State<Executor>, name: Named, body: Body) -> Result<Response, Refusal> {
+async fn execute(
+    State(executor): State<Executor>,
+    name: Named,
+    headers: header::HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
     let (plan, Execute { inputs, execution_id, user_id }) = (Plan::Named(named(name)?), read(body)?);
-    let id = executor.execute(Order { plan, execution_id, inputs, user: user_id }).await?;
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let id = executor.execute(Order { plan, execution_id, inputs, user: user_id, traceparent }).await?;
     Ok(started(&id))
 }
 

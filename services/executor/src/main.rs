@@ -8,7 +8,7 @@ use weft_bus::Bus;
 use weft_drain::Drain;
 use weft_executor::{Config, Link, Settings, Way, gateway::Line, run};
 use weft_publisher::Publisher;
-use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, serve_admin};
+use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, init_traces, serve_admin};
 
 /// A setting that cannot be used (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -30,6 +30,10 @@ fn main() -> ExitCode {
     };
     let log = match init_logs(&settings.log) {
         Ok(log) => log,
+        Err(error) => return fail(EXIT_USAGE, &error.to_string()),
+    };
+    let _traces = match init_traces(&settings.traces, "weft-executor", &config.id) {
+        Ok(traces) => traces,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -15,7 +15,7 @@ use weft_dialect::{
     engine, native,
     socketio::{self, FleetKey},
 };
-use weft_telemetry::LogOptions;
+use weft_telemetry::{LogOptions, TraceOptions};
 
 /// Delivers the events of workflow and agent executions to live clients.
 #[derive(Clone, Debug, Parser)]
@@ -52,6 +52,9 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub log: LogOptions,
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceOptions,
 }
 
 /// Whether clients authenticate.
@@ -194,6 +197,7 @@ impl Settings {
             event: self.event_limits(),
             // Half a log, so that what is folded is still in it.
             head_every: (self.bus.retention_events / 4).min(self.limits.log_events_max / 2).clamp(1, 1000) as u32,
+            traced: self.traces.otlp_endpoint.is_some(),
         }
     }
 

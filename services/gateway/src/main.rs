@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use weft_bus::Bus;
 use weft_drain::Drain;
 use weft_gateway::{Settings, run};
-use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, serve_admin};
+use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, init_traces, serve_admin};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -30,6 +30,10 @@ fn main() -> ExitCode {
     }
     let log = match init_logs(&settings.log) {
         Ok(log) => log,
+        Err(error) => return fail(EXIT_USAGE, &error.to_string()),
+    };
+    let _traces = match init_traces(&settings.traces, "weft-gateway", &settings.instance) {
+        Ok(traces) => traces,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -1,6 +1,6 @@
 //! One event on its way: which rooms have it, who waits for it, and the space it takes in the buffer.
 
-use crate::{PublishError, ledger::Ledger};
+use crate::{PublishError, ledger::Ledger, trace};
 use metrics::gauge;
 use parking_lot::Mutex;
 use std::{
@@ -57,6 +57,8 @@ pub(crate) struct Item {
     pub(crate) enqueued: Instant,
     id: String,
     traceparent: Option<String>,
+    /// `messaging.system` of its span.
+    system: &'static str,
     progress: Mutex<Progress>,
     ledger: Arc<Ledger>,
     /// Its share of the buffer, given back when the last lane lets go.
@@ -81,6 +83,7 @@ impl Item {
         event: Prepared,
         rooms: Vec<Room>,
         lanes: usize,
+        system: &'static str,
         space: OwnedSemaphorePermit,
         ledger: Arc<Ledger>,
     ) -> (Arc<Self>, Pending) {
@@ -91,6 +94,7 @@ impl Item {
         gauge!("weft_publisher_buffer_bytes").increment(space.num_permits() as f64);
         let item = Self {
             traceparent: traceparent(&event),
+            system,
             id: id.clone(),
             event,
             rooms,
@@ -157,6 +161,8 @@ impl Item {
     fn resolve(&self, progress: &mut Progress, outcome: Result<Stored, PublishError>) {
         let Some(waiting) = progress.waiting.take() else { return };
         self.ledger.ended(self.enqueued, &self.event.kind, outcome.as_ref().err());
+        let failure = || outcome.as_ref().err().map(ToString::to_string);
+        trace::published(self.traceparent.as_deref(), self.system, &self.rooms, self.enqueued.elapsed(), failure);
         // Whoever dropped its `Pending` did not want to know; the ledger has counted it.
         let _ = waiting.send(outcome);
     }

@@ -39,6 +39,7 @@ pub mod publisher;
 pub mod run;
 mod sink;
 pub mod store;
+pub mod trace;
 
 pub use draft::EventDraft;
 pub use error::{HttpTargetError, PublishError, Unfinished};

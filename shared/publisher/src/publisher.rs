@@ -215,7 +215,7 @@ impl Publisher {
 
     fn admit(&self, event: Prepared, rooms: Vec<Room>, space: OwnedSemaphorePermit) -> Pending {
         let lanes = self.0.lanes.sink().lanes(rooms.len());
-        let (item, pending) = Item::new(event, rooms, lanes, space, self.0.ledger.clone());
+        let (item, pending) = Item::new(event, rooms, lanes, self.0.lanes.sink().system(), space, self.0.ledger.clone());
         self.0.lanes.push(item);
         pending
     }

@@ -1,6 +1,6 @@
 //! Where a lane's batch goes: the bus, room by room, or a gateway that sees to the rooms itself.
 
-use crate::{HeadKeeper, PublishError, heads::NotAdmitted, http::HttpSink, item::Item};
+use crate::{HeadKeeper, PublishError, heads::NotAdmitted, http::HttpSink, item::Item, trace};
 use std::{sync::Arc, time::Duration};
 use weft_bus::{Ack, Bus, BusError, Health};
 use weft_event::Room;
@@ -37,6 +37,14 @@ impl Sink {
         match self {
             Self::Bus { .. } => rooms,
             Self::Http(_) => rooms.min(1),
+        }
+    }
+
+    /// `messaging.system` of spans.
+    pub(crate) fn system(&self) -> &'static str {
+        match self {
+            Self::Bus { bus, .. } => trace::system(bus.mode()),
+            Self::Http(_) => "http",
         }
     }
 

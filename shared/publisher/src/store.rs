@@ -5,9 +5,13 @@ use crate::{
     HeadKeeper, Stored,
     heads::NotAdmitted,
     item::{publication, stored, traceparent},
+    trace,
 };
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 use weft_bus::{Ack, Bus, BusError, Publication, PublishError};
 use weft_event::{Invalid, Prepared, Room};
 
@@ -80,7 +84,7 @@ pub async fn store_all(
         store_copies(bus, chunk, &mut failed).await;
         start = end;
     }
-    orders.into_iter().map(Order::result).collect()
+    orders.into_iter().map(|order| order.result(trace::system(bus.mode()))).collect()
 }
 
 /// The same event with a UUIDv7 as `id` and the present as `timestamp`, where it lacks them.
@@ -101,6 +105,7 @@ struct Order {
     acks: Vec<Option<Ack>>,
     failure: Option<StoreEventError>,
     traceparent: Option<String>,
+    begun: Instant,
 }
 
 impl Order {
@@ -109,7 +114,7 @@ impl Order {
             Ok(rooms) => (rooms, None),
             Err(invalid) => (Vec::new(), Some(invalid.into())),
         };
-        Self { acks: vec![None; rooms.len()], rooms, failure, traceparent: traceparent(&event), event }
+        Self { acks: vec![None; rooms.len()], rooms, failure, traceparent: traceparent(&event), begun: Instant::now(), event }
     }
 
     fn publication(&self, index: usize) -> Publication {
@@ -117,7 +122,9 @@ impl Order {
         publication(&self.event, &self.rooms, index, first, self.traceparent.clone())
     }
 
-    fn result(self) -> Result<Stored, StoreEventError> {
+    fn result(self, system: &'static str) -> Result<Stored, StoreEventError> {
+        let failure = || self.failure.as_ref().map(ToString::to_string);
+        trace::published(self.traceparent.as_deref(), system, &self.rooms, self.begun.elapsed(), failure);
         match self.failure {
             Some(failure) => Err(failure),
             None => Ok(stored(self.event.id.as_deref().unwrap_or_default().to_owned(), &self.rooms, &self.acks)),

@@ -1,7 +1,7 @@
-//! Logs, metrics and the admin port of a process.
+//! Logs, metrics, traces and the admin port of a process.
 //!
-//! A `main` reads [`LogOptions`] with its other settings, calls [`init_logs`] (and keeps the
-//! [`Log`] to its end) and [`Metrics::install`], gives a
+//! A `main` reads [`LogOptions`] and [`TraceOptions`] with its other settings, calls [`init_logs`] and [`init_traces`]
+//! (and keeps the [`Log`] and the [`Traces`] to its end) and [`Metrics::install`], gives a
 //! [`Readiness`] to whatever must be up before traffic comes, and spawns [`serve_admin`]. Code elsewhere only uses
 //! the macros of `tracing` and `metrics`.
 
@@ -11,6 +11,7 @@ mod logs;
 mod metrics;
 mod readiness;
 mod settings;
+mod traces;
 
 pub use self::{
     admin::serve_admin,
@@ -18,4 +19,5 @@ pub use self::{
     metrics::{Metrics, MetricsError},
     readiness::Readiness,
     settings::in_one_line,
+    traces::{TraceError, TraceOptions, Traces, init_traces},
 };

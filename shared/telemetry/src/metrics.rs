@@ -56,6 +56,7 @@ impl Metrics {
                 metrics::set_global_recorder(recorder).map_err(|_| MetricsError::Installed)?;
                 metrics::describe_counter!(DROPPED, "Log lines that standard error did not take in time");
                 metrics::counter!(DROPPED).increment(0);
+                crate::traces::describe();
                 installed.insert(handle).clone()
             }
         };

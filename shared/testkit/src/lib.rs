@@ -16,6 +16,7 @@ mod scratch;
 
 pub mod chaos;
 pub mod client;
+pub mod collector;
 pub mod history;
 pub mod http;
 pub mod process;

@@ -75,7 +75,10 @@ impl Inlet for Feed {
 }
 
 impl Feed {
-    fn take(&self, delivery: Delivery) {
+    fn take(&self, mut delivery: Delivery) {
+        if self.hub.is_traced_elsewhere(&delivery) {
+            delivery.traceparent = None;
+        }
         if let Some(room) = self.hub.room(&delivery.room) {
             let todo = room.live(&self.hub, delivery);
             self.carry_out(&room, todo);

@@ -1,6 +1,9 @@
 //! One event in a room's log: its published bytes, its place, and what has been made of it.
 
-use super::frames::{Frames, Weight};
+use super::{
+    frames::{Frames, Weight},
+    traced::Traced,
+};
 use std::{sync::Arc, time::Instant};
 use weft_bus::{Delivery, First, heads};
 use weft_dialect::{native, piece::Told};
@@ -22,6 +25,8 @@ pub struct Entry {
     foreign_room: Option<Room>,
     /// What has been made of it.
     pub(super) frames: Frames,
+    /// Its span, if it is traced.
+    traced: Option<Box<Traced>>,
 }
 
 impl Entry {
@@ -37,7 +42,13 @@ impl Entry {
             received: Instant::now(),
             foreign_room: (!own).then(|| delivery.room.clone()),
             frames: Frames::new(weight.clone()),
+            traced: None,
         })
+    }
+
+    /// With its span.
+    pub(super) fn traced(self, traced: Option<Box<Traced>>) -> Self {
+        Self { traced, ..self }
     }
 
     /// Bytes this entry keeps in memory, frames not counted.
@@ -48,6 +59,16 @@ impl Entry {
     /// Gives back what its frames take; they are made again if somebody needs them.
     pub fn let_frames_go(&self) {
         self.frames.let_go();
+        if let Some(traced) = &self.traced {
+            traced.end();
+        }
+    }
+
+    /// It was handed to a client.
+    pub fn handed(&self) {
+        if let Some(traced) = &self.traced {
+            traced.handed(self.received);
+        }
     }
 
     /// The delivery class of the event's type.

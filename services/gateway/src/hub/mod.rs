@@ -12,6 +12,7 @@ mod gather;
 pub mod history;
 pub mod log;
 mod room;
+mod traced;
 mod wake;
 pub mod wheel;
 
@@ -33,7 +34,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
-use weft_bus::{Address, Bus, BusError, Command, Reply, RequestError};
+use weft_bus::{Address, Bus, BusError, Command, Delivery, Reply, RequestError};
 use weft_event::{Limits, Room as RoomName};
 
 /// Bounds of the hub.
@@ -57,6 +58,8 @@ pub struct HubLimits {
     pub event: Limits,
     /// Events of a room between two moves of its execution's head.
     pub head_every: u32,
+    /// Whether spans are made of events that their publishers trace.
+    pub traced: bool,
 }
 
 /// A room could not be followed because this process follows as many as it may.
@@ -261,6 +264,18 @@ impl Hub {
             Err(RequestError::Bus(_)) => "unavailable",
         });
         reply
+    }
+
+    /// The span of an event that is taken into a log, if it is traced.
+    pub(super) fn begin_span(&self, delivery: &Delivery) -> Option<Box<traced::Traced>> {
+        let is_on = self.limits.traced;
+        is_on.then(|| traced::Traced::begin(delivery, weft_publisher::trace::system(self.bus.mode())))?
+    }
+
+    /// Whether another followed room has this event as its own: then that one's span is enough.
+    pub(crate) fn is_traced_elsewhere(&self, delivery: &Delivery) -> bool {
+        let first = delivery.first.as_ref().filter(|_| self.limits.traced && delivery.traceparent.is_some());
+        first.is_some_and(|first| first.room != delivery.room && self.room(&first.room).is_some())
     }
 
     /// Asks the upkeep to move the head of a room's execution.

@@ -8,6 +8,7 @@ use super::{
     gather::Rate,
     history::SharedHistory,
     log::{Found, Gap, Log, Most, Slot},
+    traced::with_context,
 };
 use crate::{
     feed::sync::{RoomSync, Step},
@@ -283,7 +284,7 @@ impl Room {
                             // It is a piece of what was read from the broker's socket, and would keep all of it alive.
                             delivery.payload = Bytes::copy_from_slice(&delivery.payload);
                         }
-                        let (change, ended) = self.append(hub, &mut inner, &delivery);
+                        let (change, ended) = self.append(hub, &mut inner, &mut delivery);
                         bytes += change;
                         head_events += 1;
                         terminal |= ended;
@@ -319,14 +320,17 @@ impl Room {
         todo
     }
 
-    fn append(&self, hub: &Hub, inner: &mut Inner, delivery: &Delivery) -> (isize, bool) {
+    fn append(&self, hub: &Hub, inner: &mut Inner, delivery: &mut Delivery) -> (isize, bool) {
         let mut limits = hub.limits.log;
         if hub.is_over_budget() {
             limits.bytes = limits.bytes.min(inner.log.bytes());
         }
         hub.metrics.received();
+        if let Some(payload) = with_context(delivery) {
+            delivery.payload = payload;
+        }
         let entry = match Entry::new(delivery, &hub.limits.event, &hub.weight) {
-            Ok(entry) => entry,
+            Ok(entry) => entry.traced(hub.begin_span(delivery)),
             Err(invalid) => {
                 hub.metrics.invalid_event(&self.name, &invalid);
                 if delivery.payload.len() > hub.limits.event.event_bytes_max {

@@ -151,7 +151,7 @@ impl Session {
         };
         let Some(frame) = frame else { return self.shared.hub.metrics.failed(Failed::Encode, 1) };
         self.outgoing.push_back(if self.subscriptions[index].batch { frame.joinable() } else { frame });
-        self.note_time(entry);
+        self.note(entry);
     }
 
     /// One event of a room that is all a connection follows, in as many frames as the dialect has for it.
@@ -160,11 +160,13 @@ impl Session {
         let before = self.outgoing.len();
         self.outgoing.extend(self.wire.pieces(entry, told));
         if self.outgoing.len() > before {
-            self.note_time(entry);
+            self.note(entry);
         }
     }
 
-    pub(super) fn note_time(&mut self, entry: &Entry) {
+    /// This event is on its way to the client.
+    pub(super) fn note(&mut self, entry: &Entry) {
+        entry.handed();
         if self.timed {
             self.last_event = Some(Box::new(Times { received: entry.received, stored_ms: entry.stored_ms }));
         }

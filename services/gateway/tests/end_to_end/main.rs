@@ -21,3 +21,4 @@ mod snapshots;
 mod socketio;
 mod streams;
 mod support;
+mod traces;

@@ -46,6 +46,15 @@ impl RawNats {
         self.send(&request).await
     }
 
+    /// `HPUB subject headers payload`; the headers are as they go over the wire, from `NATS/1.0` to the empty line.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn publish_with_headers(&mut self, subject: &str, headers: &[u8], payload: &[u8]) -> Result<()> {
+        let line = format!("HPUB {subject} {} {}\r\n", headers.len(), headers.len() + payload.len());
+        self.send(&[line.as_bytes(), headers, payload, b"\r\n"].concat()).await
+    }
+
     /// Waits until the server has read everything sent so far.
     ///
     /// # Errors

@@ -118,7 +118,7 @@ impl Session {
             self.outgoing.push_back(self.wire.packet(packet, own));
         }
         if self.outgoing.len() > before {
-            self.note_time(entry);
+            self.note(entry);
         }
     }
 
