@@ -1,7 +1,7 @@
 /** The nodes of an execution over time. */
-import { duration } from '@weft/client/view/format.js';
 import { memo, type ReactNode, useId } from 'react';
 import type { Chart, Row } from '../gantt.js';
+import { took } from '../times.js';
 import { Status } from './status.js';
 
 export interface GanttProps {
@@ -102,7 +102,7 @@ function NodeRow({
         </span>
       </td>
       <td className="end figure">
-        {durationMs === undefined ? '–' : duration(durationMs)}
+        {durationMs === undefined ? '–' : took(durationMs)}
         {node.status === 'running' && node.progress !== null && (
           <span className="quiet"> {Math.round(node.progress)} %</span>
         )}
