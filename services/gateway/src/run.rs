@@ -7,6 +7,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     session::Shared,
+    transport::Mailboxes,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
@@ -58,6 +59,7 @@ pub async fn run(
         limits,
         ingress: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
         sockets: Arc::new(settings.sockets()),
+        mailboxes: Mailboxes::default(),
         anonymous: true,
     };
     let serving = tokio::spawn(http::serve::serve(listener, http::router(app), stopped.clone()));

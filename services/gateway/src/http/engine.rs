@@ -1,7 +1,10 @@
 //! `/socket.io/`: from requests of Engine.IO to sessions.
 
-use super::{App, upgrade};
-use crate::{session::Connection, transport::Engine};
+use super::{App, answer, poll, upgrade};
+use crate::{
+    session::Connection,
+    transport::{Ask, Engine, Mailbox},
+};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Method as HttpMethod, StatusCode, header},
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use weft_dialect::{
     engine::{Handshake, Method, Query, Refusal, Request as Asked, Times, Transport},
     socketio::{Purpose, SessionId},
+    told,
 };
 
 /// Times and bounds of Engine.IO.
@@ -36,9 +40,44 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
     };
     match query.admit(method, is_upgrade(request.headers())) {
         Ok(Asked::Open(Transport::WebSocket)) => open_socket(app, request, query.bears_recovery()),
-        Ok(_) => refuse(Refusal::UnknownTransport),
+        Ok(Asked::Open(Transport::Polling)) => open_polling(&app, query.bears_recovery()),
+        Ok(Asked::Poll(sid)) => match find(&app, sid) {
+            Some(mailbox) => poll::poll(mailbox).await,
+            None => refuse(Refusal::UnknownSid),
+        },
+        Ok(Asked::Post(sid)) => match find(&app, sid) {
+            Some(mailbox) => poll::post(&app, &mailbox, request).await,
+            None => refuse(Refusal::UnknownSid),
+        },
+        Ok(Asked::Upgrade(sid)) => match find(&app, sid) {
+            Some(mailbox) => upgrade::probe(app, request, move |socket| _ = mailbox.ask(Ask::Probe(Box::new(socket)))),
+            None => refuse(Refusal::UnknownSid),
+        },
         Err(refusal) => refuse(refusal),
     }
+}
+
+/// The session of this id; a forged one is not even looked for.
+fn find(app: &App, sid: &str) -> Option<Arc<Mailbox>> {
+    let sid = SessionId::verify(&app.shared.fleet_key, Purpose::Engine, sid)?;
+    app.mailboxes.find(sid.as_str())
+}
+
+/// A session that is polled, for now. Its client is greeted by this answer.
+fn open_polling(app: &App, bears_recovery: bool) -> Response {
+    let hub = &app.shared.hub;
+    if hub.is_draining() {
+        return answer::Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
+    }
+    let Some(place) = hub.admit() else {
+        hub.metrics.turned_away.increment(1);
+        return answer::Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
+    };
+    let sid = new_sid(app);
+    let EngineLimits { times, payload_bytes_max } = &app.sockets.engine;
+    let engine = Engine::polling(app.mailboxes.register(sid.as_str()), times.clone(), began(app), *payload_bytes_max);
+    tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
+    poll::text(greeting(app, &sid, Transport::Polling).into())
 }
 
 /// A session on a WebSocket from its beginning.
@@ -73,7 +112,7 @@ fn began(app: &App) -> u64 {
     now.saturating_sub(early)
 }
 
-fn refuse(refusal: Refusal) -> Response {
+pub(super) fn refuse(refusal: Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.http()).unwrap_or(StatusCode::BAD_REQUEST);
     (status, [(header::CONTENT_TYPE, "application/json")], refusal.body()).into_response()
 }

@@ -9,6 +9,7 @@ mod executions;
 mod extract;
 mod ingress;
 mod page;
+mod poll;
 pub mod serve;
 mod stream;
 mod upgrade;
@@ -20,7 +21,7 @@ pub use engine::EngineLimits;
 
 use crate::{
     session,
-    transport::{SocketTimes, WebSocketLimits},
+    transport::{Mailboxes, SocketTimes, WebSocketLimits},
 };
 use axum::{
     Router,
@@ -79,6 +80,8 @@ pub struct App {
     pub limits: HttpLimits,
     /// How sockets are taken over.
     pub sockets: Arc<Sockets>,
+    /// Sessions of Engine.IO that are polled.
+    pub mailboxes: Mailboxes,
     /// Permits for bodies under way, one for each KiB.
     pub ingress: Arc<Semaphore>,
     /// Whether clients authenticate; without, whoever comes in may do everything.

@@ -136,6 +136,26 @@ pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, P
     answer
 }
 
+/// A WebSocket for a session that has a place already; `begin` gets it when its handshake is done.
+pub(super) fn probe(app: App, mut request: Request, begin: impl FnOnce(WebSocket) + Send + 'static) -> Response {
+    let handshake = match Handshake::accept(|name| values(request.headers(), name), false) {
+        Ok(handshake) => handshake,
+        Err(unacceptable) => return refuse(unacceptable),
+    };
+    let answer = switch(&handshake, None);
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let (io, read) = stream(upgraded, &app);
+                begin(WebSocket::new(io, read, Engine::WIRE, app.sockets.limits.clone()));
+            }
+            Err(error) => tracing::trace!(%error, "a connection ended before its upgrade"),
+        }
+    });
+    answer
+}
+
 fn values<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }

@@ -33,8 +33,8 @@ const commands = {
   cut({ id }) {
     sockets.get(id).io.engine.close();
   },
-  raw({ id, packet }) {
-    sockets.get(id).io.engine.write(packet);
+  transport({ id }) {
+    tell(id, { transport: sockets.get(id).io.engine.transport.name });
   },
   close({ id }) {
     sockets.get(id).disconnect();

@@ -11,6 +11,7 @@ mod leaving;
 mod options;
 mod outages;
 mod packets;
+mod polling;
 mod raw;
 mod recovery;
 mod resume;
