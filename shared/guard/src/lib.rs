@@ -36,6 +36,7 @@ pub mod settings;
 pub mod share;
 pub mod shown;
 pub mod token;
+pub mod verified;
 
 pub use access::Access;
 pub use claims::{Identity, Rules};

@@ -218,6 +218,11 @@ impl GuardSettings {
         self.auth == Some(Auth::Jwt)
     }
 
+    /// Whether there are keys whose signatures are dear to look at.
+    pub(crate) fn has_public_keys(&self) -> bool {
+        self.jwks_url.is_some() || self.jwt_public_key_file.is_some()
+    }
+
     fn check_auth(&self, listen: IpAddr) -> Result<(), BadSetting> {
         let has_keys = self.jwt_secret.is_some()
             || self.jwt_secret_file.is_some()
