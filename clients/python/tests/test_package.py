@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import weft
-from rig import ROOT, Gateway, stored
+from rig import ROOT, Gateway, Rig, stored
 
 HERE = Path(__file__).resolve().parents[1]
 README = HERE / "README.md"
@@ -70,7 +70,19 @@ def test_the_sources_are_python_3_9() -> None:
         ast.parse(source.read_text(), source.name, feature_version=(3, 9))
 
 
-def test_the_pages_of_the_cookbook_are_whole() -> None:
-    for page in (ROOT / "docs/cookbook").glob("*.md"):
+def test_the_examples_of_moving_run(rig: Rig) -> None:
+    """All of them follow `exec-1`, or publish what they read."""
+    memory = rig.gateway()
+    run = ("log", {"level": "info", "message": "m"}), ("execution:completed", {"result": 1})
+    for kind, data in (("execution:started", {}), *run):
+        memory.post("/api/events", {"type": kind, "executionId": "exec-1", "data": data})
+    said = {}
+    for page in sorted((ROOT / "docs/moving").glob("*.md")):
         for at, code in blocks(page):
-            compile(code, at, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            code = code.replace("127.0.0.1:3001", memory.address)
+            ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+            assert ran.returncode == 0, f"{at}: {ran.stderr}"
+            said[page.name] = ran.stdout.splitlines()
+    assert said["event-broadcaster.md"][-1] == "execution:completed {'result': 1}"
+    assert said["fastapi-executions.md"] == ["status completed", "completion "]
+    assert said["log-viewer.md"] == ["info greet hello"]
