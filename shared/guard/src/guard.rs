@@ -9,6 +9,7 @@ use crate::{
     journal::{self, Pace, unix_secs},
     jwks::Jwks,
     keys::KeySet,
+    meters,
     owners::Owners,
     verified::Verified,
 };
@@ -81,9 +82,7 @@ impl Guard {
     pub fn open(settings: &GuardSettings, is_durable: bool) -> Result<Self, BadSetting> {
         let stale = Duration::from_secs(u64::from(settings.revocation_stale_secs));
         let can_revoke = is_durable && settings.is_jwt();
-        for refused in Refused::ALL {
-            metrics::counter!("weft_guard_tokens_total", "outcome" => refused.word()).absolute(0);
-        }
+        meters::describe();
         Ok(Self {
             is_open: !settings.is_jwt(),
             rules: settings.rules(is_durable),
@@ -100,7 +99,7 @@ impl Guard {
         })
     }
 
-    /// Keeps keys and revocations up to date, for the life of the process.
+    /// Keeps keys and revocations up to date, for the life of the process; ends at once where there is nothing to keep.
     pub async fn keep(&self, bus: &Bus) {
         let files = async {
             if !self.is_open {
@@ -120,7 +119,8 @@ impl Guard {
         tokio::join!(files, jwks, revocations);
     }
 
-    /// Whether somebody could be let in: keys and revocations have been read. A gateway is not ready before.
+    /// Whether somebody could be let in: keys and revocations have been read. A gateway is not ready before, and stays ready
+    /// from then on: an outage of the provider or the broker is the same for all gateways.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.jwks.as_ref().is_none_or(|jwks| jwks.keys().is_ok()) && self.revoked.is_fresh()
@@ -157,8 +157,7 @@ impl Guard {
             Ok(identity) => self.revoked.admit(&identity).map(|()| identity),
             Err(refused) => Err(refused),
         };
-        let outcome = admitted.as_ref().map_or_else(|refused| refused.word(), |_| "accepted");
-        metrics::counter!("weft_guard_tokens_total", "outcome" => outcome).increment(1);
+        meters::token(admitted.as_ref().map(|_| ()).map_err(|refused| *refused));
         admitted.map(Caller::User)
     }
 

@@ -26,6 +26,7 @@ pub mod jwks;
 pub mod jws;
 pub mod keys;
 pub mod limits;
+mod meters;
 mod object;
 pub mod owners;
 pub mod pattern;

@@ -294,3 +294,33 @@ async fn a_key_that_is_taken_away_admits_nobody_though_its_tokens_were_known() {
         () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the old key serves on after 20 s"),
     }
 }
+
+/// A gateway spawns the guard's loop, and asks from tasks that move between threads.
+#[tokio::test]
+async fn it_can_be_spawned() {
+    let (bus, guard) = (memory().await, std::sync::Arc::new(guard(&[])));
+    let keeping = tokio::spawn({
+        let (guard, bus) = (guard.clone(), bus.clone());
+        async move { guard.keep(&bus).await }
+    });
+    let ready = async {
+        while !guard.is_ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ready).await.expect("ready");
+    let asked = tokio::spawn({
+        let (guard, bus) = (guard.clone(), bus.clone());
+        async move {
+            let caller = guard.admit(&token(r#""sub":"u""#)).await.expect("admitted");
+            let renewed = guard.renew(&caller, &token(r#""sub":"u""#)).await.expect("renewed");
+            let room = renewed.room("execution:e").expect("a room");
+            (
+                guard.follow(&bus, &renewed, &room).await.expect("answered"),
+                guard.act(&bus, &renewed, &room).await.expect("answered"),
+            )
+        }
+    });
+    assert_eq!(asked.await.expect("no panic"), (Verdict::Pending, false));
+    keeping.abort();
+}
