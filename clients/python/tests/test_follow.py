@@ -31,9 +31,9 @@ async def begun(subscriber: weft.Subscriber) -> None:
 
 @pytest.mark.parametrize("kind", ["nats", "redis"])
 def test_a_killed_gateway_loses_and_doubles_nothing(kind: str, rig: Rig) -> None:
-    """kill -9 under a subscriber of two rooms, again and again; each time it goes on at the other gateway."""
+    """Killed, told to leave, killed, under a subscriber of two rooms; each time it goes on at the other gateway."""
     broker = rig.broker(kind)
-    gateways = [rig.gateway(broker.url) for _ in range(2)]
+    gateways = [rig.gateway(broker.url, WEFT_DRAIN_SECS="1") for _ in range(2)]
     execution, user = "execution:killed", "user:ada"
 
     @in_loop
@@ -56,10 +56,13 @@ def test_a_killed_gateway_loses_and_doubles_nothing(kind: str, rig: Rig) -> None
                 await publisher.enqueue_wait({"type": "execution:completed", "executionId": "other", "userId": "ada"})
 
             async def kill() -> None:
-                for which in (0, 1, 0):
+                for which, leaves in ((0, False), (1, True), (0, False)):
                     before = len(seen)
                     await until_async(lambda before=before: len(seen) > before + 200, "events come")  # type: ignore[misc]
                     gateway = gateways[which]
+                    if leaves:
+                        gateway.terminate()
+                        await asyncio.to_thread(gateway.child.wait, 20)
                     gateway.kill()
                     gateway.start()
                     await until_async(gateway.is_ready, "the gateway is back")
@@ -79,6 +82,37 @@ def test_a_killed_gateway_loses_and_doubles_nothing(kind: str, rig: Rig) -> None
             assert numbers([each for each in events if each.execution_id == which]) == list(range(1500))
         ids = [event.id for event in events]
         assert len(ids) == len(set(ids))
+
+    run()
+
+
+def test_a_gateway_that_stands_still_is_left(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sockets stay open, and nothing comes of them."""
+    import weft.subscriber
+
+    monkeypatch.setattr(weft.subscriber, "SILENCE", 0.3)
+    monkeypatch.setattr(weft.subscriber, "OPEN_TIMEOUT", 1.0)
+    broker = rig.broker("redis")
+    still, other = (rig.gateway(broker.url) for _ in range(2))
+
+    @in_loop
+    async def run() -> None:
+        backoff = weft.Backoff(**QUICK)
+        rooms = ["execution:still"]
+        async with (
+            weft.Publisher(broker.url) as publisher,
+            weft.Subscriber([still.http, other.http], rooms=rooms, backoff=backoff) as subscriber,
+        ):
+            await begun(subscriber)
+            await publisher.publish(log_event("still", "0"))
+            first = await subscriber.__anext__()
+            still.freeze()
+            for at in range(1, 50):
+                publisher.enqueue(log_event("still", str(at)))
+            publisher.enqueue({"type": "execution:completed", "executionId": "still"})
+            rest = [event async for event in subscriber.events()]
+        assert isinstance(first, weft.Event)
+        assert numbers([first, *rest]) == list(range(50))
 
     run()
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from . import rooms as names
 from .clock import Backoff, within
 from .errors import WeftError, missing
-from .message import Event, Message
+from .message import Event, Gap, Message
 from .settings import Token, addresses, current
 from .standing import Moved, Rooms
 
@@ -173,14 +173,14 @@ class Subscriber:
             await self._news.wait()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Only the events, until their execution ends; gaps are in the log. For one execution's room."""
+        """Only the events, until their execution ends; a gap is a warning in the log. For one execution's room."""
         async for message in self:
             if isinstance(message, Event):
                 yield message
                 if message.is_terminal:
                     return
             else:
-                log.info("%s", message)
+                log.log(logging.WARNING if isinstance(message, Gap) else logging.INFO, "%s", message)
 
     async def follow(self, room: str, *, offset: str | None = None) -> None:
         """Follows one more room."""
