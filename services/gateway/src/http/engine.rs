@@ -1,9 +1,9 @@
 //! `/socket.io/`: from requests of Engine.IO to sessions.
 
-use super::{App, answer, poll, upgrade};
+use super::{App, answer, peer, poll, upgrade};
 use crate::{
     session::Connection,
-    transport::{Ask, Engine, Mailbox},
+    transport::{Ask, Engine},
 };
 use axum::{
     extract::{Request, State},
@@ -33,34 +33,30 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
         Ok(query) => query,
         Err(refusal) => return refuse(refusal),
     };
-    let method = match *request.method() {
-        HttpMethod::GET => Method::Get,
-        HttpMethod::POST => Method::Post,
-        _ => Method::Other,
-    };
-    match query.admit(method, is_upgrade(request.headers())) {
+    match query.admit(method(&request), is_upgrade(request.headers())) {
         Ok(Asked::Open(Transport::WebSocket)) => open_socket(app, request, query.bears_recovery()),
         Ok(Asked::Open(Transport::Polling)) => open_polling(&app, query.bears_recovery()),
-        Ok(Asked::Poll(sid)) => match find(&app, sid) {
-            Some(mailbox) => poll::poll(mailbox).await,
-            None => refuse(Refusal::UnknownSid),
-        },
-        Ok(Asked::Post(sid)) => match find(&app, sid) {
-            Some(mailbox) => poll::post(&app, &mailbox, request).await,
-            None => refuse(Refusal::UnknownSid),
-        },
-        Ok(Asked::Upgrade(sid)) => match find(&app, sid) {
-            Some(mailbox) => upgrade::probe(app, request, move |socket| _ = mailbox.ask(Ask::Probe(Box::new(socket)))),
-            None => refuse(Refusal::UnknownSid),
-        },
+        Ok(asked @ (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid))) => {
+            // A forged one is not even looked for.
+            match SessionId::verify(&app.shared.fleet_key, Purpose::Engine, sid) {
+                Some(sid) if sid.instance() == app.shared.instance => ask(app, asked, request).await,
+                Some(sid) => peer::pass_on(&app, &sid, request).await,
+                None => refuse(Refusal::UnknownSid),
+            }
+        }
         Err(refusal) => refuse(refusal),
     }
 }
 
-/// The session of this id; a forged one is not even looked for.
-fn find(app: &App, sid: &str) -> Option<Arc<Mailbox>> {
-    let sid = SessionId::verify(&app.shared.fleet_key, Purpose::Engine, sid)?;
-    app.mailboxes.find(sid.as_str())
+/// A request of a session that this gateway holds, or has held.
+pub(super) async fn ask(app: App, asked: Asked<'_>, request: Request) -> Response {
+    let (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid)) = asked else { return refuse(Refusal::BadRequest) };
+    let Some(mailbox) = app.mailboxes.find(sid) else { return refuse(Refusal::UnknownSid) };
+    match asked {
+        Asked::Poll(_) => poll::poll(mailbox).await,
+        Asked::Post(_) => poll::post(&app, &mailbox, request).await,
+        _ => upgrade::probe(app, request, move |socket| _ = mailbox.ask(Ask::Probe(Box::new(socket)))),
+    }
 }
 
 /// A session that is polled, for now. Its client is greeted by this answer.
@@ -117,6 +113,15 @@ pub(super) fn refuse(refusal: Refusal) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], refusal.body()).into_response()
 }
 
-fn is_upgrade(headers: &HeaderMap) -> bool {
+/// The method, as far as it matters.
+pub(super) fn method(request: &Request) -> Method {
+    match *request.method() {
+        HttpMethod::GET => Method::Get,
+        HttpMethod::POST => Method::Post,
+        _ => Method::Other,
+    }
+}
+
+pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

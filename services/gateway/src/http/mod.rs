@@ -9,6 +9,7 @@ mod executions;
 mod extract;
 mod ingress;
 mod page;
+mod peer;
 mod poll;
 pub mod serve;
 mod stream;
@@ -20,6 +21,7 @@ pub use door::Door;
 pub use engine::EngineLimits;
 
 use crate::{
+    fleet::Peers,
     session,
     transport::{Mailboxes, SocketTimes, WebSocketLimits},
 };
@@ -82,6 +84,8 @@ pub struct App {
     pub sockets: Arc<Sockets>,
     /// Sessions of Engine.IO that are polled.
     pub mailboxes: Mailboxes,
+    /// The other gateways, if requests are passed on to them.
+    pub peers: Option<Arc<Peers>>,
     /// Permits for bodies under way, one for each KiB.
     pub ingress: Arc<Semaphore>,
     /// Whether clients authenticate; without, whoever comes in may do everything.
@@ -118,6 +122,11 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(1024 * 1024))
         .layer(middleware::from_fn_with_state(app.door.clone(), door::check))
         .with_state(app)
+}
+
+/// What other gateways may ask: requests of sessions that this one holds.
+pub fn router_of_peers(app: App) -> Router {
+    Router::new().route("/socket.io/", any(peer::serve)).fallback(answer::no_such_route).with_state(app)
 }
 
 /// `GET /api/ws/health`, as system B asks it.

@@ -11,6 +11,7 @@ mod leaving;
 mod options;
 mod outages;
 mod packets;
+mod peers;
 mod polling;
 mod raw;
 mod recovery;

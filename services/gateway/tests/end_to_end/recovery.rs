@@ -9,16 +9,16 @@ use std::path::PathBuf;
 use weft_testkit::process::Process;
 
 /// A key that gateways share, in a file that lives as long as this.
-struct Key(PathBuf);
+pub struct Key(PathBuf);
 
 impl Key {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let path = std::env::temp_dir().join(format!("weft-key-{}", uuid::Uuid::new_v4()));
         std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").expect("a file");
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().expect("a path")
     }
 }
