@@ -191,6 +191,29 @@ async def test_what_the_gateway_refuses_is_told_by_its_item(memory: Gateway) -> 
     assert messages(stored(memory, f"execution:{name}")) == ["a", "c"]
 
 
+@in_loop
+async def test_the_record_of_what_nobody_follows_is_kept(on_broker: tuple[Broker, Gateway]) -> None:
+    """Straight to the broker, with a gateway beside it that is told what has changed."""
+    broker, gateway = on_broker
+    name = f"unseen-{weft.uuid7()}"
+
+    def status(which: str) -> str | None:
+        listed = gateway.get("/api/executions?limit=200")["executions"]
+        return next((each["status"] for each in listed if each["executionId"] == which), None)
+
+    async with weft.Publisher(broker.url, gateway=gateway.http) as publisher:
+        async with publisher.execution(f"{name}-a", user="ada") as run:
+            run.log("once")
+            await until_async(lambda: status(f"{name}-a") == "running", "it is listed as running")
+        await until_async(lambda: status(f"{name}-a") == "completed", "it is listed as completed")
+        with publisher.execution(f"{name}-b", user="ada") as run:
+            run.failed("no")
+    # Closing has waited for the last change to be shown; the gateway then reads what is stored.
+    await until_async(lambda: status(f"{name}-b") == "failed", "it is listed as failed")
+    for which, count in (("a", 3), ("b", 2)):
+        assert len(stored(gateway, f"execution:{name}-{which}")) == count
+
+
 class Slow:
     """A sink that does as a test says."""
 
