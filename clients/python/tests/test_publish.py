@@ -39,7 +39,7 @@ def target(request: pytest.FixtureRequest, on_broker: tuple[Broker, Gateway]) ->
 @in_loop
 async def test_an_execution_arrives_in_all_its_rooms_in_order(target: tuple[str, Gateway]) -> None:
     url, gateway = target
-    name = f"order-{weft.uuid7()}"
+    name = f"order.a~b@c:{weft.uuid7()}"
     async with (
         weft.Publisher(url) as publisher,
         publisher.execution(name, workflow="nightly", user=f"ada-{name}", name="Nightly") as run,
@@ -212,6 +212,21 @@ async def test_the_record_of_what_nobody_follows_is_kept(on_broker: tuple[Broker
     await until_async(lambda: status(f"{name}-b") == "failed", "it is listed as failed")
     for which, count in (("a", 3), ("b", 2)):
         assert len(stored(gateway, f"execution:{name}-{which}")) == count
+
+
+@in_loop
+async def test_a_tenants_events_stand_in_its_own_rooms(on_broker: tuple[Broker, Gateway]) -> None:
+    broker, gateway = on_broker
+    name = f"tenant-{weft.uuid7()}"
+    async with weft.Publisher(broker.url, tenant="acme") as publisher:
+        answer = await publisher.publish(log_event(name, "1", userId=name))
+        with pytest.raises(weft.OwnerMismatch):
+            await publisher.publish(log_event(name, "2", userId="bob"))
+    # To who publishes they are named without it.
+    assert answer.rooms == (f"execution:{name}", f"user:{name}")
+    (first,) = (await firsts_of(broker, f"acme/user:{name}")).values()
+    assert first.startswith(f"acme/execution:{name} ")
+    assert stored(gateway, f"user:{name}") == []
 
 
 class Slow:
