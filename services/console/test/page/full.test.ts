@@ -1,4 +1,5 @@
 /** What takes long: gateways that die, networks that go, floods. */
+import type { Page } from 'playwright-core';
 import { afterAll, afterEach, expect, test } from 'vitest';
 import { endAll, sleep, until } from '../../../../clients/typescript/test/rig/index.js';
 import { publish, startBroker, startGateway } from '../../../../clients/typescript/test/rig/processes.js';
@@ -121,19 +122,53 @@ const TASK_MS_MAX = 200;
 test('10,000 lines a second for 10 s: the page stays responsive, and has all of them', {
   timeout: 240_000,
 }, async () => {
-  const gateway = await startGateway('memory:', { WEFT_RETENTION_EVENTS: '200000' });
+  // Compressing costs a gateway that was built for debugging more than all the rest.
+  const gateway = await startGateway('memory:', { WEFT_RETENTION_EVENTS: '200000', WEFT_COMPRESSION: 'false' });
   const { url } = await front([gateway.address]);
-  // Where others keep the machine busy the gateway may not take as many; that would be no test of the page.
-  let run = await flood(gateway.http, url, 'flood-0');
-  for (let n = 1; n < 4 && run.tookMs > SECONDS * 1200; n++) run = await flood(gateway.http, url, `flood-${n}`);
-  expect(run.tookMs).toBeLessThanOrEqual(SECONDS * 1200);
-  expect(run.longestMs).toBeLessThanOrEqual(TASK_MS_MAX);
+  // Where others keep the machine busy, the gateway may not take as many, and the page may have to wait for its turn. Then
+  // it is tried again: in one and the same run it must be fast enough to be a test, and no task of the page too long.
+  const runs: { tookMs: number; longestMs: number }[] = [];
+  const isGood = ({ tookMs, longestMs }: (typeof runs)[number]) =>
+    tookMs <= SECONDS * 1000 * 1.15 && longestMs <= TASK_MS_MAX;
+  while (!runs.some(isGood) && runs.length < 5) runs.push(await flood(gateway.http, url, `flood-${runs.length}`));
+  expect(runs.some(isGood), `10 s of 10,000 lines, no task over 200 ms: ${JSON.stringify(runs)}`).toBe(true);
 });
 
-/** Has a page see the flood, and use it meanwhile; tells how long publishing took, and the longest task in the page. */
-async function flood(http: string, url: string, executionId: string): Promise<{ tookMs: number; longestMs: number }> {
-  const { page, faults } = await open(`${url}#/executions/${executionId}`);
+test('100,000 lines that were told before are all there when the page opens', { timeout: 240_000 }, async () => {
+  const gateway = await startGateway('memory:', { WEFT_RETENTION_EVENTS: '200000' });
+  const { some, lines } = source(gateway.http, 'e');
+  while (lines.length < RATE * SECONDS) await some(1000);
+  const { page } = await open((await front([gateway.address])).url);
   await live(page);
+  const longTasks = await watchTasks(page);
+  await page.goto(`${page.url().split('#')[0]}#/executions/e`);
+  await hasLines(page, lines);
+  expect(Math.max(0, ...(await longTasks()))).toBeLessThanOrEqual(TASK_MS_MAX);
+});
+
+test('of 1,000 nodes that change all the time only those on the screen are drawn', async () => {
+  const gateway = await startGateway();
+  const of = (type: string, n: number, data: object = {}) => ({ type, executionId: 'wide', nodeId: `node-${n}`, data });
+  const numbers = Array.from({ length: 1000 }, (_, n) => n);
+  await gateway.publish({ type: 'execution:started', executionId: 'wide', data: {} });
+  await gateway.publish(numbers.map(n => of('node:started', n)));
+  const { page } = await open(`${(await front([gateway.address])).url}#/executions/wide`);
+  await page.getByRole('heading', { name: 'Nodes 1000' }).waitFor();
+  const longTasks = await watchTasks(page);
+  for (let n = 0; n < 100; n++) {
+    await gateway.publish(numbers.slice(0, 20).map(node => of('node:progress', node, { progress: n })));
+    await sleep(20);
+  }
+  await page.getByRole('row', { name: /^node-0 .*99 %/ }).waitFor();
+  const nodes = page.getByRole('group', { name: 'Nodes over time' });
+  expect(await nodes.getByRole('button').count()).toBeLessThan(120);
+  await nodes.evaluate(element => element.scrollTo(0, element.scrollHeight));
+  await nodes.getByRole('button', { name: 'node-999' }).waitFor();
+  expect(Math.max(0, ...(await longTasks()))).toBeLessThanOrEqual(TASK_MS_MAX);
+});
+
+/** Notes tasks of the page that take longer than 50 ms; the answer tells them, in milliseconds. */
+async function watchTasks(page: Page): Promise<() => Promise<number[]>> {
   await page.evaluate(() => {
     const tasks: number[] = [];
     Object.assign(globalThis, { tasks });
@@ -141,6 +176,14 @@ async function flood(http: string, url: string, executionId: string): Promise<{ 
       for (const { duration } of list.getEntries()) tasks.push(duration);
     }).observe({ type: 'longtask' });
   });
+  return () => page.evaluate(() => (globalThis as unknown as { tasks: number[] }).tasks);
+}
+
+/** Has a page see the flood, and use it meanwhile; tells how long publishing took, and the longest task in the page. */
+async function flood(http: string, url: string, executionId: string): Promise<{ tookMs: number; longestMs: number }> {
+  const { page, faults } = await open(`${url}#/executions/${executionId}`);
+  await live(page);
+  const longTasks = await watchTasks(page);
   const batch = RATE / 20;
   const bodies = Array.from({ length: SECONDS * 20 }, (_, n) =>
     JSON.stringify(Array.from({ length: batch }, (_, m) => log(executionId, `line ${n * batch + m}`))),
@@ -168,7 +211,7 @@ async function flood(http: string, url: string, executionId: string): Promise<{ 
   await search.fill('line 77');
   await page.getByRole('heading', { name: /Log 1,111 of 100,000/ }).waitFor();
   await showAll.click();
-  const tasks = await page.evaluate(() => (globalThis as unknown as { tasks: number[] }).tasks);
+  const tasks = await longTasks();
   const longestMs = Math.max(0, ...tasks);
   process.stdout.write(
     `published in ${(tookMs / 1000).toFixed(1)} s, shown after ${(shownMs / 1000).toFixed(1)} s; ` +

@@ -14,7 +14,7 @@ const images = fileURLToPath(
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const IMAGE_BYTES_MAX = 150_000;
 
-const DESKTOP = { viewport: { width: 1240, height: 720 } };
+const DESKTOP = { viewport: { width: 1200, height: 700 } };
 const LOOKS: Record<string, BrowserContextOptions> = {
   light: { ...DESKTOP, colorScheme: 'light' },
   dark: { ...DESKTOP, colorScheme: 'dark' },
@@ -74,6 +74,8 @@ beforeAll(async () => {
     workflowId: 'import',
     userId: 'ops',
   });
+  // Somebody who follows it, for the deliveries.
+  await open(`${url}#/executions/nightly-import`);
   stopTraffic = () => {
     isOver = true;
     return traffic;
@@ -90,13 +92,13 @@ const PAGES: Record<string, { path: string; ready: (page: Page) => Promise<unkno
   executions: { path: '#/', ready: page => page.getByRole('row', { name: /demo-17/ }).waitFor() },
   execution: {
     path: '#/executions/demo-17',
+    ready: page => page.getByRole('option', { name: /words in all/ }).waitFor(),
+  },
+  node: {
+    path: '#/executions/demo-17',
     ready: async page => {
       await page.getByRole('button', { name: 'collect', exact: true }).click();
-      await page.getByRole('button', { name: 'Show all' }).click();
-      await page
-        .getByRole('option', { name: /words in all/ })
-        .first()
-        .waitFor();
+      await page.getByRole('option', { name: /collected part 4/ }).waitFor();
     },
   },
   prompt: {
