@@ -391,6 +391,54 @@ async def test_refusals_for_good_end_the_iterator_and_others_are_asked_again() -
 
 
 @in_loop
+async def test_a_room_that_is_left_delivers_what_others_left_to_it() -> None:
+    async with scripted() as (gateway, url):
+
+        async def begin(connection: ServerConnection, message: dict[str, Any]) -> None:
+            for each in message["rooms"]:
+                answer = {"ref": message["ref"], "room": each["room"], "outcome": "live"}
+                await gateway.say(connection, type="subscribed", **answer)
+
+        gateway.on_subscribe = begin
+        async with weft.Subscriber(url, rooms=["execution:e", "user:u"]) as subscriber:
+            await begun(subscriber)
+            leaving = asyncio.create_task(subscriber.unfollow("execution:e"))
+            await until_async(lambda: gateway.received[-1]["type"] == "unsubscribe", "it leaves")
+            connection = gateway.connections[0]
+            await gateway.say(connection, type="log", executionId="e", userId="u", id="owed", data={})
+            await gateway.say(connection, type="unsubscribed", room="execution:e")
+            await leaving
+            await gateway.say(connection, type="log", executionId="e", id="late", data={})
+            await gateway.say(connection, type="log", executionId="e", room="user:u", id="next", data={})
+            seen = [await subscriber.__anext__() for _ in range(2)]
+        assert [message.id for message in seen if isinstance(message, weft.Event)] == ["owed", "next"]
+
+
+@in_loop
+async def test_one_room_of_several_is_asked_for_again() -> None:
+    """The others have begun; that they are not asked for again is what keeps them from telling a gap."""
+    async with scripted() as (gateway, url):
+
+        async def begin(connection: ServerConnection, message: dict[str, Any]) -> None:
+            refused = len([each for each in gateway.received if each["type"] == "subscribe"]) == 1
+            for room in (each["room"] for each in message["rooms"]):
+                if room == "user:u" and refused:
+                    error = {"code": "overloaded", "message": "later", "ref": message["ref"], "room": room}
+                    await gateway.say(connection, type="error", **error)
+                else:
+                    await gateway.say(connection, type="subscribed", ref=message["ref"], room=room, outcome="live")
+            if not refused:
+                await gateway.say(connection, type="execution:failed", executionId="e", id="1", data={})
+
+        gateway.on_subscribe = begin
+        rooms = ["user:u", "execution:e"]
+        async with weft.Subscriber(url, rooms=rooms, backoff=weft.Backoff(**QUICK)) as subscriber:
+            first = await subscriber.__anext__()
+        assert isinstance(first, weft.Event)
+        assert [[each["room"] for each in message["rooms"]] for message in gateway.received] == [rooms, ["user:u"]]
+
+
+@in_loop
 async def test_a_silent_gateway_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     import weft.subscriber
 

@@ -37,6 +37,26 @@ def test_the_examples_of_the_readme_run(code: str, memory: Gateway) -> None:
         assert "execution:completed {'result': {'ok': True}" in run.stdout
 
 
+def table(name: str) -> dict[str, str]:
+    """Code and "come back?" of a table in the protocol's page."""
+    page = (ROOT / "docs/PROTOCOL.md").read_text()
+    part = page[page.index(f"<!-- {name}:") :]
+    rows = [line.strip("|").split("|") for line in part[: part.index("<!-- end -->")].splitlines() if line[:1] == "|"]
+    return {row[0].strip(" `"): row[-1].strip() for row in rows[2:]}
+
+
+def test_codes_are_those_of_the_protocol() -> None:
+    from weft.told import CLOSES, LATER
+
+    errors = table("errors")
+    assert len(errors) > 15
+    # A command is refused while its gateway leaves; the same may be asked at the next one.
+    assert {code for code, back in errors.items() if back in ("later", "yes")} == LATER
+    ours = {"yes": "yes", "later": "later", "no": "no", "token": "with a new token"}
+    # Overloaded: yes, but not at once.
+    assert {**{str(code): ours[back] for code, back in CLOSES.items()}, "1013": "yes"} == table("closes")
+
+
 def test_everything_that_is_offered_is_there() -> None:
     assert [name for name in weft.__all__ if not hasattr(weft, name)] == []
     with pytest.raises(AttributeError):

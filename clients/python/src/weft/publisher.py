@@ -16,7 +16,8 @@ from .errors import Closed, Full, PublishError, Unfinished
 from .event import Prepared, prepare
 from .item import Item, Pending, Sink, Stored
 from .lanes import Lanes
-from .run import Execution, KnowledgeBase
+from .parts import KnowledgeBase
+from .run import Execution
 from .settings import Retention, Token, records_for, sink_for
 
 if TYPE_CHECKING:
