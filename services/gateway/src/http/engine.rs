@@ -2,6 +2,7 @@
 
 use super::{App, answer, peer, poll, upgrade};
 use crate::{
+    hub::Place,
     session::Connection,
     transport::{Ask, Engine},
 };
@@ -51,7 +52,13 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
 /// A request of a session that this gateway holds, or has held.
 pub(super) async fn ask(app: App, asked: Asked<'_>, request: Request) -> Response {
     let (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid)) = asked else { return refuse(Refusal::BadRequest) };
-    let Some(mailbox) = app.mailboxes.find(sid) else { return refuse(Refusal::UnknownSid) };
+    let Some(mailbox) = app.mailboxes.find(sid) else {
+        return match asked {
+            // A browser cannot read a refused upgrade.
+            Asked::Upgrade(_) => upgrade::turn_away(app, request),
+            _ => refuse(Refusal::UnknownSid),
+        };
+    };
     match asked {
         Asked::Poll(_) => poll::poll(mailbox).await,
         Asked::Post(_) => poll::post(&app, &mailbox, request).await,
@@ -72,8 +79,13 @@ fn open_polling(app: &App, bears_recovery: bool) -> Response {
     let sid = new_sid(app);
     let EngineLimits { times, payload_bytes_max } = &app.sockets.engine;
     let engine = Engine::polling(app.mailboxes.register(sid.as_str()), times.clone(), began(app), *payload_bytes_max);
-    tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
+    (app.begin_packets)(app, place, engine, bears_recovery);
     poll::text(greeting(app, &sid, Transport::Polling).into())
+}
+
+/// The sessions of A and D, each a task of its own.
+pub fn begin(app: &App, place: Place, engine: Engine, bears_recovery: bool) {
+    tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
 }
 
 /// A session on a WebSocket from its beginning.
@@ -81,7 +93,7 @@ fn open_socket(app: App, request: Request, bears_recovery: bool) -> Response {
     let greeting = greeting(&app, &new_sid(&app), Transport::WebSocket);
     upgrade::packets(app, request, move |app, place, socket| {
         let engine = Engine::on_web_socket(socket, greeting, app.sockets.engine.times.clone(), began(app));
-        tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
+        (app.begin_packets)(app, place, engine, bears_recovery);
     })
 }
 

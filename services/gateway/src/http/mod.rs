@@ -4,7 +4,7 @@ mod answer;
 mod catch_up;
 mod commands;
 mod door;
-mod engine;
+pub mod engine;
 mod executions;
 mod extract;
 mod ingress;
@@ -22,8 +22,9 @@ pub use engine::EngineLimits;
 
 use crate::{
     fleet::Peers,
+    hub::Place,
     session,
-    transport::{Mailboxes, SocketTimes, WebSocketLimits},
+    transport::{Engine, Mailboxes, SocketTimes, WebSocketLimits},
 };
 use axum::{
     Router,
@@ -67,6 +68,9 @@ pub struct Sockets {
     pub turned_away: Arc<Semaphore>,
 }
 
+/// Begins the session of a client of Socket.IO, and whether that can bear recovery.
+pub type BeginPackets = fn(&App, Place, Engine, bool);
+
 /// What every request can reach.
 #[derive(Clone)]
 pub struct App {
@@ -84,6 +88,8 @@ pub struct App {
     pub sockets: Arc<Sockets>,
     /// Sessions of Engine.IO that are polled.
     pub mailboxes: Mailboxes,
+    /// Begins a session of Socket.IO; protocol suites put another in its place.
+    pub begin_packets: BeginPackets,
     /// The other gateways, if requests are passed on to them.
     pub peers: Option<Arc<Peers>>,
     /// Permits for bodies under way, one for each KiB.

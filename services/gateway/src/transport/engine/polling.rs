@@ -31,6 +31,8 @@ pub(super) struct Polling {
     /// To be written to the probing WebSocket.
     to_probe: VecDeque<Frame>,
     has_upgraded: bool,
+    /// A poll was answered with the packet that ends it.
+    has_ended_poll: bool,
     payload_bytes_max: usize,
 }
 
@@ -55,6 +57,12 @@ impl Post {
     }
 }
 
+/// Adds a frame; whether it had room.
+fn push(payload: &mut Payload, frame: &Frame) -> bool {
+    let parts = frame.without_header();
+    if frame.is_binary() { payload.push_binary(&parts.concat()) } else { payload.push_text(&parts) }
+}
+
 impl Polling {
     pub(super) fn new(registered: Registered, payload_bytes_max: usize) -> Self {
         Self {
@@ -65,6 +73,7 @@ impl Polling {
             probe: None,
             to_probe: VecDeque::new(),
             has_upgraded: false,
+            has_ended_poll: false,
             payload_bytes_max,
         }
     }
@@ -237,8 +246,10 @@ impl Polling {
     /// Answers the waiting poll with this packet alone.
     fn answer_with(&mut self, control: Control) {
         self.last = None;
-        let body = Bytes::from_static(control.text().as_bytes());
-        self.poll.take().into_iter().for_each(|poll| _ = poll.send(Ok(body.clone())));
+        if let Some(poll) = self.poll.take() {
+            let _ = poll.send(Ok(Bytes::from_static(control.text().as_bytes())));
+            self.has_ended_poll = true;
+        }
     }
 
     pub(super) fn has_more(&self, ping: bool) -> bool {
@@ -270,16 +281,17 @@ impl Polling {
             let _ = payload.push_text(&[&text]);
         }
         while let Some(frame) = frames.front()
-            && payload.push_text(&frame.without_header())
+            && push(&mut payload, frame)
         {
             written.bytes += frame.wire_bytes();
             written.events += u64::from(frame.events);
             frames.pop_front();
         }
-        if let Some(last) = self.last.take()
-            && (last != Control::Noop || payload.is_empty())
-        {
-            let _ = payload.push_text(&[last.text().as_bytes()]);
+        if let Some(last) = self.last.take() {
+            self.has_ended_poll = true;
+            if last != Control::Noop || payload.is_empty() {
+                let _ = payload.push_text(&[last.text().as_bytes()]);
+            }
         }
         if !payload.is_empty()
             && let Some(poll) = self.poll.take()
@@ -299,15 +311,29 @@ impl Polling {
         }
     }
 
-    /// Waits for a poll that fetches the goodbye.
+    /// Waits for a poll that fetches the goodbye. That of a client which has said it may have been overtaken by it.
     pub(super) fn poll_close(&mut self, state: &mut State, context: &mut Context<'_>) -> Poll<()> {
-        while state.ended.is_none() {
-            let Some(ask) = self.registered.mailbox.take(context) else { return Poll::Pending };
-            self.answer(state, ask, &mut |_| false);
+        loop {
+            let is_over = match state.ended {
+                None => false,
+                Some(Ended::ByClient) => self.has_ended_poll,
+                Some(_) => true,
+            };
+            if is_over {
+                return Poll::Ready(());
+            }
+            match (self.registered.mailbox.take(context), state.ended) {
+                (None, _) => return Poll::Pending,
+                (Some(Ask::Poll(answer)), Some(_)) => {
+                    self.poll = Some(answer);
+                    self.answer_with(Control::Noop);
+                }
+                (Some(_), Some(_)) => {}
+                (Some(ask), None) => _ = self.answer(state, ask, &mut |_| false),
+            }
             if let Some(last) = self.last {
                 self.answer_with(last);
             }
         }
-        Poll::Ready(())
     }
 }
