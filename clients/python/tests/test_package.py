@@ -85,7 +85,7 @@ def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
 
 
 def test_the_sources_are_python_3_9() -> None:
-    """By its grammar; what the standard library had then is for mypy and the reviewer."""
+    """By its grammar; what the standard library had then shows where these tests run on it (PYTHON)."""
     for source in (HERE / "src").rglob("*.py"):
         ast.parse(source.read_text(), source.name, feature_version=(3, 9))
 
