@@ -22,6 +22,7 @@ export default defineConfig({
   },
   server: {
     port: 5173,
+    fs: { allow: ['.', client] },
     proxy: { '/api': { target: gateway, ws: true } },
   },
 });

@@ -85,6 +85,9 @@ class Process:
             self.child.send_signal(signal.SIGKILL)
         self.child.wait()
 
+    def freeze(self) -> None:
+        self.child.send_signal(signal.SIGSTOP)
+
     def terminate(self) -> None:
         self.child.send_signal(signal.SIGTERM)
 

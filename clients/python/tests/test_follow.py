@@ -31,9 +31,9 @@ async def begun(subscriber: weft.Subscriber) -> None:
 
 @pytest.mark.parametrize("kind", ["nats", "redis"])
 def test_a_killed_gateway_loses_and_doubles_nothing(kind: str, rig: Rig) -> None:
-    """kill -9 under a subscriber of two rooms, again and again; each time it goes on at the other gateway."""
+    """Killed, told to leave, killed, under a subscriber of two rooms; each time it goes on at the other gateway."""
     broker = rig.broker(kind)
-    gateways = [rig.gateway(broker.url) for _ in range(2)]
+    gateways = [rig.gateway(broker.url, WEFT_DRAIN_SECS="1") for _ in range(2)]
     execution, user = "execution:killed", "user:ada"
 
     @in_loop
@@ -56,10 +56,13 @@ def test_a_killed_gateway_loses_and_doubles_nothing(kind: str, rig: Rig) -> None
                 await publisher.enqueue_wait({"type": "execution:completed", "executionId": "other", "userId": "ada"})
 
             async def kill() -> None:
-                for which in (0, 1, 0):
+                for which, leaves in ((0, False), (1, True), (0, False)):
                     before = len(seen)
                     await until_async(lambda before=before: len(seen) > before + 200, "events come")  # type: ignore[misc]
                     gateway = gateways[which]
+                    if leaves:
+                        gateway.terminate()
+                        await asyncio.to_thread(gateway.child.wait, 20)
                     gateway.kill()
                     gateway.start()
                     await until_async(gateway.is_ready, "the gateway is back")
@@ -79,6 +82,37 @@ def test_a_killed_gateway_loses_and_doubles_nothing(kind: str, rig: Rig) -> None
             assert numbers([each for each in events if each.execution_id == which]) == list(range(1500))
         ids = [event.id for event in events]
         assert len(ids) == len(set(ids))
+
+    run()
+
+
+def test_a_gateway_that_stands_still_is_left(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sockets stay open, and nothing comes of them."""
+    import weft.subscriber
+
+    monkeypatch.setattr(weft.subscriber, "SILENCE", 0.3)
+    monkeypatch.setattr(weft.subscriber, "OPEN_TIMEOUT", 1.0)
+    broker = rig.broker("redis")
+    still, other = (rig.gateway(broker.url) for _ in range(2))
+
+    @in_loop
+    async def run() -> None:
+        backoff = weft.Backoff(**QUICK)
+        rooms = ["execution:still"]
+        async with (
+            weft.Publisher(broker.url) as publisher,
+            weft.Subscriber([still.http, other.http], rooms=rooms, backoff=backoff) as subscriber,
+        ):
+            await begun(subscriber)
+            await publisher.publish(log_event("still", "0"))
+            first = await subscriber.__anext__()
+            still.freeze()
+            for at in range(1, 50):
+                publisher.enqueue(log_event("still", str(at)))
+            publisher.enqueue({"type": "execution:completed", "executionId": "still"})
+            rest = [event async for event in subscriber.events()]
+        assert isinstance(first, weft.Event)
+        assert numbers([first, *rest]) == list(range(50))
 
     run()
 
@@ -354,6 +388,54 @@ async def test_refusals_for_good_end_the_iterator_and_others_are_asked_again() -
             async with weft.follow(url, "e") as subscriber:
                 with pytest.raises(weft.WeftError, match=str(code)):
                     await subscriber.__anext__()
+
+
+@in_loop
+async def test_a_room_that_is_left_delivers_what_others_left_to_it() -> None:
+    async with scripted() as (gateway, url):
+
+        async def begin(connection: ServerConnection, message: dict[str, Any]) -> None:
+            for each in message["rooms"]:
+                answer = {"ref": message["ref"], "room": each["room"], "outcome": "live"}
+                await gateway.say(connection, type="subscribed", **answer)
+
+        gateway.on_subscribe = begin
+        async with weft.Subscriber(url, rooms=["execution:e", "user:u"]) as subscriber:
+            await begun(subscriber)
+            leaving = asyncio.create_task(subscriber.unfollow("execution:e"))
+            await until_async(lambda: gateway.received[-1]["type"] == "unsubscribe", "it leaves")
+            connection = gateway.connections[0]
+            await gateway.say(connection, type="log", executionId="e", userId="u", id="owed", data={})
+            await gateway.say(connection, type="unsubscribed", room="execution:e")
+            await leaving
+            await gateway.say(connection, type="log", executionId="e", id="late", data={})
+            await gateway.say(connection, type="log", executionId="e", room="user:u", id="next", data={})
+            seen = [await subscriber.__anext__() for _ in range(2)]
+        assert [message.id for message in seen if isinstance(message, weft.Event)] == ["owed", "next"]
+
+
+@in_loop
+async def test_one_room_of_several_is_asked_for_again() -> None:
+    """The others have begun; that they are not asked for again is what keeps them from telling a gap."""
+    async with scripted() as (gateway, url):
+
+        async def begin(connection: ServerConnection, message: dict[str, Any]) -> None:
+            refused = len([each for each in gateway.received if each["type"] == "subscribe"]) == 1
+            for room in (each["room"] for each in message["rooms"]):
+                if room == "user:u" and refused:
+                    error = {"code": "overloaded", "message": "later", "ref": message["ref"], "room": room}
+                    await gateway.say(connection, type="error", **error)
+                else:
+                    await gateway.say(connection, type="subscribed", ref=message["ref"], room=room, outcome="live")
+            if not refused:
+                await gateway.say(connection, type="execution:failed", executionId="e", id="1", data={})
+
+        gateway.on_subscribe = begin
+        rooms = ["user:u", "execution:e"]
+        async with weft.Subscriber(url, rooms=rooms, backoff=weft.Backoff(**QUICK)) as subscriber:
+            first = await subscriber.__anext__()
+        assert isinstance(first, weft.Event)
+        assert [[each["room"] for each in message["rooms"]] for message in gateway.received] == [rooms, ["user:u"]]
 
 
 @in_loop

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import weft
-from rig import ROOT, Gateway, stored
+from rig import ROOT, Gateway, Rig, stored
 
 HERE = Path(__file__).resolve().parents[1]
 README = HERE / "README.md"
@@ -35,6 +35,26 @@ def test_the_examples_of_the_readme_run(code: str, memory: Gateway) -> None:
         assert stored(memory, "execution:exec-5")[-1]["type"] == "execution:failed"
     elif "execution.offsets" in code:
         assert "execution:completed {'result': {'ok': True}" in run.stdout
+
+
+def table(name: str) -> dict[str, str]:
+    """Code and "come back?" of a table in the protocol's page."""
+    page = (ROOT / "docs/PROTOCOL.md").read_text()
+    part = page[page.index(f"<!-- {name}:") :]
+    rows = [line.strip("|").split("|") for line in part[: part.index("<!-- end -->")].splitlines() if line[:1] == "|"]
+    return {row[0].strip(" `"): row[-1].strip() for row in rows[2:]}
+
+
+def test_codes_are_those_of_the_protocol() -> None:
+    from weft.told import CLOSES, LATER
+
+    errors = table("errors")
+    assert len(errors) > 15
+    # A command is refused while its gateway leaves; the same may be asked at the next one.
+    assert {code for code, back in errors.items() if back in ("later", "yes")} == LATER
+    ours = {"yes": "yes", "later": "later", "no": "no", "token": "with a new token"}
+    # Overloaded: yes, but not at once.
+    assert {**{str(code): ours[back] for code, back in CLOSES.items()}, "1013": "yes"} == table("closes")
 
 
 def test_everything_that_is_offered_is_there() -> None:
@@ -65,12 +85,24 @@ def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
 
 
 def test_the_sources_are_python_3_9() -> None:
-    """By its grammar; what the standard library had then is for mypy and the reviewer."""
+    """By its grammar; what the standard library had then shows where these tests run on it (PYTHON)."""
     for source in (HERE / "src").rglob("*.py"):
         ast.parse(source.read_text(), source.name, feature_version=(3, 9))
 
 
-def test_the_pages_of_the_cookbook_are_whole() -> None:
-    for page in (ROOT / "docs/cookbook").glob("*.md"):
+def test_the_examples_of_moving_run(rig: Rig) -> None:
+    """All of them follow `exec-1`, or publish what they read."""
+    memory = rig.gateway()
+    run = ("log", {"level": "info", "message": "m"}), ("execution:completed", {"result": 1})
+    for kind, data in (("execution:started", {}), *run):
+        memory.post("/api/events", {"type": kind, "executionId": "exec-1", "data": data})
+    said = {}
+    for page in sorted((ROOT / "docs/moving").glob("*.md")):
         for at, code in blocks(page):
-            compile(code, at, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            code = code.replace("127.0.0.1:3001", memory.address)
+            ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+            assert ran.returncode == 0, f"{at}: {ran.stderr}"
+            said[page.name] = ran.stdout.splitlines()
+    assert said["event-broadcaster.md"][-1] == "execution:completed {'result': 1}"
+    assert said["fastapi-executions.md"] == ["status completed", "completion "]
+    assert said["log-viewer.md"] == ["info greet hello"]

@@ -516,6 +516,15 @@ describe('tokens', () => {
     await until(() => fixed.state === 'failed', 'a fixed token is tried once');
   });
 
+  test('where there is none yet, being greeted before being refused is no success either', async () => {
+    const server = await gateway();
+    server.onConnect = connection => connection.socket.close(4401);
+    const weft = client(server, { token: () => '' });
+    await until(() => weft.state === 'failed', 'failed after five');
+    expect(server.connections).toHaveLength(5);
+    expect(weft.error?.code).toBe('unauthenticated');
+  });
+
   test('a source that fails is asked again', async () => {
     const server = await gateway();
     let asked = 0;

@@ -54,9 +54,13 @@ export function chartOf(
   const times = tries.flatMap(({ of }) =>
     of.flatMap(({ startedAt, completedAt }) => [timeOf(startedAt), timeOf(completedAt)]),
   );
-  const known = times.filter(Number.isFinite);
-  const start = known.length > 0 ? Math.min(...known) : now;
-  const last = known.length > 0 ? Math.max(...known) : now;
+  // Thousands of them: too many for the arguments of one call.
+  let [start, last] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const time of times) {
+    if (time < start) start = time;
+    if (time > last) last = time;
+  }
+  if (start > last) [start, last] = [now, now];
   const end = over ? last : Math.max(last, now);
   const spanMs = Math.max(1, end - start);
   const percent = (at: number) => (100 * (at - start)) / spanMs;
@@ -81,7 +85,7 @@ function spanOf({ status, startedAt, completedAt }: Attempt, end: number) {
 }
 
 function ticksOf(spanMs: number): Chart['ticks'] {
-  const step = STEPS_MS.find(ms => spanMs / ms <= 5) ?? Math.ceil(spanMs / 5 / 36e5) * 36e5;
+  const step = STEPS_MS.find(ms => spanMs / ms <= 4) ?? Math.ceil(spanMs / 4 / 36e5) * 36e5;
   const count = Math.floor(spanMs / step);
   return Array.from({ length: count + 1 }, (_, n) => ({ left: (100 * n * step) / spanMs, label: tickLabel(n * step) }));
 }

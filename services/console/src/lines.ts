@@ -28,11 +28,14 @@ export const NO_FILTER: Filter = { kinds: new Set(KINDS), text: '', nodeId: unde
 
 /** Lines kept. The oldest are left out, and their number is told. */
 export const LINES_MAX = 200_000;
+/** Characters of their messages, so that few and long ones have a bound as well. */
+const CHARS_MAX = 100_000_000;
 
 export class Lines {
   readonly #max: number;
   #all: Line[] = [];
   #count = 0;
+  #chars = 0;
   #filter = NO_FILTER;
   #wanted = '';
   /** Keys of the lines that the filter admits; none while it admits all. */
@@ -85,9 +88,10 @@ export class Lines {
     const kept = { ...line, key };
     this.#all.push(kept);
     this.#counts[line.kind] += 1;
+    this.#chars += line.message.length;
     if (this.#admitted && this.#admits(kept)) this.#admitted.push(key);
     // Rarely and many at once: taking one line off a long list for each one added would be slow.
-    if (this.#all.length > this.#max * 1.1 + 10) this.#trim();
+    if (this.#all.length > this.#max * 1.1 + 10 || this.#chars > CHARS_MAX) this.#trim();
   }
 
   set filter(filter: Filter) {
@@ -100,6 +104,7 @@ export class Lines {
   clear(): void {
     this.#all = [];
     this.#count = 0;
+    this.#chars = 0;
     this.#counts = { error: 0, warning: 0, info: 0, debug: 0, event: 0 };
     this.#admitted = this.#admitted && [];
   }
@@ -121,7 +126,14 @@ export class Lines {
   }
 
   #trim(): void {
-    for (const { kind } of this.#all.splice(0, this.#all.length - this.#max)) this.#counts[kind] -= 1;
+    const kept = this.#all.length;
+    let [from, chars] = [0, this.#chars];
+    // A tenth less than is allowed, or the next line would have it done again.
+    while (from < kept && (kept - from > this.#max || chars > CHARS_MAX * 0.9)) {
+      chars -= (this.#all[from++] as Line).message.length;
+    }
+    for (const { kind } of this.#all.splice(0, from)) this.#counts[kind] -= 1;
+    this.#chars = chars;
     if (this.#admitted) this.#admitted.splice(0, lowerBound(this.#admitted, this.omitted));
   }
 }

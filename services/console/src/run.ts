@@ -1,11 +1,12 @@
 /** One execution as a screen shows it: its state, when its nodes ran, what its agents say, its log. */
 import type { Execution, Gap, OtherEvent, Snapshot, Weft, WeftError, WeftEvent } from '@weft/client';
 import { isTerminal } from '@weft/client';
-import { duration, readable } from '@weft/client/view/format.js';
+import { readable } from '@weft/client/view/format.js';
 import { View } from '@weft/client/view/view.js';
 import { type Agent, Agents } from './agents.js';
 import type { Attempt } from './gantt.js';
 import { type Filter, type Kind, Lines, NO_FILTER } from './lines.js';
+import { took } from './times.js';
 
 export interface RunState {
   /** Nothing is known yet. */
@@ -189,8 +190,8 @@ export function lineOf(event: WeftEvent | OtherEvent): { kind: Kind; message: st
   if (/(^agent:(token|streaming_\w+)|progress|^execution:updated)$/.test(event.type)) return undefined;
   const data = (event.data ?? {}) as Record<string, unknown>;
   const own = data.error ?? data.reason ?? data.prompt ?? data.tool;
-  const took = typeof data.durationMs === 'number' ? duration(data.durationMs) : undefined;
-  const details = own === undefined ? took : readable(own);
+  const span = typeof data.durationMs === 'number' ? took(data.durationMs) : undefined;
+  const details = own === undefined ? span : readable(own);
   const message = event.type.replace(':', ' ').replaceAll('_', ' ') + (details ? `: ${details}` : '');
   return { kind: event.type.endsWith(':failed') ? 'error' : 'event', message };
 }

@@ -15,9 +15,9 @@ export interface Scroller {
 }
 
 /** The lines to be drawn, of `count`, where the first `from` is included and `to` is not. */
-export function linesAt(top: number, height: number, count: number): { from: number; to: number } {
-  const fit = Math.ceil(height / LINE_PX);
-  const first = Math.min(Math.floor(Math.max(0, top) / LINE_PX), Math.max(0, count - fit));
+export function linesAt(top: number, height: number, count: number, linePx = LINE_PX): { from: number; to: number } {
+  const fit = Math.ceil(height / linePx);
+  const first = Math.min(Math.floor(Math.max(0, top) / linePx), Math.max(0, count - fit));
   return { from: Math.max(0, first - OVERSCAN), to: Math.min(count, first + fit + OVERSCAN) };
 }
 

@@ -43,6 +43,10 @@ pub struct Settings {
     /// live and are recovered on the gateway that they began on.
     #[arg(long, env = "WEFT_FLEET_KEY_FILE")]
     pub fleet_key_file: Option<PathBuf>,
+    /// Address at which other gateways reach this one, to pass on requests of sessions that it holds; not for clients.
+    /// Without one, clients that poll need a load balancer with affinity.
+    #[arg(long, env = "WEFT_PEER_LISTEN")]
+    pub peer_listen: Option<SocketAddr>,
     /// The bus.
     #[command(flatten)]
     pub bus: BusSettings,
@@ -180,7 +184,23 @@ impl Settings {
             return Err(BadSetting(format!("WEFT_ORIGINS: {origin} is no origin, such as https://app.example")));
         }
         self.fleet_key()?;
+        self.check_peer_listen()?;
         self.bus.config(&self.instance).map(|_| ()).map_err(|error| BadSetting(error.to_string()))
+    }
+
+    fn check_peer_listen(&self) -> Result<(), BadSetting> {
+        let Some(address) = self.peer_listen else { return Ok(()) };
+        let bad = |reason: &str| Err(BadSetting(format!("WEFT_PEER_LISTEN: {reason}")));
+        if address.ip().is_unspecified() {
+            return bad("must be the address that other gateways connect to, such as the pod's own");
+        }
+        if self.fleet_key_file.is_none() {
+            return bad("needs WEFT_FLEET_KEY_FILE, by which gateways know each other");
+        }
+        if self.instance.len() > INSTANCE_BYTES_MAX {
+            return bad("needs a WEFT_INSTANCE of at most 100 bytes");
+        }
+        Ok(())
     }
 
     /// Bounds of the hub.
@@ -289,6 +309,8 @@ impl Settings {
 
 /// Descriptors for the broker, the admin port, requests and clients that are turned away.
 const DESCRIPTORS_RESERVED: u64 = 512;
+/// Longest name of a gateway to which requests are passed on: it stands in what shows that they are.
+const INSTANCE_BYTES_MAX: usize = 100;
 /// Seconds in which a client of Socket.IO must have asked for a namespace; its own library does so at once.
 const CONNECT_SECS: u32 = 30;
 /// Clients that are told at once that there is no place; further ones get a plain 503.
@@ -337,6 +359,8 @@ mod tests {
             (&["--head-secs", "18446744073709551615"], "WEFT_HEAD_SECS"),
             (&["--bus", "nats://127.0.0.1:1", "--bus-credentials-file", "/nowhere"], "WEFT_BUS_CREDENTIALS_FILE"),
             (&["--origins", "*"], "WEFT_ORIGINS"),
+            (&["--peer-listen", "127.0.0.1:0"], "WEFT_PEER_LISTEN"),
+            (&["--peer-listen", "0.0.0.0:3002"], "WEFT_PEER_LISTEN"),
             (&["--fleet-key-file", "/nowhere"], "WEFT_FLEET_KEY_FILE"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {

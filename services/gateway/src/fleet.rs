@@ -1,16 +1,32 @@
-//! What this gateway tells the fleet of itself.
+//! What this gateway tells the fleet of itself, and knows of the others.
 
 use crate::hub::Hub;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
 use serde_json::json;
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use weft_bus::{PRESENCE_LIFETIME, Presence};
+use weft_bus::{Bus, PRESENCE_LIFETIME, Presence};
+
+/// What others are told of this gateway.
+pub struct Own {
+    /// Its name.
+    pub instance: String,
+    /// Where clients reach it.
+    pub address: String,
+    /// Where gateways reach it.
+    pub peer: Option<SocketAddr>,
+}
 
 /// Announces this gateway until `token` is cancelled.
-pub async fn announce(hub: Arc<Hub>, instance: String, address: String, token: CancellationToken) {
+pub async fn announce(hub: Arc<Hub>, own: Own, token: CancellationToken) {
+    let Own { instance, address, peer } = own;
     let started = weft_bus::heads::rfc3339(crate::feed::heads::now_ms());
     let mut every = tokio::time::interval(PRESENCE_LIFETIME / 3);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -24,6 +40,7 @@ pub async fn announce(hub: Arc<Hub>, instance: String, address: String, token: C
         let value = json!({
             "id": instance,
             "address": address,
+            "peer": peer,
             "version": env!("CARGO_PKG_VERSION"),
             "startedAt": started,
             "connections": hub.session_count(),
@@ -44,4 +61,68 @@ fn rates(last: &mut (Instant, [u64; 2]), now: [u64; 2]) -> [f64; 2] {
     let (at, before) = std::mem::replace(last, (Instant::now(), now));
     let seconds = at.elapsed().as_secs_f64().max(0.001);
     [0, 1].map(|index| ((now[index] - before[index]) as f64 / seconds * 10.0).round() / 10.0)
+}
+
+/// How long what the bus has said of the fleet is relied on.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
+/// Between two questions for a gateway that is not known: it may have just come.
+const ASKED_AGAIN: Duration = Duration::from_millis(200);
+/// Requests that are passed on at once, and WebSockets; each costs two descriptors. Past this a client that polls begins
+/// anew, and one that would upgrade goes on polling.
+const PASSED_ON_MAX: usize = 8192;
+
+/// The other gateways, from their announcements on the bus: nobody else is passed anything.
+pub struct Peers {
+    bus: Bus,
+    known: Mutex<Known>,
+    /// One for each request that is passed on.
+    pub permits: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Known {
+    addresses: FxHashMap<String, SocketAddr>,
+    asked: Option<Instant>,
+}
+
+impl Peers {
+    /// Nobody is known so far.
+    #[must_use]
+    pub fn new(bus: Bus) -> Self {
+        Self { bus, known: Mutex::default(), permits: Arc::new(Semaphore::new(PASSED_ON_MAX)) }
+    }
+
+    /// Where the gateway of this name is reached by others; `None` if it is not alive, or not to be reached.
+    pub async fn address_of(&self, instance: &str) -> Option<SocketAddr> {
+        let (address, age) = {
+            let known = self.known.lock();
+            (known.addresses.get(instance).copied(), known.asked.map(|asked| asked.elapsed()))
+        };
+        let enough = if address.is_some() { KNOWN_FOR } else { ASKED_AGAIN };
+        if age.is_some_and(|age| age < enough) {
+            return address;
+        }
+        self.ask().await;
+        self.known.lock().addresses.get(instance).copied()
+    }
+
+    async fn ask(&self) {
+        #[derive(Deserialize)]
+        struct Announced {
+            peer: Option<SocketAddr>,
+        }
+        // Before the answer, so that those who come meanwhile ask no second time.
+        self.known.lock().asked = Some(Instant::now());
+        match self.bus.present(Presence::Gateway).await {
+            Ok(present) => {
+                let address = |(instance, value): (String, bytes::Bytes)| {
+                    let announced: Announced = serde_json::from_slice(&value).ok()?;
+                    Some((instance, announced.peer?))
+                };
+                self.known.lock().addresses = present.into_iter().filter_map(address).collect();
+            }
+            // While the broker is away the fleet is what it was.
+            Err(error) => tracing::debug!(%error, "the fleet could not be looked up"),
+        }
+    }
 }

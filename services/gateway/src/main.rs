@@ -5,7 +5,7 @@ use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::net::{TcpListener, TcpSocket};
 use weft_bus::Bus;
 use weft_drain::Drain;
-use weft_gateway::{Settings, run};
+use weft_gateway::{Settings, run, run::Listeners};
 use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, init_traces, serve_admin};
 
 #[global_allocator]
@@ -61,8 +61,10 @@ async fn serve(settings: &Settings) -> Result<(), String> {
         bus = Bus::connect_patiently(config) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
         () = drain.started() => return Ok(()),
     };
-    let listener = listen(settings.listen)?;
-    run(settings, fleet_key, listener, bus, &drain, &readiness).await;
+    let listener = listen("WEFT_LISTEN", settings.listen)?;
+    let peer_listener = settings.peer_listen.map(|address| listen("WEFT_PEER_LISTEN", address)).transpose()?;
+    let listeners = Listeners { clients: listener, peers: peer_listener };
+    run(settings, fleet_key, listeners, bus, &drain, &readiness).await;
     admin_token.cancel();
     let _ = admin_task.await;
     Ok(())
@@ -72,15 +74,15 @@ async fn serve(settings: &Settings) -> Result<(), String> {
 /// after a second. The kernel takes no more than `net.core.somaxconn` of these.
 const CONNECTS_WAITING_MAX: u32 = 4096;
 
-/// Where clients connect.
-fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+/// Where clients connect, or other gateways.
+fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
     let listening = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(CONNECTS_WAITING_MAX)
     };
-    listening().map_err(|error| format!("WEFT_LISTEN: cannot listen on {address}: {error}"))
+    listening().map_err(|error| format!("{setting}: cannot listen on {address}: {error}"))
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {

@@ -89,6 +89,9 @@ impl Metrics {
         for outcome in COMMAND_OUTCOMES {
             counter!("weft_gateway_commands_total", "outcome" => outcome).absolute(0);
         }
+        for outcome in ["answered", "unknown", "unreachable", "full"] {
+            counter!("weft_gateway_passed_on_total", "outcome" => outcome).absolute(0);
+        }
         for outcome in ["recovered", "gap"] {
             counter!("weft_gateway_recoveries_total", "outcome" => outcome).absolute(0);
         }
@@ -179,6 +182,11 @@ impl Metrics {
         counter!("weft_gateway_reconnects_total").increment(1);
     }
 
+    /// A request of a session that another gateway holds was passed on to it, or could not be.
+    pub fn passed_on(&self, outcome: &'static str) {
+        counter!("weft_gateway_passed_on_total", "outcome" => outcome).increment(1);
+    }
+
     /// A client of Socket.IO came back with the secret of an earlier session: whether that was recovered as a whole.
     pub fn recovery(&self, is_whole: bool) {
         let outcome = if is_whole { "recovered" } else { "gap" };
@@ -252,6 +260,7 @@ fn describe() {
     describe_counter!("weft_gateway_room_gaps_total", "Gaps in rooms, by reason");
     describe_counter!("weft_gateway_subscribes_total", "Subscribes answered, by outcome");
     describe_counter!("weft_gateway_reconnects_total", "Connections that resumed a room");
+    describe_counter!("weft_gateway_passed_on_total", "Requests of Socket.IO sessions that other gateways hold, by outcome");
     describe_counter!("weft_gateway_recoveries_total", "Sessions of Socket.IO that came back, by whether anything was missed");
     describe_counter!("weft_gateway_closes_total", "Connections ended, by close code; 0 is an end without one");
     describe_counter!("weft_gateway_head_failures_total", "Heads of executions that could not be moved");

@@ -7,6 +7,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     session::Shared,
+    transport::Mailboxes,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
@@ -20,18 +21,21 @@ use weft_telemetry::Readiness;
 /// How long sessions may take to end after the last close was due.
 const LAST_GOODBYES: Duration = Duration::from_secs(5);
 
+/// Where this process is connected to.
+pub struct Listeners {
+    /// By clients.
+    pub clients: TcpListener,
+    /// By other gateways, where requests are passed on.
+    pub peers: Option<TcpListener>,
+}
+
 /// Serves until the process is told to leave, then leaves politely.
-pub async fn run(
-    settings: &Settings,
-    fleet_key: FleetKey,
-    listener: TcpListener,
-    bus: Bus,
-    drain: &Drain,
-    readiness: &Readiness,
-) {
+pub async fn run(settings: &Settings, fleet_key: FleetKey, listeners: Listeners, bus: Bus, drain: &Drain, readiness: &Readiness) {
     let (hub, to_open, due_heads) = Hub::new(bus.clone(), settings.hub_limits(), Metrics::new());
     let feed = feed::start(&hub, to_open);
     let executors = Executors::new(bus.clone(), hub.metrics.replies_awaited.clone());
+    let Listeners { clients: listener, peers: peer_listener } = listeners;
+    let peer_address = peer_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
     let stopped = CancellationToken::new();
     let _tasks = [
@@ -41,7 +45,9 @@ pub async fn run(
         spawn(sweep(hub.clone())),
         spawn(gather(hub.clone())),
     ];
-    let announced = tokio::spawn(fleet::announce(hub.clone(), settings.instance.clone(), address.clone(), stopped.clone()));
+    let own = fleet::Own { instance: settings.instance.clone(), address: address.clone(), peer: peer_address };
+    let announced = tokio::spawn(fleet::announce(hub.clone(), own, stopped.clone()));
+    let peers = peer_address.map(|_| Arc::new(fleet::Peers::new(bus.clone())));
     let heads = HeadKeeper::new(bus.clone(), HeadConfig::for_retention(&settings.bus.retention()));
     let limits = settings.http_limits();
     let app = App {
@@ -58,8 +64,13 @@ pub async fn run(
         limits,
         ingress: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
         sockets: Arc::new(settings.sockets()),
+        begin_packets: http::engine::begin,
+        mailboxes: Mailboxes::default(),
+        peers,
         anonymous: true,
     };
+    let router = http::router_of_peers(app.clone());
+    let passing = peer_listener.map(|listener| tokio::spawn(http::serve::serve(listener, router, stopped.clone())));
     let serving = tokio::spawn(http::serve::serve(listener, http::router(app), stopped.clone()));
     readiness.set("bus", true);
     readiness.set("listening", true);
@@ -73,6 +84,9 @@ pub async fn run(
     stopped.cancel();
     let _ = heads.settle(Duration::from_secs(2)).await;
     let _ = tokio::join!(serving, announced);
+    if let Some(passing) = passing {
+        let _ = passing.await;
+    }
     bus.close().await;
     tracing::info!(sessions_left = hub.session_count(), "left");
 }

@@ -1,6 +1,6 @@
 //! The control listener's own token, and the line that each of its requests leaves behind.
 
-use crate::{Refused, Shown, Token, files, keys::BadKey};
+use crate::{Refused, Shown, Token, files, keys::BadKey, meters};
 use ring::{hmac, rand::SystemRandom};
 use std::{fmt, net::IpAddr, path::Path};
 
@@ -54,7 +54,7 @@ impl fmt::Debug for ControlToken {
 
 /// Writes the line of one request to the control listener, whatever became of it: who, what, to whom, with which outcome.
 pub fn audit(from: IpAddr, action: &'static str, target: &str, outcome: &'static str) {
-    metrics::counter!("weft_guard_control_total", "action" => action, "outcome" => outcome).increment(1);
+    meters::control(action, outcome);
     tracing::info!(target: "weft::audit", %from, action, target = %Shown(target), outcome, "control");
 }
 

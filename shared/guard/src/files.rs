@@ -142,3 +142,51 @@ fn publics_of(text: &[u8]) -> Result<Vec<Key>, BadKey> {
     }
     blocks.into_iter().map(Key::public_pem).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "0123456789abcdef0123456789abcdef";
+    const NEW: &str = "fedcba9876543210fedcba9876543210";
+    const ED25519: &str =
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+
+    fn written(name: &str, text: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("weft-guard-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    #[test]
+    fn files_are_read_again_and_bad_ones_change_nothing() {
+        let secrets = written("secrets", &format!("{OLD}\n"));
+        let publics = written("publics", &format!("comment\n{ED25519}\n{ED25519}"));
+        let places = Places { secrets: Some(secrets.clone()), publics: Some(publics.clone()), ..Places::default() };
+        let files = KeyFiles::open(places).expect("keys");
+        assert_eq!((files.keys().len(), files.look_again()), (3, Ok(false)));
+        written("secrets", &format!("{OLD}\r\n\n  {NEW}\n"));
+        assert_eq!((files.look_again(), files.keys().len()), (Ok(true), 4), "old and new serve together");
+        for bad in ["", "short\n", ED25519] {
+            written("secrets", bad);
+            let refused = files.look_again().expect_err(bad).to_string();
+            assert!(refused.contains("weft-guard-secrets") && !refused.contains("short\n"), "{refused}");
+            assert_eq!(files.keys().len(), 4, "the last keys serve on");
+        }
+        written("secrets", NEW);
+        assert_eq!((files.look_again(), files.keys().len()), (Ok(true), 3), "the old one is gone");
+        for bad in
+            ["", "-----BEGIN PUBLIC KEY-----", &format!("{ED25519}-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----")]
+        {
+            written("publics", bad);
+            assert!(files.look_again().expect_err(bad).to_string().contains("weft-guard-publics"));
+        }
+        std::fs::remove_file(&publics).expect("removed");
+        assert!(files.look_again().is_err());
+        std::fs::remove_file(&secrets).expect("removed");
+        assert!(
+            KeyFiles::open(Places { secrets: Some(secrets), ..Places::default() }).is_err(),
+            "a missing file stops the start"
+        );
+    }
+}

@@ -8,7 +8,10 @@ use crate::{
     hook::{Decision, Hook, NoAnswer},
     journal::{self, Pace, unix_secs},
     jwks::Jwks,
+    keys::KeySet,
+    meters,
     owners::Owners,
+    verified::Verified,
 };
 use std::{sync::Arc, time::Duration};
 use weft_bus::{Bus, BusError};
@@ -59,6 +62,8 @@ pub struct Guard {
     rules: Rules,
     files: Arc<KeyFiles>,
     jwks: Option<Arc<Jwks>>,
+    /// Where signatures may be dear: there are public keys.
+    verified: Option<Verified>,
     revoked: Revoked,
     pace: Pace,
     hook: Option<Hook>,
@@ -77,14 +82,13 @@ impl Guard {
     pub fn open(settings: &GuardSettings, is_durable: bool) -> Result<Self, BadSetting> {
         let stale = Duration::from_secs(u64::from(settings.revocation_stale_secs));
         let can_revoke = is_durable && settings.is_jwt();
-        for refused in Refused::ALL {
-            metrics::counter!("weft_guard_tokens_total", "outcome" => refused.word()).absolute(0);
-        }
+        meters::describe();
         Ok(Self {
             is_open: !settings.is_jwt(),
             rules: settings.rules(is_durable),
             files: Arc::new(settings.key_files()?),
             jwks: settings.jwks()?.map(Arc::new),
+            verified: settings.has_public_keys().then(Verified::default),
             revoked: if can_revoke { Revoked::new(stale) } else { Revoked::never() },
             pace: settings.pace(),
             hook: settings.hook()?,
@@ -95,7 +99,7 @@ impl Guard {
         })
     }
 
-    /// Keeps keys and revocations up to date, for the life of the process.
+    /// Keeps keys and revocations up to date, for the life of the process; ends at once where there is nothing to keep.
     pub async fn keep(&self, bus: &Bus) {
         let files = async {
             if !self.is_open {
@@ -115,7 +119,8 @@ impl Guard {
         tokio::join!(files, jwks, revocations);
     }
 
-    /// Whether somebody could be let in: keys and revocations have been read. A gateway is not ready before.
+    /// Whether somebody could be let in: keys and revocations have been read. A gateway is not ready before, and stays ready
+    /// from then on: an outage of the provider or the broker is the same for all gateways.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.jwks.as_ref().is_none_or(|jwks| jwks.keys().is_ok()) && self.revoked.is_fresh()
@@ -152,9 +157,8 @@ impl Guard {
             Ok(identity) => self.revoked.admit(&identity).map(|()| identity),
             Err(refused) => Err(refused),
         };
-        let outcome = admitted.as_ref().map_or_else(|refused| refused.word(), |_| "accepted");
-        metrics::counter!("weft_guard_tokens_total", "outcome" => outcome).increment(1);
-        admitted.map(|identity| Caller::User(Arc::new(identity)))
+        meters::token(admitted.as_ref().map(|_| ()).map_err(|refused| *refused));
+        admitted.map(Caller::User)
     }
 
     /// Verifies a token that takes the place of `caller`'s: of the same user and tenant, or a guest's first. What the
@@ -167,18 +171,40 @@ impl Guard {
         }
     }
 
-    async fn verify(&self, token: &Token) -> Result<Identity, Refused> {
+    async fn verify(&self, token: &Token) -> Result<Arc<Identity>, Refused> {
         let now = unix_secs();
-        let refused = match self.files.keys().verify(token, &self.rules, now) {
+        let remembered = self.verified.as_ref().and_then(|verified| Some((verified, Verified::mark(token)?)));
+        if let Some((verified, mark)) = &remembered
+            && let Some(identity) = verified.get(mark, now, |keys| self.are_in_force(keys))
+        {
+            return Ok(identity);
+        }
+        let (identity, keys) = self.verify_anew(token, now).await?;
+        let identity = Arc::new(identity);
+        if let Some((verified, mark)) = remembered {
+            verified.put(mark, identity.clone(), keys, now);
+        }
+        Ok(identity)
+    }
+
+    /// Looks at the signature; which keys it was verified with.
+    async fn verify_anew(&self, token: &Token, now: u64) -> Result<(Identity, Arc<KeySet>), Refused> {
+        let with = |keys: Arc<KeySet>| keys.verify(token, &self.rules, now).map(|identity| (identity, keys));
+        let refused = match with(self.files.keys()) {
             Err(refused @ (Refused::Algorithm | Refused::UnknownKey | Refused::Signature)) => refused,
             decided => return decided,
         };
         let Some(jwks) = &self.jwks else { return Err(refused) };
         let keys = jwks.keys()?;
-        match keys.verify(token, &self.rules, now) {
-            Err(Refused::UnknownKey) if jwks.look_again(&keys).await => jwks.keys()?.verify(token, &self.rules, now),
+        match with(keys.clone()) {
+            Err(Refused::UnknownKey) if jwks.look_again(&keys).await => with(jwks.keys()?),
             decided => decided,
         }
+    }
+
+    fn are_in_force(&self, keys: &Arc<KeySet>) -> bool {
+        let are_published = || self.jwks.as_ref().and_then(|jwks| jwks.keys().ok()).is_some_and(|now| Arc::ptr_eq(&now, keys));
+        Arc::ptr_eq(&self.files.keys(), keys) || are_published()
     }
 
     /// Whether what this caller showed was taken back meanwhile; asked of every connection when
@@ -332,5 +358,99 @@ impl Caller {
         let expires_at = self.identity()?.expires_at;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Some(Duration::from_secs(expires_at).saturating_sub(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{access::Scopes, check::without_here};
+    use weft_bus::BusConfig;
+
+    fn caller(tenant: Option<&str>, scope: &str) -> Caller {
+        Caller::User(Arc::new(Identity {
+            subject: "u".into(),
+            tenant: tenant.map(Into::into),
+            rooms: [Pattern::parse("execution:covered")].into_iter().flatten().collect(),
+            publish: None,
+            scopes: Scopes::parse(scope),
+            token_id: None,
+            issued_at: Some(1),
+            expires_at: u64::MAX,
+        }))
+    }
+
+    fn guard() -> Guard {
+        let rules = Rules::default();
+        Guard {
+            is_open: false,
+            rules,
+            files: Arc::new(KeyFiles::open(crate::files::Places::default()).expect("no files")),
+            jwks: None,
+            verified: None,
+            revoked: Revoked::never(),
+            pace: Pace { every: Duration::from_secs(1), life: Duration::from_secs(1) },
+            hook: None,
+            owners: Owners::default(),
+            public: Vec::new(),
+            places: Places::default(),
+            pending: Duration::from_secs(1),
+        }
+    }
+
+    /// What somebody may who should not, of everything that can be asked.
+    async fn leaks() -> Vec<String> {
+        let bus = Bus::connect(BusConfig::parse("memory:").expect("a bus")).await.expect("connected");
+        let guard = guard();
+        let mut leaks = Vec::new();
+        for asked in [None, Some("acme")] {
+            let callers = [caller(asked, ""), caller(asked, "executions:run"), Caller::Guest];
+            for caller in callers {
+                for home in [None, Some("acme"), Some("bolt")] {
+                    for name in ["execution:e", "agent:a:e", "user:v", "kb:k", "execution:u", "kb:u", "agent:u:u"] {
+                        let room = Room::parse(name).and_then(|room| room.in_tenant(home)).expect("a room");
+                        if guard.follow(&bus, &caller, &room).await.expect("answered") == Verdict::Yes {
+                            leaks.push(format!("{caller:?} follows {room:?}"));
+                        }
+                    }
+                    let covered = Room::parse("execution:covered").and_then(|room| room.in_tenant(home)).expect("a room");
+                    if guard.act(&bus, &caller, &covered).await.expect("answered") {
+                        leaks.push(format!("{caller:?} acts on {covered:?}"));
+                    }
+                    if guard.publish(&caller, &covered, Some("u")) {
+                        leaks.push(format!("{caller:?} publishes to {covered:?}"));
+                    }
+                    let own = Room::user("u").and_then(|room| room.in_tenant(home)).expect("a room");
+                    let is_home = caller.tenant() == home && caller.subject().is_some();
+                    if (guard.follow(&bus, &caller, &own).await.expect("answered") == Verdict::Yes) != is_home {
+                        leaks.push(format!("{caller:?} and its own {own:?}"));
+                    }
+                }
+            }
+        }
+        leaks
+    }
+
+    #[test]
+    fn nobody_may_what_is_not_its_own_and_each_check_is_needed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        assert_eq!(runtime.block_on(leaks()), Vec::<String>::new());
+        for check in [Check::RoomTenant, Check::RoomKind, Check::Ownership, Check::Acting, Check::Publishing] {
+            let leaks = without_here(check, || runtime.block_on(leaks()));
+            assert!(!leaks.is_empty(), "nobody notices that {check:?} is missing");
+        }
+    }
+
+    /// Every check that there is has been left out in one of the tables.
+    #[test]
+    fn no_check_is_without_a_table() {
+        let tables =
+            [include_str!("hostile/mod.rs"), include_str!("guard.rs"), include_str!("revoked.rs"), include_str!("address.rs")];
+        // What follows the import is tests.
+        let tables = tables.map(|text| text.split_once("without_here").map_or("", |(_, tests)| tests));
+        for check in Check::ALL {
+            let name = format!("Check::{check:?}");
+            assert!(tables.iter().any(|tests| tests.contains(&name)), "{name}");
+        }
     }
 }

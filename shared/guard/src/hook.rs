@@ -1,10 +1,10 @@
 //! The application's own word on who may follow what: one POST for each question, remembered for a while.
 //!
 //! Asked `{"subject","tenant","tokenId","room","action":"follow"}`; it answers `{"decision":"allow"|"deny"|"abide"}`.
-//! `allow` lets somebody follow whom claims and ownership would not, inside its tenant; `deny` is final; `abide` leaves it to claims
-//! and ownership. Whatever else comes, or comes too late, is no answer, and without an answer nobody follows.
+//! `allow` lets somebody follow whom claims and ownership would not, inside its
+//! tenant; `deny` is final; `abide` leaves it to claims and ownership. Whatever else comes, or comes too late, is no answer, and without an answer nobody follows.
 
-use crate::{Identity, fetch, object};
+use crate::{Identity, fetch, meters, object};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -103,20 +103,20 @@ impl Hook {
         };
         let key = (self.hashers[0].hash_one(&question), self.hashers[1].hash_one(&question));
         if let Some(decision) = self.remembered(key) {
-            count("remembered");
+            meters::hook("remembered");
             return Ok(decision);
         }
         let _place = Waiting::enter(&self.waiting).ok_or_else(|| {
-            count("crowded");
+            meters::hook("crowded");
             NoAnswer("too many questions wait".into())
         })?;
         let answered = tokio::time::timeout(self.times.timeout, self.post(&question)).await;
         let decision = answered.map_err(|_| "no answer in time".to_owned()).flatten().map_err(|reason| {
-            count("failed");
+            meters::hook("failed");
             tracing::warn!(%reason, "the authorization hook gave no answer, so nobody follows");
             NoAnswer(reason)
         })?;
-        count(match decision {
+        meters::hook(match decision {
             Decision::Allow => "allow",
             Decision::Deny => "deny",
             Decision::Abide => "abide",
@@ -154,10 +154,6 @@ impl Hook {
         }
         answers.insert(key, (decision, Instant::now()));
     }
-}
-
-fn count(outcome: &'static str) {
-    metrics::counter!("weft_guard_hook_total", "outcome" => outcome).increment(1);
 }
 
 /// A place among those that wait.

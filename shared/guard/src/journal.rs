@@ -2,7 +2,7 @@
 //! anybody is let in, again and again from then on, and from its start after the broker was away, because a broker that
 //! comes back may have lost its last lines and given their numbers to others.
 
-use crate::{Revocation, Revoked};
+use crate::{Revocation, Revoked, meters};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use weft_bus::{Bus, BusError, Journal, Lines, Mark, PublishError};
@@ -78,7 +78,7 @@ impl Reader {
                 }
             }
         }
-        metrics::gauge!("weft_guard_revocations").set(revoked.len() as f64);
+        meters::revocations(revoked.len());
     }
 
     /// When the last page was asked for: what was written before that has been read.
@@ -103,7 +103,7 @@ fn take(revoked: &Revoked, line: &Bytes) {
     match Revocation::parse(line) {
         Ok(revocation) => revoked.add(&revocation),
         Err(invalid) => {
-            metrics::counter!("weft_guard_revocations_invalid_total").increment(1);
+            meters::invalid_revocation();
             tracing::error!(%invalid, "a line of the journal is no revocation, and takes nothing back");
         }
     }

@@ -8,6 +8,7 @@
 use crate::{
     Refused, fetch,
     keys::{BadKey, KeySet},
+    meters,
 };
 use parking_lot::RwLock;
 use std::{
@@ -119,7 +120,7 @@ impl Jwks {
                 "failed"
             }
         };
-        metrics::counter!("weft_guard_jwks_fetches_total", "outcome" => outcome).increment(1);
+        meters::jwks(outcome);
         outcome == "fetched"
     }
 

@@ -26,6 +26,7 @@ pub mod jwks;
 pub mod jws;
 pub mod keys;
 pub mod limits;
+mod meters;
 mod object;
 pub mod owners;
 pub mod pattern;
@@ -36,6 +37,7 @@ pub mod settings;
 pub mod share;
 pub mod shown;
 pub mod token;
+pub mod verified;
 
 pub use access::Access;
 pub use claims::{Identity, Rules};

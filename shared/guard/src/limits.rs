@@ -3,6 +3,7 @@
 use crate::{
     Caller,
     address::{Proxies, countable},
+    meters,
     rate::{Rate, Rates},
     share::{Share, Shares},
 };
@@ -100,9 +101,9 @@ impl Limits {
         }
     }
 
-    /// So many events more that this user publishes.
+    /// So many events more that this user publishes. Who has no name may publish only where nobody authenticates.
     pub fn publish(&self, caller: &Caller, events: u32) -> Result<(), Full> {
-        let user = name(caller).unwrap_or_default();
+        let Some(user) = name(caller) else { return Ok(()) };
         self.publishes.take(&*user, events).map_err(|retry_ms| limited("publish", Full::Rate { retry_ms }))
     }
 }
@@ -114,13 +115,14 @@ fn name(caller: &Caller) -> Option<String> {
 }
 
 fn limited(limit: &'static str, full: Full) -> Full {
-    metrics::counter!("weft_guard_limited_total", "limit" => limit).increment(1);
+    meters::limited(limit);
     full
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Identity, access::Scopes};
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect(text)
@@ -142,6 +144,32 @@ mod tests {
         assert_eq!(neighbours.iter().filter(|place| place.is_ok()).count(), 2, "a /64 is one client");
         let local: Vec<_> = (0..100).map(|_| limits.arrive(address("127.0.0.1"))).collect();
         assert!(local.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn users_have_their_share() {
+        let limits = Limits::new(Bounds { per_user: 1, publishes: 10, ..Bounds::default() });
+        let user = |tenant: Option<&str>| {
+            Caller::User(std::sync::Arc::new(Identity {
+                subject: "u".into(),
+                tenant: tenant.map(Into::into),
+                rooms: Box::default(),
+                publish: None,
+                scopes: Scopes::default(),
+                token_id: None,
+                issued_at: None,
+                expires_at: 1,
+            }))
+        };
+        let (one, other) = (user(None), user(Some("acme")));
+        let place = limits.join(&one);
+        assert!(place.is_ok() && limits.join(&other).is_ok(), "the same name in another tenant is another");
+        assert_eq!(limits.join(&one).err(), Some(Full::Connections));
+        drop(place);
+        assert!(limits.join(&one).is_ok());
+        assert_eq!(limits.publish(&one, 20), Ok(()));
+        assert!(matches!(limits.publish(&one, 1), Err(Full::Rate { .. })));
+        assert_eq!((limits.publish(&other, 20), limits.publish(&Caller::Everyone, 1_000_000)), (Ok(()), Ok(())));
     }
 
     #[test]

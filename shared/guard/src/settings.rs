@@ -181,6 +181,10 @@ impl GuardSettings {
                 fetch::url(url, self.auth_plain_http).map_err(|rule| bad(setting, rule))?;
             }
         }
+        if self.revocation_stale_secs < self.revocation_check_secs * 3 {
+            let rule = "must be three times WEFT_REVOCATION_CHECK_SECS, or they would be too old between two readings";
+            return Err(bad("WEFT_REVOCATION_STALE_SECS", rule));
+        }
         match (&self.control_listen, &self.control_token_file) {
             (Some(_), None) => Err(bad("WEFT_CONTROL_TOKEN_FILE", "must be set where WEFT_CONTROL_LISTEN is")),
             (None, Some(_)) => Err(bad("WEFT_CONTROL_LISTEN", "must be set where WEFT_CONTROL_TOKEN_FILE is")),
@@ -216,6 +220,11 @@ impl GuardSettings {
     #[must_use]
     pub fn is_jwt(&self) -> bool {
         self.auth == Some(Auth::Jwt)
+    }
+
+    /// Whether there are keys whose signatures are dear to look at.
+    pub(crate) fn has_public_keys(&self) -> bool {
+        self.jwks_url.is_some() || self.jwt_public_key_file.is_some()
     }
 
     fn check_auth(&self, listen: IpAddr) -> Result<(), BadSetting> {
@@ -291,7 +300,10 @@ impl GuardSettings {
     }
 
     pub(crate) fn jwks(&self) -> Result<Option<Jwks>, BadSetting> {
-        let times = jwks::Times { stale: Duration::from_secs(u64::from(self.jwks_stale_secs)), ..jwks::Times::default() };
+        let stale = Duration::from_secs(u64::from(self.jwks_stale_secs));
+        // Several tries before the keys are too old.
+        let every = jwks::Times::default().every.min(stale / 4);
+        let times = jwks::Times { stale, every, ..jwks::Times::default() };
         let jwks = self.jwks_url.as_deref().map(|url| Jwks::new(url, self.auth_plain_http, times)).transpose();
         jwks.map_err(|BadKey(rule)| bad("WEFT_JWKS_URL", rule))
     }
@@ -322,6 +334,12 @@ impl GuardSettings {
             every: Duration::from_secs(u64::from(self.revocation_check_secs)),
             life: Duration::from_secs(u64::from(self.jwt_life_secs_max)),
         }
+    }
+
+    /// How long the bus must keep revocations: longer than any token lives.
+    #[must_use]
+    pub fn journal_age(&self) -> Duration {
+        self.pace().life + Duration::from_secs(3600)
     }
 
     /// What one client may take.
@@ -428,6 +446,7 @@ mod tests {
             (LOOPBACK, &["--auth-cookie", "a b"], "WEFT_AUTH_COOKIE: must be a cookie's name"),
             (LOOPBACK, &["--origins", "*"], "WEFT_ORIGINS: * is no origin"),
             (LOOPBACK, &["--origins", "https://app.example/"], "WEFT_ORIGINS: "),
+            (LOOPBACK, &["--revocation-check-secs", "30"], "WEFT_REVOCATION_STALE_SECS: must be three times"),
             (LOOPBACK, &["--control-listen", "127.0.0.1:1"], "WEFT_CONTROL_TOKEN_FILE: must be set"),
             (LOOPBACK, &["--control-token-file", "/x"], "WEFT_CONTROL_LISTEN: must be set"),
             (

@@ -28,8 +28,9 @@ from .errors import (
 from .event import Prepared, prepare
 from .item import Pending, Stored
 from .message import Degraded, Event, Gap, Message, Snapshot
+from .parts import Agent, KnowledgeBase, Node, TokenStream
 from .publisher import Losses, Publisher
-from .run import Agent, Execution, KnowledgeBase, Node, Run, TokenStream
+from .run import Execution, Run
 from .settings import Retention
 from .standalone import execution
 

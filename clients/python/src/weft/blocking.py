@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from .item import Pending as AsyncPending
 from .item import Stored
+from .parts import KnowledgeBase
 from .publisher import Losses
 from .publisher import Publisher as AsyncPublisher
-from .run import Execution, KnowledgeBase
+from .run import Execution
 
 T = TypeVar("T")
 

@@ -16,16 +16,21 @@ from .errors import Closed, Full, PublishError, Unfinished
 from .event import Prepared, prepare
 from .item import Item, Pending, Sink, Stored
 from .lanes import Lanes
-from .run import Execution, KnowledgeBase
-from .settings import Retention, Token, sink_for
+from .parts import KnowledgeBase
+from .run import Execution
+from .settings import Retention, Token, records_for, sink_for
 
 if TYPE_CHECKING:
     from .commands import Commands
+    from .records import Records
 
 log = logging.getLogger("weft")
 
 #: What an event takes in the buffer beside its bytes.
 OVERHEAD_BYTES = 512
+
+#: Longest that closing waits for the records of executions, in seconds.
+RECORDS_TIMEOUT = 5.0
 
 #: Told what could not be kept: the event as it would have been published, and why.
 OnLoss = Callable[[Prepared, PublishError], None]
@@ -62,11 +67,14 @@ class Publisher:
         prefix: str = "weft",
         retention: Retention | None = None,
         credentials_file: str | None = None,
+        gateway: str | Sequence[str] | None = None,
         retry_age: float = 60.0,
         buffer_bytes: int = 64 * 1024 * 1024,
         on_loss: OnLoss | None = None,
     ) -> None:
-        """``retry_age`` in seconds, below the broker's deduplication window of 120 s."""
+        """``retry_age`` in seconds, below the broker's deduplication window of 120 s. ``gateway``, where events go
+        straight to a broker: keeps the records of executions up to date, also of those that nobody follows.
+        """
         if not 0 < retry_age <= 110:
             raise ValueError("retry_age: must be above 0 and at most 110 s, within the deduplication window")
         if buffer_bytes < 1:
@@ -74,12 +82,15 @@ class Publisher:
         self._tenant = names.check_tenant(tenant) if tenant is not None else None
         self._sink: Sink = sink_for(
             url,
-            token=token,
+            token=token if gateway is None else None,
             tenant=tenant,
             prefix=prefix,
             retention=retention or Retention(),
             credentials_file=credentials_file,
         )
+        self._records: Records | None = None
+        if gateway is not None:
+            self._records = records_for(self._sink, gateway, token)
         self._retry_age = retry_age
         self._buffer_bytes = buffer_bytes
         self._on_loss = on_loss
@@ -97,6 +108,8 @@ class Publisher:
         """Connects; raises :class:`~weft.errors.WeftError` where nobody answers within 10 s."""
         if self._lanes is None:
             await self._sink.open()
+            if self._records is not None:
+                await self._records.open()
             self._lanes = Lanes(self._sink, self._retry_age)
         return self
 
@@ -196,6 +209,8 @@ class Publisher:
             if self._lanes is not None:
                 self._lanes.end()
                 await self._lanes.settle()
+            if self._records is not None:
+                await self._records.close(RECORDS_TIMEOUT)
             await self._sink.close()
 
     def _check(self, event: Mapping[str, Any]) -> tuple[Prepared, int]:
@@ -225,6 +240,8 @@ class Publisher:
         self._give_back(item.share)
         if failure is not None:
             self._lost(item.event, failure)
+        elif self._records is not None:
+            self._records.stored(item.event)
         if not self._items:
             for idle in self._idle:
                 if not idle.done():

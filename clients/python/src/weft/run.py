@@ -6,44 +6,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, Literal
 
 from . import rooms as names
 from .clock import within
 from .errors import ExecutionCancelled, PublishError
 from .event import TERMINAL
 from .item import Pending
+from .parts import Agent, Enqueue, Level, Node, P, is_cancellation, present, told
 
 if TYPE_CHECKING:
     from .commands import Commands, Serving
 
-#: What enqueueing answers: :class:`~weft.item.Pending`, or its twin for threads.
-P = TypeVar("P")
-Enqueue = Callable[[Mapping[str, Any]], P]
-Level = Literal["debug", "info", "warning", "error"]
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
-
-#: Longest text of an exception that is told, in characters.
-ERROR_MAX = 8 * 1024
-
-
-def _present(**data: Any) -> dict[str, Any]:
-    """The keys that have a value, as the protocol writes them: ``started_at`` becomes ``startedAt``."""
-    found = {}
-    for name, value in data.items():
-        if value is not None:
-            head, *rest = name.split("_")
-            found[head + "".join(word.title() for word in rest)] = value
-    return found
-
-
-def _told(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}"[:ERROR_MAX] if text else type(error).__name__
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    return isinstance(error, (asyncio.CancelledError, ExecutionCancelled, KeyboardInterrupt, SystemExit))
 
 
 class Run(Generic[P]):
@@ -68,6 +43,8 @@ class Run(Generic[P]):
                 self._top[field] = value
         #: Whether a terminal event was told by this handle.
         self.has_ended = False
+        #: The node whose block an exception has left.
+        self.failed_node: str | None = None
 
     def event(
         self,
@@ -121,7 +98,7 @@ class Run(Generic[P]):
         duration_ms: int | None = None,
     ) -> P:
         """``log``"""
-        data = _present(
+        data = present(
             level=level,
             message=message,
             metadata=metadata,
@@ -142,18 +119,18 @@ class Run(Generic[P]):
         started_at: str | None = None,
     ) -> P:
         """``execution:started``"""
-        data = _present(workflow_name=name, status=status, agent_count=agent_count, started_at=started_at)
+        data = present(workflow_name=name, status=status, agent_count=agent_count, started_at=started_at)
         return self.event("execution:started", data)
 
     def updated(
         self, *, status: Status | None = None, current_node: str | None = None, progress: float | None = None
     ) -> P:
         """``execution:updated``"""
-        return self.event("execution:updated", _present(status=status, current_node=current_node, progress=progress))
+        return self.event("execution:updated", present(status=status, current_node=current_node, progress=progress))
 
     def progress(self, percent: float, *, current_node: str | None = None, current_agent: str | None = None) -> P:
         """``execution:progress``, 0 to 100."""
-        data = _present(progress=percent, current_node=current_node, current_agent=current_agent)
+        data = present(progress=percent, current_node=current_node, current_agent=current_agent)
         return self.event("execution:progress", data)
 
     def completed(
@@ -177,15 +154,15 @@ class Run(Generic[P]):
         )
 
     def _completion(self, result: Any, **data: Any) -> dict[str, Any]:
-        return self.draft("execution:completed", _present(result=result, **data))
+        return self.draft("execution:completed", present(result=result, **data))
 
     def failed(self, error: str, *, failed_node: str | None = None) -> P:
         """``execution:failed``, which ends the execution."""
-        return self.event("execution:failed", _present(error=error, failed_node=failed_node))
+        return self.event("execution:failed", present(error=error, failed_node=failed_node))
 
     def cancelled(self, reason: str | None = None) -> P:
         """``execution:cancelled``, which ends the execution."""
-        return self.event("execution:cancelled", _present(reason=reason))
+        return self.event("execution:cancelled", present(reason=reason))
 
     def user_input_required(
         self,
@@ -197,7 +174,7 @@ class Run(Generic[P]):
         node: str | None = None,
     ) -> P:
         """``user_input:required``"""
-        data = _present(request_id=request_id, prompt=prompt, input_type=input_type, validation=validation)
+        data = present(request_id=request_id, prompt=prompt, input_type=input_type, validation=validation)
         return self.event("user_input:required", data, node=node)
 
     def user_input_provided(self, request_id: str) -> P:
@@ -240,8 +217,6 @@ class Execution(Run[P]):
         super().__init__(enqueue, execution_id, workflow=workflow, user=user, traceparent=traceparent)
         #: What came out of it, told with ``execution:completed``.
         self.result: Any = None
-        #: The node whose block an exception has left.
-        self.failed_node: str | None = None
         self._name = name
         self._commands = commands
         self._enqueue_wait = enqueue_wait
@@ -335,197 +310,7 @@ class Execution(Run[P]):
     def _end(self, error: BaseException | None) -> dict[str, Any]:
         if error is None:
             return self._completion(self.result, duration=round(time.monotonic() - self._begun, 3))
-        if _is_cancellation(error):
-            reason = error.reason if isinstance(error, ExecutionCancelled) else _told(error)
-            return self.draft("execution:cancelled", _present(reason=reason))
-        return self.draft("execution:failed", _present(error=_told(error), failed_node=self.failed_node))
-
-
-class Node(Generic[P]):
-    """Writes the events of one node. As a context it tells ``node:started`` and how its block ended."""
-
-    def __init__(self, run: Run[P], node_id: str, *, node_type: str | None, input: Any) -> None:
-        self._run = run
-        self.id = node_id
-        self._node_type = node_type
-        self._input = input
-        #: What came out of it, told with ``node:completed``.
-        self.output: Any = None
-        self._begun = time.monotonic()
-
-    def event(self, type: str, data: Mapping[str, Any] | None = None, **further: Any) -> P:
-        """Any event of this node."""
-        return self._run.event(type, data, node=self.id, **further)
-
-    def log(self, message: str, level: Level = "info", *, metadata: Mapping[str, Any] | None = None) -> P:
-        """``log``, with this node's id."""
-        return self._run.log(message, level, node=self.id, metadata=metadata)
-
-    def started(self, *, node_type: str | None = None, input: Any = None, started_at: str | None = None) -> P:
-        """``node:started``"""
-        return self.event("node:started", _present(node_type=node_type, input=input, started_at=started_at))
-
-    def progress(self, percent: float, *, step: str | None = None) -> P:
-        """``node:progress``, 0 to 100."""
-        return self.event("node:progress", _present(progress=percent, step=step))
-
-    def completed(self, output: Any = None, *, outputs: Any = None, duration_ms: int | None = None) -> P:
-        """``node:completed``"""
-        return self.event("node:completed", _present(output=output, outputs=outputs, duration_ms=duration_ms))
-
-    def failed(self, error: str, *, retry: Mapping[str, Any] | None = None) -> P:
-        """``node:failed``"""
-        return self.event("node:failed", _present(error=error, retry=retry))
-
-    def __enter__(self) -> Node[P]:
-        self._begun = time.monotonic()
-        self.started(node_type=self._node_type, input=self._input)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            took = int((time.monotonic() - self._begun) * 1000)
-            self.completed(self.output, duration_ms=took)
-            return
-        if isinstance(self._run, Execution) and self._run.failed_node is None:
-            self._run.failed_node = self.id
-        try:
-            self.failed(_told(error))
-        except PublishError:
-            # Counted and told by the publisher; what happened in the block comes first.
-            return
-
-
-class Agent(Generic[P]):
-    """Writes the events of one agent. As a context it tells ``agent:started`` and how its block ended."""
-
-    def __init__(self, run: Run[P], agent_id: str, *, name: str | None) -> None:
-        self._run = run
-        self.id = names.check_agent_id("agentId", agent_id)
-        self._name = name
-        #: What came out of it, told with ``agent:completed``.
-        self.result: Any = None
-
-    def event(self, type: str, data: Mapping[str, Any] | None = None, **further: Any) -> P:
-        """Any event of this agent."""
-        return self._run.event(type, data, agent=self.id, **further)
-
-    def _step(self, type: str, **data: Any) -> P:
-        return self.event(type, _present(agent_name=self._name, **data))
-
-    def started(self, *, message: str | None = None) -> P:
-        """``agent:started``"""
-        return self._step("agent:started", message=message)
-
-    def progress(self, percent: float | None = None, *, message: str | None = None) -> P:
-        """``agent:progress``"""
-        return self._step("agent:progress", progress=percent, message=message)
-
-    def completed(self, result: Any = None, *, message: str | None = None) -> P:
-        """``agent:completed``"""
-        return self._step("agent:completed", result=result, message=message)
-
-    def failed(self, error: str) -> P:
-        """``agent:failed``"""
-        return self._step("agent:failed", error=error)
-
-    def tool_call(self, tool: str, arguments: Any = None, *, status: str = "started") -> P:
-        """``agent:tool_call``"""
-        return self.event("agent:tool_call", _present(tool=tool, arguments=arguments, status=status))
-
-    def stream(self) -> TokenStream[P]:
-        """The agent's text as it comes: a context, in which :meth:`TokenStream.token` is told."""
-        return TokenStream(self)
-
-    def __enter__(self) -> Agent[P]:
-        self.started()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.completed(self.result)
-            return
-        try:
-            self.failed(_told(error))
-        except PublishError:
-            return
-
-
-class TokenStream(Generic[P]):
-    """Tells ``agent:streaming_start``, each token, and ``agent:streaming_end`` with the whole text."""
-
-    def __init__(self, agent: Agent[P]) -> None:
-        self._agent = agent
-        self._tokens: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return "".join(self._tokens)
-
-    def token(self, token: str) -> P:
-        """``agent:token``: the next piece of the text."""
-        self._tokens.append(token)
-        return self._agent.event("agent:token", {"token": token, "index": len(self._tokens) - 1})
-
-    def __enter__(self) -> TokenStream[P]:
-        self._agent.event("agent:streaming_start")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._agent.event("agent:streaming_end", {"response": self.text, "tokenCount": len(self._tokens)})
-        except PublishError:
-            if error is None:
-                raise
-
-
-class KnowledgeBase(Generic[P]):
-    """Writes the events of one knowledge base."""
-
-    def __init__(self, enqueue: Enqueue[P], knowledge_base_id: str, *, user: str | None = None) -> None:
-        self._enqueue = enqueue
-        #: The knowledge base's id.
-        self.id = names.check_id("knowledgeBaseId", knowledge_base_id)
-        self._top = {"knowledgeBaseId": knowledge_base_id}
-        if user is not None:
-            self._top["userId"] = user
-
-    def event(self, type: str, data: Mapping[str, Any] | None = None, **further: Any) -> P:
-        """Any ``kb:*`` event."""
-        return self._enqueue({"type": type, **self._top, **further, "data": dict(data or {})})
-
-    def upload_started(self, file_name: str, *, file_size: int | None = None) -> P:
-        """``kb:upload_started``"""
-        return self.event("kb:upload_started", _present(file_name=file_name, file_size=file_size))
-
-    def processing(self, step: str, progress: float | None = None, *, file_name: str | None = None) -> P:
-        """``kb:processing``; ``step`` is extraction, chunking or embedding."""
-        return self.event("kb:processing", _present(step=step, progress=progress, file_name=file_name))
-
-    def upload_completed(
-        self,
-        document_id: str,
-        *,
-        file_name: str | None = None,
-        chunk_count: int | None = None,
-        embedding_count: int | None = None,
-    ) -> P:
-        """``kb:upload_completed``"""
-        data = _present(
-            document_id=document_id,
-            file_name=file_name,
-            chunk_count=chunk_count,
-            embedding_count=embedding_count,
-        )
-        return self.event("kb:upload_completed", data)
-
-    def upload_failed(self, error: str, *, file_name: str | None = None, failed_step: str | None = None) -> P:
-        """``kb:upload_failed``"""
-        return self.event("kb:upload_failed", _present(error=error, file_name=file_name, failed_step=failed_step))
+        if is_cancellation(error):
+            reason = error.reason if isinstance(error, ExecutionCancelled) else told(error)
+            return self.draft("execution:cancelled", present(reason=reason))
+        return self.draft("execution:failed", present(error=told(error), failed_node=self.failed_node))

@@ -6,10 +6,13 @@ import inspect
 import os
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Union
+from typing import TYPE_CHECKING, Callable, Union
 from urllib.parse import urlsplit
 
 from .item import Sink
+
+if TYPE_CHECKING:
+    from .records import Records
 
 #: A token, or what gives one; asked again when a token was refused or is about to expire.
 Token = Union[str, Callable[[], Union[str, Awaitable[str]]], None]
@@ -115,3 +118,13 @@ def sink_for(
         "url: must begin with http://, https://, nats://, nats+core://, redis:// or redis+pubsub://"
         " (Redis Cluster and Sentinel: publish over HTTP)"
     )
+
+
+def records_for(sink: Sink, gateway: str | Sequence[str], token: Token) -> Records:
+    """What keeps records up to date, for a sink that stores without a gateway."""
+    if not getattr(sink, "is_durable", False):
+        raise ValueError("gateway: is for events that go straight to a broker and are stored there")
+    from .http import Gateway
+    from .records import Records
+
+    return Records(Gateway(gateway, token=token))

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 from . import rooms as names
 from .clock import Backoff, within
 from .errors import WeftError, missing
-from .message import Event, Message
+from .message import Event, Gap, Message
 from .settings import Token, addresses, current
 from .standing import Moved, Rooms
+from .told import LATER, come_back
 
 try:
     from websockets import exceptions as failures
@@ -44,25 +45,6 @@ WAITING_HARD_MAX = 16 * WAITING_MAX
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 #: After so many refusals of a token in a row the subscriber gives up.
 TOKENS_MAX = 3
-
-#: Errors after which the same may be asked again, after a pause.
-_LATER = frozenset(
-    {
-        "too_many_pending",
-        "rate_limited",
-        "no_executor",
-        "timeout",
-        "busy",
-        "unavailable",
-        "draining",
-        "overloaded",
-        "internal",
-    }
-)
-#: Close codes after which coming back makes no sense, and those after which it should take a while.
-_NO = frozenset({1002, 1003, 1007, 1009, 4400, 4403})
-_CLOSED_LATER = frozenset({1008, 1013})
-_UNAUTHENTICATED = 4401
 
 
 class Subscriber:
@@ -173,14 +155,14 @@ class Subscriber:
             await self._news.wait()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Only the events, until their execution ends; gaps are in the log. For one execution's room."""
+        """Only the events, until their execution ends; a gap is a warning in the log. For one execution's room."""
         async for message in self:
             if isinstance(message, Event):
                 yield message
                 if message.is_terminal:
                     return
             else:
-                log.info("%s", message)
+                log.log(logging.WARNING if isinstance(message, Gap) else logging.INFO, "%s", message)
 
     async def follow(self, room: str, *, offset: str | None = None) -> None:
         """Follows one more room."""
@@ -191,13 +173,17 @@ class Subscriber:
     async def unfollow(self, room: str) -> None:
         """Follows a room no more; returns once nothing more comes by it."""
         names.check_room(room)
-        if self._rooms.rooms.pop(room, None) is None:
+        if room not in self._rooms.rooms or room in self._left:
             return
-        self.offsets.pop(room, None)
         left = self._left[room] = asyncio.get_running_loop().create_future()
-        if await self._send({"type": "unsubscribe", "room": room}):
-            await asyncio.wait([left], timeout=COMMAND_TIMEOUT)
-        self._left.pop(room, None)
+        try:
+            if await self._send({"type": "unsubscribe", "room": room}):
+                # Until then it still delivers what other rooms have left to it.
+                await asyncio.wait([left], timeout=COMMAND_TIMEOUT)
+        finally:
+            del self._left[room]
+            self._rooms.rooms.pop(room, None)
+            self.offsets.pop(room, None)
 
     async def provide_input(self, execution_id: str, request_id: str, value: Any) -> None:
         """Answers a prompt; returns once the executor has accepted, else raises why not."""
@@ -237,12 +223,7 @@ class Subscriber:
                 lasted, later = 0.0, False
                 try:
                     lasted, later = await self._connection(self._urls[at % len(self._urls)])
-                except (
-                    OSError,
-                    asyncio.TimeoutError,
-                    failures.InvalidHandshake,
-                    failures.InvalidMessage,
-                ) as met:
+                except (OSError, asyncio.TimeoutError, failures.WebSocketException) as met:
                     later = self._could_not_open(met)
                 self._backoff.ended(lasted)
                 self.reconnects += 1
@@ -342,12 +323,13 @@ class Subscriber:
     def _closed(self, closed: failures.ConnectionClosed) -> bool:
         code = closed.rcvd.code if closed.rcvd is not None else 1006
         reason = closed.rcvd.reason if closed.rcvd is not None else "the connection broke"
-        if code in _NO:
+        again = come_back(code)
+        if again == "no":
             raise WeftError("forbidden" if code == 4403 else "refused", f"closed {code}: {reason}")
-        if code == _UNAUTHENTICATED:
+        if again == "token":
             self._token_refused(f"closed {code}: {reason}")
         log.info("the connection is lost (%d): %s", code, reason)
-        return code in _CLOSED_LATER
+        return again == "later"
 
     # ── what a gateway says ───────────────────────────────────────────────────────────────────────────────────
 
@@ -355,9 +337,10 @@ class Subscriber:
         kind = message.get("type")
         if kind == "connected":
             self._tell("connected")
-            await self._subscribe(list(self._rooms.rooms))
+            await self._subscribe([room for room in self._rooms.rooms if room not in self._left])
         elif kind == "subscribed":
             self._tokens_refused = 0
+            self._answered(str(message.get("ref")), str(message.get("room")))
             self._put(self._rooms.subscribed(message))
         elif kind == "unsubscribed":
             left = self._left.get(str(message.get("room")))
@@ -387,15 +370,23 @@ class Subscriber:
         elif code == "token_expired":
             if callable(self._token):
                 await self._send({"type": "auth", "token": await current(self._token)})
+        elif error.room is not None and error.room in self._rooms.rooms:
+            self._answered(ref, error.room)
+            await self._subscribe_refused([error.room], error)
         elif ref in self._asked:
             await self._subscribe_refused(self._asked.pop(ref), error)
-        elif error.room is not None and error.room in self._rooms.rooms:
-            await self._subscribe_refused([error.room], error)
         else:
             log.warning("the gateway says: %s: %s", code, error)
 
+    def _answered(self, ref: str, room: str) -> None:
+        rooms = self._asked.get(ref, [])
+        if room in rooms:
+            rooms.remove(room)
+        if not rooms:
+            self._asked.pop(ref, None)
+
     async def _subscribe_refused(self, rooms: list[str], error: WeftError) -> None:
-        if error.code in _LATER:
+        if error.code in LATER:
             self._spawn(self._subscribe_later(rooms))
         elif error.room is None and len(rooms) > 1:
             # One wrong room has the whole message refused: ask for each by itself, and the others begin.

@@ -247,7 +247,6 @@ export class Weft {
 
   #connected(): void {
     this.#everUp = true;
-    this.#refusedTokens = 0;
     this.#setState('connected');
   }
 
@@ -373,7 +372,10 @@ export class Weft {
       case 'reconnect':
         return this.#backoff.hint(message.afterMs);
       case 'ack':
-        return void (message.ref === 'auth' ? this.#connected() : this.#outbox.answered(message.ref));
+        if (message.ref !== 'auth') return void this.#outbox.answered(message.ref);
+        // Not by being greeted: a gateway may greet who has no token yet, and close when none comes.
+        this.#refusedTokens = 0;
+        return this.#connected();
       case 'error':
         return this.#refused(message);
     }

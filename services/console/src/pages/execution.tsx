@@ -3,7 +3,7 @@ import type { Snapshot } from '@weft/client';
 import { isTerminal } from '@weft/client';
 import { useClient } from '@weft/client/react';
 import { useView } from '@weft/client/react/client.js';
-import { between, dateTime, duration, readable } from '@weft/client/view/format.js';
+import { dateTime, readable } from '@weft/client/view/format.js';
 import { type ReactNode, useEffect, useId, useMemo, useState } from 'react';
 import { chartOf } from '../gantt.js';
 import { useAction, useNow } from '../hooks.js';
@@ -14,6 +14,7 @@ import { Prompt } from '../parts/prompt.js';
 import { Progress, Refused, Status } from '../parts/status.js';
 import { isId } from '../route.js';
 import { Run, type RunState } from '../run.js';
+import { took, tookFrom } from '../times.js';
 
 export function ExecutionPage({ id }: { id: string }): ReactNode {
   if (isId(id)) return <Shown id={id} />;
@@ -32,9 +33,10 @@ function Shown({ id }: { id: string }): ReactNode {
   const [node, setNode] = useState<string>();
   const { snapshot } = state;
   const status = snapshot?.status ?? 'pending';
+  const asks = (snapshot?.pendingInput.length ?? 0) > 0;
   useEffect(() => {
-    document.title = `${id} · ${status} · Weft`;
-  }, [id, status]);
+    document.title = `${id} · ${asks ? 'asks' : status} · Weft`;
+  }, [id, status, asks]);
   const select = (nodeId: string | undefined) => {
     setNode(nodeId);
     run.log.filter({ ...run.log.getState().filter, nodeId });
@@ -42,9 +44,11 @@ function Shown({ id }: { id: string }): ReactNode {
   return (
     <div className="execution">
       <Head run={run} state={state} />
-      {snapshot?.pendingInput.map(question => (
-        <Prompt key={question.requestId} run={run} question={question} />
-      ))}
+      <div className="prompts" aria-live="polite">
+        {snapshot?.pendingInput.map(question => (
+          <Prompt key={question.requestId} run={run} question={question} />
+        ))}
+      </div>
       <div className="halves">
         <div className="half">
           <Nodes state={state} selected={node} select={select} />
@@ -85,7 +89,7 @@ function Head({ run, state }: { run: Run; state: RunState }): ReactNode {
         {snapshot?.currentNode && <Fact name="At">{snapshot.currentNode}</Fact>}
         {snapshot?.startedAt && <Fact name="Started">{dateTime(snapshot.startedAt)}</Fact>}
         {hasBegun && (
-          <Fact name="Took">{between(snapshot.startedAt, snapshot.endedAt, Math.max(now, state.latest))}</Fact>
+          <Fact name="Took">{tookFrom(snapshot.startedAt, snapshot.endedAt, Math.max(now, state.latest))}</Fact>
         )}
         {snapshot?.userId && <Fact name="Owner">{snapshot.userId}</Fact>}
       </div>
@@ -161,7 +165,7 @@ function NodeDetails({ id, snapshot, close }: { id: string; snapshot: Snapshot; 
   const title = useId();
   const node = snapshot.nodes[id];
   if (!node) return null;
-  const took = Date.parse(node.completedAt ?? '') - Date.parse(node.startedAt ?? '');
+  const span = Date.parse(node.completedAt ?? '') - Date.parse(node.startedAt ?? '');
   return (
     <section className="panel details" aria-labelledby={title}>
       <div className="spread">
@@ -173,7 +177,7 @@ function NodeDetails({ id, snapshot, close }: { id: string; snapshot: Snapshot; 
       <div className="facts">
         <Status of={node.status} />
         {node.startedAt && <Fact name="Started">{dateTime(node.startedAt)}</Fact>}
-        {took >= 0 && <Fact name="Took">{duration(took)}</Fact>}
+        {span >= 0 && <Fact name="Took">{took(span)}</Fact>}
       </div>
       <Value name="Error" value={node.error} />
       <Value name="Output" value={node.output} />

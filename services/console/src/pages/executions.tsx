@@ -2,12 +2,13 @@
 import type { Status as StatusWord } from '@weft/client';
 import { isTerminal } from '@weft/client';
 import { type ListedExecution, useExecutions } from '@weft/client/react';
-import { between, dateTime } from '@weft/client/view/format.js';
+import { dateTime } from '@weft/client/view/format.js';
 import { type ReactNode, type SubmitEvent, useEffect, useState } from 'react';
 import { useNow } from '../hooks.js';
 import { StartDialog } from '../parts/start.js';
 import { Progress, Refused, Status } from '../parts/status.js';
 import { isId, toExecution } from '../route.js';
+import { tookFrom } from '../times.js';
 
 const STATUSES: readonly StatusWord[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
 const PAGE = 50;
@@ -137,7 +138,7 @@ function Table({ executions }: { executions: readonly ListedExecution[] }): Reac
 function ExecutionRow({ execution, now }: { execution: ListedExecution; now: number }): ReactNode {
   const { executionId, workflowId, status, progress, startedAt, endedAt, createdAt, userId } = execution;
   // One that has ended without telling when has no length to be shown.
-  const took = isTerminal(status) && !endedAt ? '' : between(startedAt, endedAt, now);
+  const span = isTerminal(status) && !endedAt ? '' : tookFrom(startedAt, endedAt, now);
   return (
     <tr>
       <td>
@@ -154,7 +155,7 @@ function ExecutionRow({ execution, now }: { execution: ListedExecution; now: num
         <Progress value={progress} status={status} label={`Progress of ${executionId}`} />
       </td>
       <td className="wide figure">{dateTime(startedAt ?? createdAt)}</td>
-      <td className="end wide figure">{took || '–'}</td>
+      <td className="end wide figure">{span || '–'}</td>
       <td className="wider">{userId ?? <span className="quiet">–</span>}</td>
     </tr>
   );

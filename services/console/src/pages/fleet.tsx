@@ -1,10 +1,10 @@
 /** The gateways that are alive, and what they do. */
-import { between } from '@weft/client/view/format.js';
 import { type ReactNode, useEffect, useId, useState } from 'react';
 import { curve, FIGURES, type Figure, type Gateway, remember, short, type Totals, totalsOf } from '../fleet.js';
 import { useAsked, useNow } from '../hooks.js';
 import type { Workflow } from '../inputs.js';
 import { Refused } from '../parts/status.js';
+import { tookFrom } from '../times.js';
 
 /** Gateways tell of themselves every ten seconds. */
 const EVERY_MS = 5000;
@@ -52,9 +52,11 @@ function Tile({ name, value, values }: { name: string; value: string; values: re
     <div className="panel tile">
       <span className="quiet">{name}</span>
       <strong className="figure">{value}</strong>
-      <svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
-        {values.length > 1 && <polyline points={curve(values)} vectorEffect="non-scaling-stroke" />}
-      </svg>
+      {values.length > 1 && (
+        <svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
+          <polyline points={curve(values)} vectorEffect="non-scaling-stroke" />
+        </svg>
+      )}
     </div>
   );
 }
@@ -116,7 +118,7 @@ function Gateways({
                       {short(Number(gateway[figure]) || 0)}
                     </td>
                   ))}
-                  <td className="end wide figure">{between(gateway.startedAt, null, now)}</td>
+                  <td className="end wide figure">{tookFrom(gateway.startedAt, null, now)}</td>
                 </tr>
               ))}
             </tbody>

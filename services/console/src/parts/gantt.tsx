@@ -1,8 +1,12 @@
 /** The nodes of an execution over time. */
-import { duration } from '@weft/client/view/format.js';
-import { memo, type ReactNode, useId } from 'react';
+import { memo, type ReactNode, useId, useLayoutEffect, useRef, useState } from 'react';
 import type { Chart, Row } from '../gantt.js';
+import { took } from '../times.js';
+import { linesAt } from '../window.js';
 import { Status } from './status.js';
+
+/** Height of a row; the style sheet has the same. */
+const ROW_PX = 34;
 
 export interface GanttProps {
   chart: Chart;
@@ -21,31 +25,64 @@ export function Gantt({ chart, omitted, selected, select }: GanttProps): ReactNo
       {chart.rows.length === 0 ? (
         <p className="quiet">None has begun.</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and keys must reach it.
-        <div className="gantt" tabIndex={0} role="group" aria-label="Nodes over time">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Node</th>
-                <th scope="col">Status</th>
-                <th scope="col" className="time" aria-label="When">
-                  <Axis chart={chart} />
-                </th>
-                <th scope="col" className="end">
-                  Took
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {chart.rows.map(row => (
-                <NodeRow key={row.id} row={row} isSelected={row.id === selected} select={select} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Rows chart={chart} selected={selected} select={select} />
       )}
       {omitted > 0 && <p className="quiet">{omitted} further nodes are not kept.</p>}
     </section>
+  );
+}
+
+/** The table; of a thousand rows only those are drawn that are seen. */
+function Rows({ chart, selected, select }: Omit<GanttProps, 'omitted'>): ReactNode {
+  const scroller = useRef<HTMLDivElement>(null);
+  const [seen, setSeen] = useState({ top: 0, height: 600 });
+  const look = () => {
+    const element = scroller.current;
+    if (element) setSeen({ top: element.scrollTop, height: element.clientHeight });
+  };
+  useLayoutEffect(() => {
+    const element = scroller.current;
+    if (!element) return;
+    const sizes = new ResizeObserver(() => setSeen({ top: element.scrollTop, height: element.clientHeight }));
+    sizes.observe(element);
+    return () => sizes.disconnect();
+  }, []);
+  const count = chart.rows.length;
+  const { from, to } = linesAt(seen.top, seen.height, count, ROW_PX);
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and keys must reach it.
+    <div ref={scroller} className="gantt" tabIndex={0} role="group" aria-label="Nodes over time" onScroll={look}>
+      <table aria-rowcount={count + 1}>
+        <thead>
+          <tr>
+            <th scope="col">Node</th>
+            <th scope="col">Status</th>
+            <th scope="col" className="time" aria-label="When">
+              <Axis chart={chart} />
+            </th>
+            <th scope="col" className="end">
+              Took
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {from > 0 && <Blank rows={from} />}
+          {chart.rows.slice(from, to).map((row, index) => (
+            <NodeRow key={row.id} row={row} place={from + index + 2} isSelected={row.id === selected} select={select} />
+          ))}
+          {to < count && <Blank rows={count - to} />}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Blank({ rows }: { rows: number }): ReactNode {
+  return (
+    // biome-ignore lint/a11y/noAriaHiddenOnFocusable: nothing in it can have the focus.
+    <tr aria-hidden="true" style={{ height: rows * ROW_PX }}>
+      <td colSpan={4} />
+    </tr>
   );
 }
 
@@ -53,26 +90,26 @@ const Axis = memo(function Axis({ chart }: { chart: Chart }): ReactNode {
   return (
     <span className="axis" aria-hidden="true">
       {chart.ticks.map(({ left, label }) => (
-        <span key={label} style={{ left: `${left}%` }} className={left > 92 ? 'last' : undefined}>
-          {label}
+        <span key={label} style={{ left: `${left}%` }}>
+          {/* Near the end there is no room for it. */}
+          {left < 82 && label}
         </span>
       ))}
     </span>
   );
 });
 
-function NodeRow({
-  row,
-  isSelected,
-  select,
-}: {
+interface NodeRowProps {
   row: Row;
+  place: number;
   isSelected: boolean;
   select: GanttProps['select'];
-}): ReactNode {
+}
+
+function NodeRow({ row, place, isSelected, select }: NodeRowProps): ReactNode {
   const { id, node, bars, attempts, durationMs } = row;
   return (
-    <tr className={isSelected ? 'selected' : undefined}>
+    <tr className={isSelected ? 'selected' : undefined} aria-rowindex={place}>
       <th scope="row">
         <button
           type="button"
@@ -86,6 +123,9 @@ function NodeRow({
       </th>
       <td>
         <Status of={node.status} />
+        {node.status === 'running' && node.progress !== null && (
+          <span className="quiet figure bare"> {Math.round(node.progress)} %</span>
+        )}
         {attempts > 1 && (
           <span className="quiet figure" title={`${attempts} attempts`}>
             {' '}
@@ -101,12 +141,7 @@ function NodeRow({
           ))}
         </span>
       </td>
-      <td className="end figure">
-        {durationMs === undefined ? '–' : duration(durationMs)}
-        {node.status === 'running' && node.progress !== null && (
-          <span className="quiet"> {Math.round(node.progress)} %</span>
-        )}
-      </td>
+      <td className="end figure">{durationMs === undefined ? '–' : took(durationMs)}</td>
     </tr>
   );
 }

@@ -1,10 +1,13 @@
 /** A line of a log, and all that is known of it. */
 import { clock } from '@weft/client/view/format.js';
 import { Fragment, memo, type ReactNode, useId } from 'react';
-import { highlighted, type Line } from '../lines.js';
+import { highlighted, type Kind, type Line } from '../lines.js';
 
 /** Characters of a line that are drawn; its details have all of it. */
 const SHOWN_MAX = 2000;
+
+/** A narrow screen shows these alone. */
+const SIGNS: Readonly<Record<Kind, string>> = { error: '✕', warning: '!', info: 'i', debug: '·', event: '○' };
 
 export interface LogLineProps {
   id: string;
@@ -34,7 +37,9 @@ export const LogLine = memo(
         onClick={() => open(key)}
       >
         <span className="at">{clock(timestamp)}</span>
-        <span className="kind">{kind}</span>
+        <span className="kind">
+          <span aria-hidden="true">{SIGNS[kind]}</span> {kind}
+        </span>
         <span className="of-node">{nodeId}</span>
         <span className="message">
           <Highlighted text={message} wanted={wanted} />

@@ -14,7 +14,7 @@ const SIGNS: Readonly<Record<StatusWord, string>> = {
 export function Status({ of }: { of: StatusWord }): ReactNode {
   return (
     <span className={`status ${of}`}>
-      <span aria-hidden="true">{SIGNS[of] ?? '?'}</span> {of}
+      <span aria-hidden="true">{SIGNS[of] ?? '?'}</span> <span className="word">{of}</span>
     </span>
   );
 }

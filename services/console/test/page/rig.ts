@@ -1,7 +1,7 @@
 /** What the browser tests have in common: the built page in front of real gateways, and a browser that looks at it. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer as createPlainServer, type Socket } from 'node:net';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
@@ -34,7 +34,7 @@ export interface Front {
 }
 
 /** Serves the built page, and passes on what it asks to the first of the gateways that answers. */
-export async function front(gateways: string[]): Promise<Front> {
+export async function front(gateways: string[], { webSockets = true } = {}): Promise<Front> {
   if (!existsSync(join(dist, 'index.html'))) throw new Error(`nothing is built in ${dist}: ./build.sh`);
   const sockets = new Set<Socket>();
   let isOpen = true;
@@ -48,7 +48,7 @@ export async function front(gateways: string[]): Promise<Front> {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
-  server.on('upgrade', (asked, socket) => upgrade(gateways, asked, socket as Socket));
+  server.on('upgrade', (asked, socket) => upgrade(webSockets ? gateways : [], asked, socket as Socket));
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
   const cut = () => {
     for (const socket of sockets) socket.destroy();
@@ -122,6 +122,46 @@ function upgrade([first, ...others]: string[], asked: IncomingMessage, socket: S
   on.on('close', () => on.bytesWritten > 0 && socket.destroy());
   socket.on('error', () => on.destroy());
   socket.on('close', () => on.destroy());
+}
+
+/** A way to a port of this machine that can be closed. */
+export async function passage(to: number): Promise<{ address: string; close(): void; open(): void }> {
+  const sockets = new Set<Socket>();
+  let isOpen = true;
+  const server = createPlainServer(socket => {
+    if (!isOpen) return void socket.destroy();
+    const on = connect(to, '127.0.0.1');
+    for (const [one, other] of [
+      [socket, on],
+      [on, socket],
+    ] as const) {
+      sockets.add(one);
+      one.pipe(other);
+      one.on('error', () => other.destroy());
+      one.on('close', () => {
+        sockets.delete(one);
+        other.destroy();
+      });
+    }
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  ends(server, it => {
+    cut();
+    it.close();
+  });
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close() {
+      isOpen = false;
+      cut();
+    },
+    open() {
+      isOpen = true;
+    },
+  };
 }
 
 /** An executor with the sample workflows, on a broker or at a gateway. */

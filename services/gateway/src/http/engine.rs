@@ -1,7 +1,11 @@
 //! `/socket.io/`: from requests of Engine.IO to sessions.
 
-use super::{App, upgrade};
-use crate::{session::Connection, transport::Engine};
+use super::{App, answer, peer, poll, upgrade};
+use crate::{
+    hub::Place,
+    session::Connection,
+    transport::{Ask, Engine},
+};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Method as HttpMethod, StatusCode, header},
@@ -11,6 +15,7 @@ use std::sync::Arc;
 use weft_dialect::{
     engine::{Handshake, Method, Query, Refusal, Request as Asked, Times, Transport},
     socketio::{Purpose, SessionId},
+    told,
 };
 
 /// Times and bounds of Engine.IO.
@@ -29,16 +34,58 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
         Ok(query) => query,
         Err(refusal) => return refuse(refusal),
     };
-    let method = match *request.method() {
-        HttpMethod::GET => Method::Get,
-        HttpMethod::POST => Method::Post,
-        _ => Method::Other,
-    };
-    match query.admit(method, is_upgrade(request.headers())) {
+    match query.admit(method(&request), is_upgrade(request.headers())) {
         Ok(Asked::Open(Transport::WebSocket)) => open_socket(app, request, query.bears_recovery()),
-        Ok(_) => refuse(Refusal::UnknownTransport),
+        Ok(Asked::Open(Transport::Polling)) => open_polling(&app, query.bears_recovery()),
+        Ok(asked @ (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid))) => {
+            // A forged one is not even looked for.
+            match SessionId::verify(&app.shared.fleet_key, Purpose::Engine, sid) {
+                Some(sid) if sid.instance() == app.shared.instance => ask(app, asked, request).await,
+                Some(sid) => peer::pass_on(&app, &sid, request).await,
+                None => refuse(Refusal::UnknownSid),
+            }
+        }
         Err(refusal) => refuse(refusal),
     }
+}
+
+/// A request of a session that this gateway holds, or has held.
+pub(super) async fn ask(app: App, asked: Asked<'_>, request: Request) -> Response {
+    let (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid)) = asked else { return refuse(Refusal::BadRequest) };
+    let Some(mailbox) = app.mailboxes.find(sid) else {
+        return match asked {
+            // A browser cannot read a refused upgrade.
+            Asked::Upgrade(_) => upgrade::turn_away(app, request),
+            _ => refuse(Refusal::UnknownSid),
+        };
+    };
+    match asked {
+        Asked::Poll(_) => poll::poll(mailbox).await,
+        Asked::Post(_) => poll::post(&app, &mailbox, request).await,
+        _ => upgrade::probe(app, request, move |socket| _ = mailbox.ask(Ask::Probe(Box::new(socket)))),
+    }
+}
+
+/// A session that is polled, for now. Its client is greeted by this answer.
+fn open_polling(app: &App, bears_recovery: bool) -> Response {
+    let hub = &app.shared.hub;
+    if hub.is_draining() {
+        return answer::Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
+    }
+    let Some(place) = hub.admit() else {
+        hub.metrics.turned_away.increment(1);
+        return answer::Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
+    };
+    let sid = new_sid(app);
+    let EngineLimits { times, payload_bytes_max } = &app.sockets.engine;
+    let engine = Engine::polling(app.mailboxes.register(sid.as_str()), times.clone(), began(app), *payload_bytes_max);
+    (app.begin_packets)(app, place, engine, bears_recovery);
+    poll::text(greeting(app, &sid, Transport::Polling).into())
+}
+
+/// The sessions of A and D, each a task of its own.
+pub fn begin(app: &App, place: Place, engine: Engine, bears_recovery: bool) {
+    tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
 }
 
 /// A session on a WebSocket from its beginning.
@@ -46,7 +93,7 @@ fn open_socket(app: App, request: Request, bears_recovery: bool) -> Response {
     let greeting = greeting(&app, &new_sid(&app), Transport::WebSocket);
     upgrade::packets(app, request, move |app, place, socket| {
         let engine = Engine::on_web_socket(socket, greeting, app.sockets.engine.times.clone(), began(app));
-        tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
+        (app.begin_packets)(app, place, engine, bears_recovery);
     })
 }
 
@@ -73,11 +120,20 @@ fn began(app: &App) -> u64 {
     now.saturating_sub(early)
 }
 
-fn refuse(refusal: Refusal) -> Response {
+pub(super) fn refuse(refusal: Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.http()).unwrap_or(StatusCode::BAD_REQUEST);
     (status, [(header::CONTENT_TYPE, "application/json")], refusal.body()).into_response()
 }
 
-fn is_upgrade(headers: &HeaderMap) -> bool {
+/// The method, as far as it matters.
+pub(super) fn method(request: &Request) -> Method {
+    match *request.method() {
+        HttpMethod::GET => Method::Get,
+        HttpMethod::POST => Method::Post,
+        _ => Method::Other,
+    }
+}
+
+pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

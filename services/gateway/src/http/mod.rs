@@ -4,11 +4,13 @@ mod answer;
 mod catch_up;
 mod commands;
 mod door;
-mod engine;
+pub mod engine;
 mod executions;
 mod extract;
 mod ingress;
 mod page;
+mod peer;
+mod poll;
 pub mod serve;
 mod stream;
 mod upgrade;
@@ -19,8 +21,10 @@ pub use door::Door;
 pub use engine::EngineLimits;
 
 use crate::{
+    fleet::Peers,
+    hub::Place,
     session,
-    transport::{SocketTimes, WebSocketLimits},
+    transport::{Engine, Mailboxes, SocketTimes, WebSocketLimits},
 };
 use axum::{
     Router,
@@ -64,6 +68,9 @@ pub struct Sockets {
     pub turned_away: Arc<Semaphore>,
 }
 
+/// Begins the session of a client of Socket.IO, and whether that can bear recovery.
+pub type BeginPackets = fn(&App, Place, Engine, bool);
+
 /// What every request can reach.
 #[derive(Clone)]
 pub struct App {
@@ -79,6 +86,12 @@ pub struct App {
     pub limits: HttpLimits,
     /// How sockets are taken over.
     pub sockets: Arc<Sockets>,
+    /// Sessions of Engine.IO that are polled.
+    pub mailboxes: Mailboxes,
+    /// Begins a session of Socket.IO; protocol suites put another in its place.
+    pub begin_packets: BeginPackets,
+    /// The other gateways, if requests are passed on to them.
+    pub peers: Option<Arc<Peers>>,
     /// Permits for bodies under way, one for each KiB.
     pub ingress: Arc<Semaphore>,
     /// Whether clients authenticate; without, whoever comes in may do everything.
@@ -115,6 +128,11 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(1024 * 1024))
         .layer(middleware::from_fn_with_state(app.door.clone(), door::check))
         .with_state(app)
+}
+
+/// What other gateways may ask: requests of sessions that this one holds.
+pub fn router_of_peers(app: App) -> Router {
+    Router::new().route("/socket.io/", any(peer::serve)).fallback(answer::no_such_route).with_state(app)
 }
 
 /// `GET /api/ws/health`, as system B asks it.

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use weft_dialect::{
     native::Encoding,
-    told,
+    told::{self, CloseCode},
     websocket::{Handshake, Unacceptable, handshake},
 };
 use weft_event::{Resume, Room};
@@ -136,6 +136,45 @@ pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, P
     answer
 }
 
+/// A WebSocket for a session that has a place already; `begin` gets it when its handshake is done.
+pub(super) fn probe(app: App, mut request: Request, begin: impl FnOnce(WebSocket) + Send + 'static) -> Response {
+    let handshake = match Handshake::accept(|name| values(request.headers(), name), false) {
+        Ok(handshake) => handshake,
+        Err(unacceptable) => return refuse(unacceptable),
+    };
+    let answer = switch(&handshake, None);
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let (io, read) = stream(upgraded, &app);
+                begin(WebSocket::new(io, read, Engine::WIRE, app.sockets.limits.clone()));
+            }
+            Err(error) => tracing::trace!(%error, "a connection ended before its upgrade"),
+        }
+    });
+    answer
+}
+
+/// A WebSocket for a session that is over, or has one: opened and closed, so that a browser learns of it at once.
+pub(super) fn turn_away(app: App, request: Request) -> Response {
+    let Ok(permit) = app.sockets.turned_away.clone().try_acquire_owned() else {
+        return Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
+    };
+    probe(app, request, |socket| {
+        tokio::spawn(async move {
+            close(socket, told::POLICY).await;
+            drop(permit);
+        });
+    })
+}
+
+/// Says goodbye to who never came in.
+async fn close(mut socket: WebSocket, code: CloseCode) {
+    socket.begin_close(Some(code));
+    let _ = tokio::time::timeout(GOODBYE, std::future::poll_fn(|context| socket.poll_close(context))).await;
+}
+
 fn values<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
@@ -175,14 +214,13 @@ async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest, begin
         Err(error) => return tracing::trace!(%error, "a connection ended before its upgrade"),
     };
     let (io, read) = stream(upgraded, &app);
-    let mut socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
+    let socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
     match guest {
         Guest::Admitted(place) => begin(&app, place, socket),
         Guest::TurnedAway(_permit) => {
             app.shared.hub.metrics.turned_away.increment(1);
             app.shared.hub.metrics.closed(told::TRY_AGAIN_LATER.code);
-            socket.begin_close(Some(told::TRY_AGAIN_LATER));
-            let _ = tokio::time::timeout(GOODBYE, std::future::poll_fn(|context| socket.poll_close(context))).await;
+            close(socket, told::TRY_AGAIN_LATER).await;
         }
     }
 }

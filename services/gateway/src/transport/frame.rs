@@ -92,6 +92,12 @@ impl Frame {
         (self.body.get(header_len..).unwrap_or_default(), &self.tail, self.body.first().is_some_and(is_compressed))
     }
 
+    /// Whether it is a binary message.
+    pub fn is_binary(&self) -> bool {
+        let first = if self.header_len > 0 { Some(&self.header[0]) } else { self.body.first() };
+        first.is_some_and(|first| first & 0x0f == Opcode::Binary as u8)
+    }
+
     /// Without the header of its WebSocket, in two parts.
     pub fn without_header(&self) -> [&[u8]; 2] {
         let (body, tail, _) = self.payload();

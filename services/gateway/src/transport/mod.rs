@@ -6,7 +6,7 @@ mod frame;
 mod io;
 mod websocket;
 
-pub use engine::Engine;
+pub use engine::{Ask, Engine, Full, Mailbox, Mailboxes};
 pub use event_stream::EventStream;
 pub use frame::{Dialect, Frame, Wire};
 pub use io::{Io, SocketTimes};

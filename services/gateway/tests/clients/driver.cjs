@@ -2,6 +2,7 @@
 'use strict';
 const { io } = require('socket.io-client');
 const { createInterface } = require('node:readline');
+const http = require('node:http');
 
 const sockets = new Map();
 const tell = (id, what) => process.stdout.write(`${JSON.stringify({ id, ...what })}\n`);
@@ -25,6 +26,32 @@ const commands = {
     const answer = ack === undefined ? [] : [(...said) => tell(id, { ack, args: said })];
     sockets.get(id).emit(event, ...args.map(revived), ...answer);
   },
+  // A load balancer without affinity: each request goes to the next of these.
+  proxy({ id, urls }) {
+    let turn = 0;
+    const proxy = http.createServer((request, response) => {
+      const passed = next(urls, turn++, request, (answer) => {
+        response.writeHead(answer.statusCode, answer.headers);
+        answer.pipe(response);
+      });
+      passed.on('error', () => response.writeHead(502).end());
+      response.on('close', () => passed.destroy());
+      request.pipe(passed);
+    });
+    proxy.on('upgrade', (request, socket) => {
+      const passed = next(urls, turn++, request, (answer) => socket.end(`HTTP/1.1 ${answer.statusCode} No\r\n\r\n`));
+      passed.on('upgrade', (answer, upstream, head) => {
+        const headers = Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}\r\n`);
+        socket.write(`HTTP/1.1 101 Switching Protocols\r\n${headers.join('')}\r\n`);
+        socket.write(head);
+        upstream.pipe(socket).on('error', () => upstream.destroy());
+        socket.pipe(upstream).on('error', () => socket.destroy());
+      });
+      passed.on('error', () => socket.destroy());
+      passed.end();
+    });
+    proxy.listen(0, '127.0.0.1', () => tell(id, { port: proxy.address().port }));
+  },
   // Where it goes when it connects again.
   move({ id, url }) {
     sockets.get(id).io.uri = url;
@@ -33,12 +60,18 @@ const commands = {
   cut({ id }) {
     sockets.get(id).io.engine.close();
   },
-  raw({ id, packet }) {
-    sockets.get(id).io.engine.write(packet);
+  transport({ id }) {
+    tell(id, { transport: sockets.get(id).io.engine.transport.name });
   },
   close({ id }) {
     sockets.get(id).disconnect();
   },
+};
+
+const next = (urls, turn, request, answered) => {
+  const { hostname, port } = new URL(urls[turn % urls.length]);
+  const { method, url: path, headers } = request;
+  return http.request({ hostname, port, method, path, headers, agent: false }, answered);
 };
 
 const revived = (arg) => (arg && arg.bytes ? Buffer.from(arg.bytes) : arg);

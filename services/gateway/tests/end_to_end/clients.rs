@@ -133,6 +133,17 @@ impl Clients {
         }
     }
 
+    /// What carries it now. Nothing else may be due to be heard but upgrades and pings.
+    pub async fn transport(&mut self, id: &str) -> String {
+        self.tell(json!({"op": "transport", "id": id})).await;
+        loop {
+            let line = self.next(id).await;
+            if line["happened"].is_null() {
+                return line["transport"].as_str().unwrap_or_else(|| panic!("a transport was due, not {line}")).to_owned();
+            }
+        }
+    }
+
     pub async fn emit(&mut self, id: &str, event: &str, args: Value) {
         self.tell(json!({"op": "emit", "id": id, "event": event, "args": args})).await;
     }

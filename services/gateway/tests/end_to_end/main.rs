@@ -11,6 +11,8 @@ mod leaving;
 mod options;
 mod outages;
 mod packets;
+mod peers;
+mod polling;
 mod raw;
 mod recovery;
 mod resume;

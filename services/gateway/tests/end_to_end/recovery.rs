@@ -9,16 +9,16 @@ use std::path::PathBuf;
 use weft_testkit::process::Process;
 
 /// A key that gateways share, in a file that lives as long as this.
-struct Key(PathBuf);
+pub struct Key(PathBuf);
 
 impl Key {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let path = std::env::temp_dir().join(format!("weft-key-{}", uuid::Uuid::new_v4()));
         std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").expect("a file");
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().expect("a path")
     }
 }
@@ -191,4 +191,59 @@ async fn a_secret_that_is_wrong_or_of_another_namespace_recovers_nothing() {
         again.hello["pid"] != pid.as_str()
     })
     .await;
+}
+
+/// A DISCONNECT or CONNECT_ERROR would keep the client away for good.
+#[tokio::test]
+async fn a_gateway_that_leaves_closes_the_transport_and_its_clients_are_recovered_elsewhere() {
+    let (key, broker) = (Key::new(), Broker::start(Kind::Redis).await);
+    let [mut first, second] = two_gateways(&broker, &key).await;
+    let mut clients = Clients::start();
+    for transport in ["websocket", "polling"] {
+        clients.connected(transport, &first.url(), json!({"transports": [transport]})).await;
+        clients.ask(transport, "subscribe", json!(["execution:run"])).await;
+        clients.tell(json!({"op": "move", "id": transport, "url": second.url()})).await;
+    }
+    publish_numbers(&second, "run", 1..=3).await;
+    for transport in ["websocket", "polling"] {
+        numbers(&mut clients, transport, 1..=3).await;
+    }
+    first.ask_to_leave().expect("a signal");
+    for transport in ["websocket", "polling"] {
+        assert_eq!(clients.happens(transport, "disconnect").await["reason"], "transport close", "{transport}");
+        assert_eq!(clients.happens(transport, "connect").await["recovered"], true, "{transport}");
+    }
+    publish_numbers(&second, "run", 4..=5).await;
+    for transport in ["websocket", "polling"] {
+        numbers(&mut clients, transport, 4..=5).await;
+    }
+}
+
+/// A session that asked for nothing was told nothing; it is recovered all the same once it follows something.
+#[tokio::test]
+async fn what_was_not_kept_begins_anew_with_another_pid() {
+    let (key, broker) = (Key::new(), Broker::start(Kind::Memory).await);
+    let gateway = broker.gateway(&[("WEFT_FLEET_KEY_FILE", key.path()), ("WEFT_RETENTION_EVENTS", "10")]).await;
+    let mut packets = crate::packets::Packets::connect(&gateway, "/", json!({})).await;
+    let pid = packets.hello["pid"].as_str().expect("a pid").to_owned();
+    packets.say(r#"421["subscribe","execution:run"]"#).await;
+    packets.next().await;
+    publish_numbers(&gateway, "run", 1..=1).await;
+    let event = packets.next_event().await;
+    let offset = event[2].as_str().expect("an offset").to_owned();
+    drop(packets);
+    publish_numbers(&gateway, "run", 2..=2000).await;
+    // What came in between is gone: no claim that nothing was missed, and no room without the client's asking.
+    let mut again = crate::packets::Packets::connect(&gateway, "/", json!({"pid": pid, "offset": offset})).await;
+    assert!(again.hello["pid"].is_string() && again.hello["pid"] != pid.as_str());
+    publish_numbers(&gateway, "run", 2001..=2001).await;
+    again.say(r#"422["unsubscribe","execution:run"]"#).await;
+    assert_eq!(again.next().await, r#"432[{"ok":true}]"#);
+    // More rooms than can be recovered: it goes on without an offset, and says so by its absence.
+    for n in 0..33 {
+        again.say(&format!("42{n}[\"subscribe\",\"kb:k{n}\"]")).await;
+        assert!(again.next().await.starts_with(&format!("43{n}[{{\"ok\":true")));
+    }
+    crate::support::publish(&gateway, json!({"type": "kb:processing", "knowledgeBaseId": "k0", "data": {}})).await;
+    assert_eq!(again.next_event().await.as_array().map(Vec::len), Some(2));
 }

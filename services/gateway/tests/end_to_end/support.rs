@@ -268,6 +268,18 @@ impl Socket {
         }
     }
 
+    /// The close code, after whatever texts still come.
+    pub async fn closes_after_texts(&mut self) -> Option<u16> {
+        let end = tokio::time::Instant::now() + SOON;
+        loop {
+            match tokio::time::timeout_at(end, self.socket.next()).await.expect("a close, in time") {
+                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return None,
+            }
+        }
+    }
+
     /// The next JSON frame.
     pub async fn hear(&mut self) -> Value {
         match self.next().await {

@@ -55,6 +55,8 @@ pub enum Purpose {
     Socket = b's',
     /// The `pid`: a secret that lets its holder have the session back, with a token of the same user.
     Recovery = b'r',
+    /// What one gateway shows to another when it passes a request on. Made for one receiver and one moment.
+    Peer = b'p',
 }
 
 /// An id that was made here, or verified.

@@ -151,3 +151,31 @@ fn what_cannot_serve_as_a_key_is_refused() {
         assert_eq!(set.map_or(0, |set| set.len()), usable, "{keys}");
     }
 }
+
+/// Every token that differs in one character from a good one is another, of every algorithm.
+#[test]
+fn no_character_of_a_token_is_without_meaning() {
+    let rig = Rig::new();
+    let header = |alg: &str| format!(r#"{{"alg":"{alg}"}}"#);
+    let mut tried = 0;
+    for good in [
+        rig.hmac(&header("HS256"), &rig.claims()),
+        rig.rsa(&header("RS256"), &rig.claims()),
+        rig.ec(&header("ES256"), &rig.claims()),
+        rig.ed(&header("EdDSA"), &rig.claims()),
+    ] {
+        let text = good.expose();
+        rig.files.verify(&good, &rules(), NOW).expect("accepted");
+        for (at, character) in text.char_indices() {
+            for other in ["A", "B", "_", ".", "=", " ", "", "\u{0}", "é"].iter().filter(|other| **other != character.to_string())
+            {
+                let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+                // White space around a token is not part of it; within, it is.
+                let Some(token) = crate::Token::new(&changed).filter(|token| token.expose() == changed) else { continue };
+                assert!(rig.files.verify(&token, &rules(), NOW).is_err(), "{at} {other:?}: {changed}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 5000, "{tried}");
+}

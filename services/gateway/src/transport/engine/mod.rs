@@ -1,7 +1,16 @@
 //! Engine.IO beneath Socket.IO: what carries the packets of one session. What happens when is the pure state machine's
 //! affair (`weft_dialect::engine`).
+//!
+//! A session has a WebSocket ([`socket`]) or is asked by HTTP ([`polling`], by way of a [`mailbox`]), and may go from
+//! polling to a WebSocket, never back. Nothing of it depends on which: the connection's task is the same.
+
+mod mailbox;
+mod polling;
+
+pub use mailbox::{Ask, Full, Mailbox, Mailboxes, Registered};
 
 use super::{Dialect, Frame, Gone, Received, Transport, WebSocket, Wire, Written};
+use polling::Polling;
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -19,9 +28,12 @@ const WIRE: Wire = Wire { dialect: Dialect::SocketIo, encoding: Encoding::Json, 
 /// An Engine.IO session and what carries it.
 pub struct Engine {
     state: State,
-    /// The handshake, until it is on its way.
-    greeting: Option<Box<str>>,
-    socket: WebSocket,
+    carrier: Carrier,
+}
+
+enum Carrier {
+    Socket(WebSocket),
+    Polling(Box<Polling>),
 }
 
 /// The state machine and its time.
@@ -32,18 +44,30 @@ struct State {
     now: u64,
     /// A ping waits to be sent.
     ping: bool,
+    /// The handshake, until it is on its way; polling clients get it as the answer to their first request.
+    greeting: Option<Box<str>>,
+    ended: Option<Ended>,
 }
 
 impl State {
-    /// Hands on what an input brings; whether more is taken.
-    fn take(&mut self, input: Input<'_>, take: &mut dyn FnMut(Received<'_>) -> bool) -> bool {
+    fn new(transport: engine::Transport, times: Arc<Times>, began: u64, greeting: Option<Box<str>>) -> Self {
+        let session = engine::Session::new(transport, began, &times);
+        Self { session, times, now: began, ping: false, greeting, ended: None }
+    }
+
+    /// Takes a packet of the client and hands on what it brings; whether more is taken.
+    fn packet(&mut self, packet: Option<Packet<'_>>, take: &mut dyn FnMut(Received<'_>) -> bool) -> bool {
+        let input = packet.map_or(Input::Malformed, Input::Packet);
         let (mut more, mut delivered) = (true, false);
         for action in self.session.take(self.now, &self.times, input) {
             let received = match &action {
                 Action::Deliver(Data::Text(text)) => Received::Text(text.as_bytes()),
                 Action::Deliver(Data::Binary(bytes)) => Received::Binary(bytes),
-                Action::End(Ended::ByClient) => Received::Closed(None),
-                Action::End(_) => Received::Faulty(told::PROTOCOL_ERROR),
+                Action::End(ended) => {
+                    self.ended = Some(*ended);
+                    how_it_ends(*ended)
+                }
+                // A goodbye ends the waiting poll, which whoever ends it answers.
                 _ => continue,
             };
             delivered = true;
@@ -52,18 +76,53 @@ impl State {
         // A client that sends nothing but packets of no content is held to the bounds of one that pings.
         if delivered { more } else { take(Received::Alive) }
     }
+
+    /// A ping to be sent, and the handshake before it.
+    fn first_texts(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        let greeting = self.greeting.take().map(|greeting| greeting.into_string().into_bytes());
+        let ping = std::mem::take(&mut self.ping).then(|| Control::Ping.text().into());
+        greeting.into_iter().chain(ping)
+    }
+}
+
+fn how_it_ends(ended: Ended) -> Received<'static> {
+    match ended {
+        Ended::ByClient | Ended::ByUs | Ended::Gone => Received::Closed(None),
+        Ended::PingTimeout => Received::Faulty(told::PING_TIMEOUT),
+        Ended::Violation | Ended::Overlap => Received::Faulty(told::PROTOCOL_ERROR),
+    }
+}
+
+fn parsed(bytes: &[u8]) -> Option<Packet<'_>> {
+    std::str::from_utf8(bytes).ok().and_then(|text| Packet::parse(text).ok())
 }
 
 impl Engine {
+    /// How messages are written for this transport.
+    pub const WIRE: Wire = WIRE;
+
     /// A session on a WebSocket whose handshake is done. It began at `began`, in milliseconds; the first packet is
     /// `greeting`.
     pub fn on_web_socket(socket: WebSocket, greeting: String, times: Arc<Times>, began: u64) -> Self {
-        let session = engine::Session::new(engine::Transport::WebSocket, began, &times);
-        Self { state: State { session, times, now: began, ping: false }, greeting: Some(greeting.into()), socket }
+        let state = State::new(engine::Transport::WebSocket, times, began, Some(greeting.into()));
+        Self { state, carrier: Carrier::Socket(socket) }
     }
 
-    /// How messages are written for this transport.
-    pub const WIRE: Wire = WIRE;
+    /// A session whose client was greeted by HTTP, and asks by way of a mailbox. An answer to a poll has
+    /// `payload_bytes_max` bytes, or one packet.
+    pub fn polling(mailbox: Registered, times: Arc<Times>, began: u64, payload_bytes_max: usize) -> Self {
+        let state = State::new(engine::Transport::Polling, times, began, None);
+        Self { state, carrier: Carrier::Polling(Box::new(Polling::new(mailbox, payload_bytes_max))) }
+    }
+
+    /// The probing WebSocket has become the session's.
+    fn upgrade(&mut self) {
+        if let Carrier::Polling(polling) = &mut self.carrier
+            && let Some(socket) = polling.take_upgraded()
+        {
+            self.carrier = Carrier::Socket(socket);
+        }
+    }
 }
 
 impl Transport for Engine {
@@ -72,22 +131,27 @@ impl Transport for Engine {
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, take: &mut dyn FnMut(Received<'_>) -> bool) -> Poll<Result<(), Gone>> {
+        if let Carrier::Polling(polling) = &mut self.carrier {
+            let polled = polling.poll_receive(&mut self.state, context, take);
+            if !polling.has_upgraded() {
+                return polled;
+            }
+            self.upgrade();
+        }
+        let Carrier::Socket(socket) = &mut self.carrier else { return Poll::Pending };
         let state = &mut self.state;
-        self.socket.poll_receive(context, &mut |received| {
-            let input = match received {
-                Received::Text(bytes) => match std::str::from_utf8(bytes).ok().map(Packet::parse) {
-                    Some(Ok(packet)) => Input::Packet(packet),
-                    Some(Err(_)) | None => Input::Malformed,
-                },
-                Received::Binary(bytes) => Input::Packet(Packet::binary(bytes)),
-                Received::Alive | Received::Faulty(_) | Received::Closed(_) => return take(received),
-            };
-            state.take(input, take)
+        socket.poll_receive(context, &mut |received| match received {
+            Received::Text(bytes) => state.packet(parsed(bytes), take),
+            Received::Binary(bytes) => state.packet(Some(Packet::binary(bytes)), take),
+            Received::Alive | Received::Faulty(_) | Received::Closed(_) => take(received),
         })
     }
 
     fn unfinished(&self) -> Option<u32> {
-        self.socket.unfinished()
+        match &self.carrier {
+            Carrier::Socket(socket) => socket.unfinished(),
+            Carrier::Polling(_) => None,
+        }
     }
 
     /// Engine.IO pings by itself, see [`Transport::keep_time`].
@@ -97,9 +161,14 @@ impl Transport for Engine {
         let state = &mut self.state;
         state.now = now;
         for action in state.session.take(now, &state.times, Input::Tick) {
-            match action {
-                Action::Send(Control::Ping) => state.ping = true,
-                Action::End(_) => return Err(told::PING_TIMEOUT),
+            match (action, &mut self.carrier) {
+                (Action::Send(Control::Ping), _) => state.ping = true,
+                (Action::AnswerPoll(last), Carrier::Polling(polling)) => polling.end_poll_with(last),
+                (Action::CloseProbe, Carrier::Polling(polling)) => polling.close_probe(),
+                (Action::End(ended), _) => {
+                    state.ended = Some(ended);
+                    return Err(told::PING_TIMEOUT);
+                }
                 _ => {}
             }
         }
@@ -111,24 +180,34 @@ impl Transport for Engine {
     }
 
     fn has_more(&self) -> bool {
-        self.state.ping || self.greeting.is_some() || self.socket.has_more()
+        match &self.carrier {
+            Carrier::Socket(socket) => self.state.ping || self.state.greeting.is_some() || socket.has_more(),
+            Carrier::Polling(polling) => polling.has_more(self.state.ping),
+        }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, frames: &mut VecDeque<Frame>) -> Result<Written, Gone> {
-        if std::mem::take(&mut self.state.ping) {
-            frames.push_front(WIRE.own(Control::Ping.text().into()));
+        match &mut self.carrier {
+            Carrier::Socket(socket) => {
+                let first: Vec<_> = self.state.first_texts().collect();
+                first.into_iter().rev().for_each(|text| frames.push_front(WIRE.own(text)));
+                socket.poll_write(context, frames)
+            }
+            Carrier::Polling(polling) => polling.write(&mut self.state, context, frames),
         }
-        if let Some(greeting) = self.greeting.take() {
-            frames.push_front(WIRE.own(greeting.into_string().into_bytes()));
-        }
-        self.socket.poll_write(context, frames)
     }
 
     fn begin_close(&mut self, code: Option<CloseCode>) {
-        self.socket.begin_close(code);
+        match &mut self.carrier {
+            Carrier::Socket(socket) => socket.begin_close(code),
+            Carrier::Polling(polling) => polling.begin_close(&mut self.state),
+        }
     }
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_close(context)
+        match &mut self.carrier {
+            Carrier::Socket(socket) => socket.poll_close(context),
+            Carrier::Polling(polling) => polling.poll_close(&mut self.state, context),
+        }
     }
 }

@@ -1,0 +1,160 @@
+//! Several gateways behind a load balancer without affinity: requests of one session reach any of them.
+
+use crate::{
+    clients::Clients,
+    recovery::Key,
+    support::{Broker, Kind, SHARED, publish_numbers, until},
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, net::TcpListener};
+use weft_testkit::process::Process;
+
+/// As many gateways that pass requests on to each other.
+async fn fleet(broker: &Broker, key: &Key, count: usize) -> Vec<Process> {
+    let mut gateways = Vec::new();
+    for _ in 0..count {
+        // Taken again by the gateway a moment later.
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").to_string();
+        let env = [("WEFT_FLEET_KEY_FILE", key.path()), ("WEFT_PEER_LISTEN", &free)];
+        gateways.push(broker.gateway(&env).await);
+    }
+    gateways
+}
+
+async fn balanced(clients: &mut Clients, gateways: &[Process]) -> String {
+    let urls: Vec<String> = gateways.iter().map(Process::url).collect();
+    clients.tell(json!({"op": "proxy", "id": "proxy", "urls": urls})).await;
+    format!("http://127.0.0.1:{}", clients.next("proxy").await["port"])
+}
+
+/// Hears these numbers; nothing else may happen but pings and upgrades.
+async fn numbers(clients: &mut Clients, id: &str, expected: impl IntoIterator<Item = u64>) {
+    for n in expected {
+        loop {
+            let line = clients.next(id).await;
+            if line["event"].is_string() {
+                assert_eq!((&line["event"], &line["args"][0]["data"]["n"]), (&json!("log"), &json!(n)), "{line}");
+                break;
+            }
+            assert!(line["happened"] == "upgrade" || line["happened"] == "ping", "{n} was due, not {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn polls_of_one_session_reach_any_of_three_gateways() {
+    let key = Key::new();
+    for kind in SHARED {
+        let broker = Broker::start(kind).await;
+        let gateways = fleet(&broker, &key, 3).await;
+        let mut clients = Clients::start();
+        let url = balanced(&mut clients, &gateways).await;
+        for id in ["p1", "p2", "p3"] {
+            clients.connected(id, &url, json!({"transports": ["polling"]})).await;
+            assert_eq!(clients.ask(id, "subscribe", json!(["execution:run"])).await["ok"], true);
+        }
+        publish_numbers(&gateways[0], "run", 1..=3400).await;
+        for id in ["p1", "p2", "p3"] {
+            numbers(&mut clients, id, 1..=3400).await;
+            let answer = clients.ask(id, "cancel", json!([{"executionId": "run"}])).await;
+            assert_eq!(answer["code"], "no_executor", "{kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_reaches_the_gateway_that_holds_the_session() {
+    let (key, broker) = (Key::new(), Broker::start(Kind::JetStream).await);
+    let gateways = fleet(&broker, &key, 2).await;
+    let mut clients = Clients::start();
+    let url = balanced(&mut clients, &gateways).await;
+    for id in ["u1", "u2", "u3"] {
+        clients.connected(id, &url, json!({})).await;
+        clients.ask(id, "subscribe", json!(["execution:run"])).await;
+    }
+    publish_numbers(&gateways[0], "run", 1..=100).await;
+    for id in ["u1", "u2", "u3"] {
+        numbers(&mut clients, id, 1..=100).await;
+        until("it has upgraded", async || clients.transport(id).await == "websocket").await;
+    }
+    publish_numbers(&gateways[1], "run", 101..=200).await;
+    for id in ["u1", "u2", "u3"] {
+        numbers(&mut clients, id, 101..=200).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_gateway_dies_while_it_polls_elsewhere_is_recovered_at_once() {
+    let (key, broker) = (Key::new(), Broker::start(Kind::Redis).await);
+    let mut gateways = fleet(&broker, &key, 3).await;
+    let mut clients = Clients::start();
+    let url = balanced(&mut clients, &gateways[1..]).await;
+    // Opened at the first, polled at the others.
+    clients.connected("p", &gateways[0].url(), json!({"transports": ["polling"]})).await;
+    clients.ask("p", "subscribe", json!(["execution:run"])).await;
+    clients.tell(json!({"op": "move", "id": "p", "url": url})).await;
+    publish_numbers(&gateways[1], "run", 1..=5).await;
+    numbers(&mut clients, "p", 1..=5).await;
+    clients.tell(json!({"op": "cut", "id": "p"})).await;
+    clients.happens("p", "disconnect").await;
+    assert_eq!(clients.happens("p", "connect").await["recovered"], true);
+    // Which of the two holds it now is not known: both die, one after the other, and the first comes to answer for them.
+    let first = gateways.remove(0);
+    clients.tell(json!({"op": "move", "id": "p", "url": first.url()})).await;
+    gateways.iter_mut().for_each(Process::kill);
+    clients.happens("p", "disconnect").await;
+    publish_numbers(&first, "run", 6..=9).await;
+    assert_eq!(clients.happens("p", "connect").await["recovered"], true);
+    numbers(&mut clients, "p", 6..=9).await;
+}
+
+#[tokio::test]
+async fn a_session_of_a_dead_gateway_is_unknown_at_once_and_a_forged_one_reaches_nothing() {
+    let (key, broker) = (Key::new(), Broker::start(Kind::Redis).await);
+    let mut gateways = fleet(&broker, &key, 2).await;
+    let client = weft_testkit::http::client();
+    let ask = async |url: String| {
+        let answer = client.get(url).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    };
+    let open = ask(format!("{}/socket.io/?EIO=4&transport=polling", gateways[0].url())).await.1;
+    let open: Value = serde_json::from_str(&open[1..]).expect("JSON");
+    let sid = open["sid"].as_str().expect("a sid").to_owned();
+    let other = gateways.remove(1);
+    let poll = |sid: &str| format!("{}/socket.io/?EIO=4&transport=polling&sid={sid}", other.url());
+    let post = client.post(poll(&sid)).body("40").send().await.expect("an answer");
+    assert_eq!((post.status().as_u16(), post.text().await.expect("a body").as_str()), (200, "ok"));
+    let (status, body) = ask(poll(&sid)).await;
+    assert!(status == 200 && body.starts_with("40{"), "{status} {body}");
+    let passed = async || {
+        let metrics = ask(format!("{}/metrics", other.admin_url())).await.1;
+        let lines = metrics.lines().filter(|line| line.starts_with("weft_gateway_passed_on_total{"));
+        lines.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let before = passed().await;
+    let forged = sid.replacen(&sid[..1], if sid.starts_with('A') { "B" } else { "A" }, 1);
+    for sid in [forged.as_str(), "__proto__", &sid[..44]] {
+        assert_eq!(ask(poll(sid)).await.0, 400, "{sid}");
+    }
+    assert_eq!(passed().await, before, "a forged id asks nobody");
+    gateways[0].kill();
+    let (status, body) = ask(poll(&sid)).await;
+    assert_eq!((status, body.as_str()), (400, r#"{"code":1,"message":"Session ID unknown"}"#));
+}
+
+#[tokio::test]
+async fn a_peer_without_the_key_is_refused() {
+    let (key, broker) = (Key::new(), Broker::start(Kind::Memory).await);
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").to_string();
+    let _gateway = broker.gateway(&[("WEFT_FLEET_KEY_FILE", key.path()), ("WEFT_PEER_LISTEN", &free)]).await;
+    for (path, sign, status) in [
+        ("/socket.io/?EIO=4&transport=polling&sid=x", None, 403),
+        ("/socket.io/?EIO=4&transport=polling&sid=x", Some("x"), 403),
+        ("/socket.io/?EIO=4&transport=polling", None, 403),
+        ("/api/executions", None, 404),
+    ] {
+        let request = weft_testkit::http::client().get(format!("http://{free}{path}"));
+        let request = sign.iter().fold(request, |request, sign| request.header("weft-peer", *sign));
+        assert_eq!(request.send().await.expect("an answer").status().as_u16(), status, "{path} {sign:?}");
+    }
+}
