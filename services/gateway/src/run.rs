@@ -74,7 +74,7 @@ pub async fn run(settings: &Settings, fleet_key: FleetKey, listeners: Listeners,
     let serving = tokio::spawn(http::serve::serve(listener, http::router(app), stopped.clone()));
     readiness.set("bus", true);
     readiness.set("listening", true);
-    tracing::info!(%address, bus = bus.mode().word(), "serving");
+    tracing::info!(%address, bus = bus.mode().word(), console = http::has_console(), "serving");
 
     drain.started().await;
     readiness.draining();

@@ -19,6 +19,7 @@ mod workflows;
 pub use commands::Executors;
 pub use door::Door;
 pub use engine::EngineLimits;
+pub use page::has_console;
 
 use crate::{
     fleet::Peers,
@@ -102,6 +103,8 @@ pub struct App {
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/", get(page::index))
+        .route("/assets/{file}", get(page::asset))
+        .route("/page", get(page::small))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style))
         .route("/api/ws", get(upgrade::native))

@@ -263,12 +263,13 @@ async fn the_door_lets_in_loopback_and_listed_origins_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_is_three_files_that_may_load_nothing_else() {
+async fn pages_may_load_nothing_from_elsewhere() {
     let broker = Broker::start(Kind::Memory).await;
     let gateway = broker.gateway(&[]).await;
     let client = weft_testkit::http::client();
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
+        ("/page", "text/html; charset=utf-8"),
         ("/page.js", "text/javascript; charset=utf-8"),
         ("/page.css", "text/css; charset=utf-8"),
     ] {
