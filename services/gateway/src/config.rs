@@ -217,7 +217,7 @@ impl Settings {
             event: self.event_limits(),
             // Half a log, so that what is folded is still in it.
             head_every: (self.bus.retention_events / 4).min(self.limits.log_events_max / 2).clamp(1, 1000) as u32,
-            traced: self.traces.otlp_endpoint.is_some(),
+            traced: self.traces.endpoint().is_some(),
         }
     }
 

@@ -21,11 +21,21 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 #[derive(Args, Clone, Debug)]
 pub struct TraceOptions {
     /// OTLP/HTTP endpoint of a collector, such as `http://collector:4318`; without it there are no traces
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "WEFT_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// Share of executions that are traced, from 0 to 1, where whoever began them has not decided
     #[arg(long, env = "WEFT_TRACE_RATIO", default_value_t = 0.01, value_parser = ratio)]
     pub trace_ratio: f64,
+}
+
+impl TraceOptions {
+    /// Where spans go to: the setting, or else `OTEL_EXPORTER_OTLP_ENDPOINT`, which everything else in a cluster may have
+    /// already.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        let set = self.otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
+        set.or_else(|| std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty()))
+    }
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -37,10 +47,10 @@ fn ratio(text: &str) -> Result<f64, String> {
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The endpoint is no URL that spans can be sent to.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: must begin with http:// or https://")]
+    #[error("WEFT_OTLP_ENDPOINT: must begin with http:// or https://")]
     Scheme,
     /// The exporter refuses the settings.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    #[error("WEFT_OTLP_ENDPOINT: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
@@ -66,7 +76,7 @@ impl Drop for Traces {
 /// # Errors
 /// The endpoint cannot be used.
 pub fn init_traces(options: &TraceOptions, service: &'static str, instance: &str) -> Result<Traces, TraceError> {
-    let Some(endpoint) = options.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) else {
+    let Some(endpoint) = options.endpoint() else {
         return Ok(Traces(None));
     };
     if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
@@ -132,7 +142,7 @@ mod tests {
         let options = |endpoint: &str| TraceOptions { otlp_endpoint: Some(endpoint.into()), trace_ratio: 1.0 };
         for bad in ["collector:4318", "grpc://collector:4317", "ftp://x"] {
             let told = init_traces(&options(bad), "test", "t").err().expect(bad).to_string();
-            assert!(told.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: "), "{told}");
+            assert!(told.starts_with("WEFT_OTLP_ENDPOINT: "), "{told}");
         }
         assert!(init_traces(&options(""), "test", "t").is_ok_and(|traces| traces.0.is_none()));
         for (text, good) in

@@ -63,7 +63,7 @@ impl Collector {
         Ok(Self { url, spans, task: task.abort_handle() })
     }
 
-    /// What to set `OTEL_EXPORTER_OTLP_ENDPOINT` to.
+    /// What to set `WEFT_OTLP_ENDPOINT` to.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

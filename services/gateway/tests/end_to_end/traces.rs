@@ -25,9 +25,9 @@ async fn execute(executor: &Process, id: &str, traceparent: Option<String>) {
 
 /// An executor and a gateway that send their spans to a collector.
 async fn start(broker: &Broker, collector: &Collector, workflows: &Path) -> (Process, Process) {
-    let gateway = broker.gateway(&[("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()), ("OTEL_BSP_SCHEDULE_DELAY", "200")]).await;
+    let gateway = broker.gateway(&[("WEFT_OTLP_ENDPOINT", collector.url()), ("OTEL_BSP_SCHEDULE_DELAY", "200")]).await;
     let options = ProcessOptions::executor(&broker.url(), workflows)
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
+        .env("WEFT_OTLP_ENDPOINT", collector.url())
         .env("OTEL_BSP_SCHEDULE_DELAY", "200")
         .env("WEFT_TRACE_RATIO", "0");
     (gateway, Process::start(options).await.expect("an executor"))
@@ -91,7 +91,7 @@ async fn one_trace_leads_from_the_request_through_the_broker_to_the_client() {
 async fn a_context_in_a_broker_header_reaches_the_client() {
     let broker = Broker::start(Kind::JetStream).await;
     let collector = Collector::start().await.expect("a collector");
-    let gateway = broker.gateway(&[("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()), ("OTEL_BSP_SCHEDULE_DELAY", "200")]).await;
+    let gateway = broker.gateway(&[("WEFT_OTLP_ENDPOINT", collector.url()), ("OTEL_BSP_SCHEDULE_DELAY", "200")]).await;
     let mut socket = Socket::open(&gateway).await;
     socket.subscribe(json!({"room": "execution:headed"})).await;
     let context = format!("00-{TRACE}-00f067aa0ba902b7-01");
