@@ -48,7 +48,7 @@ async fn main() -> io::Result<()> {
     let router = Router::new()
         .route("/engine.io/", any(http::engine::serve).with_state(engine))
         .route("/socket.io/", any(http::engine::serve).with_state(packets));
-    http::serve::serve(TcpListener::bind(address).await?, router, Default::default()).await;
+    http::serve::serve(TcpListener::bind(address).await?, router, settings.sockets().times, Default::default()).await;
     Ok(())
 }
 

@@ -69,9 +69,10 @@ pub async fn run(settings: &Settings, fleet_key: FleetKey, listeners: Listeners,
         peers,
         anonymous: true,
     };
-    let router = http::router_of_peers(app.clone());
-    let passing = peer_listener.map(|listener| tokio::spawn(http::serve::serve(listener, router, stopped.clone())));
-    let serving = tokio::spawn(http::serve::serve(listener, http::router(app), stopped.clone()));
+    let times = app.sockets.times;
+    let serve = |listener, router| tokio::spawn(http::serve::serve(listener, router, times, stopped.clone()));
+    let passing = peer_listener.map(|listener| serve(listener, http::router_of_peers(app.clone())));
+    let serving = serve(listener, http::router(app));
     readiness.set("bus", true);
     readiness.set("listening", true);
     tracing::info!(%address, bus = bus.mode().word(), console = http::has_console(), "serving");

@@ -1,11 +1,13 @@
 //! Accepts connections and serves HTTP on them.
 
+use crate::transport::SocketTimes;
 use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use std::{io, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,7 +21,7 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Serves until `token` is cancelled, then answers what was asked before; connections that were upgraded live on in
 /// their sessions.
-pub async fn serve(listener: TcpListener, router: Router, token: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, times: SocketTimes, token: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -28,7 +30,7 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(serve_one(stream, router.clone(), token.clone()));
+                connections.spawn(serve_one(stream, router.clone(), times, token.clone()));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -45,9 +47,12 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn serve_one(stream: TcpStream, router: Router, token: CancellationToken) {
+async fn serve_one(stream: TcpStream, router: Router, times: SocketTimes, token: CancellationToken) {
     // Events are small and must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
+    // Who stops reading an event stream holds its session for no longer than this.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(times.unacknowledged));
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEAD_BYTES_MAX);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));

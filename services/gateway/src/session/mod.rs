@@ -100,6 +100,8 @@ pub struct Shared {
 const OUTGOING_MAX: usize = 128;
 /// Commands under way at once.
 const COMMANDS_MAX: u32 = 32;
+/// Operations under way at once; past this the session stops reading its client.
+const OPERATIONS_MAX: usize = 256;
 /// Messages in a row that were no protocol, before the connection is closed.
 const FOREIGN_MAX: u32 = 10;
 /// Pings and pongs of a client within one second, before the connection is closed. Libraries send one in several.
@@ -226,7 +228,10 @@ impl Session {
     /// Whether it takes further messages. A client that does not read what we answer is not read: its next messages wait
     /// in its socket.
     fn takes_more(&self) -> bool {
-        self.outgoing.len() < OUTGOING_MAX && self.commands < COMMANDS_MAX
+        self.outgoing.len() < OUTGOING_MAX
+            && self.commands < COMMANDS_MAX
+            && self.operations.as_ref().is_none_or(|operations| operations.len() < OPERATIONS_MAX)
+            && self.answers_waiting() < OUTGOING_MAX
     }
 
     fn reply(&mut self, message: Vec<u8>) {
@@ -298,7 +303,8 @@ mod tests {
     fn an_idle_connection_is_small() {
         for (what, bytes, most) in [
             ("a connection", size_of::<Connection<WebSocket>>(), 344),
-            ("a connection of Socket.IO", size_of::<Connection<Engine>>(), 512),
+            ("a connection of Socket.IO", size_of::<Connection<Engine>>(), 456),
+            ("what a connection of Socket.IO has beside", size_of::<SocketIo>(), 80),
             ("a subscription", size_of::<Subscription>(), 112),
             ("a frame", size_of::<Frame>(), 64),
             ("a log's entry", size_of::<Entry>(), 352),

@@ -198,3 +198,23 @@ async fn a_full_and_a_leaving_gateway_end_streams_so_that_browsers_come_again() 
     let status = gateway.terminate(SOON).await.expect("it ends by itself");
     assert_eq!(status.code(), Some(0), "{}", gateway.log_tail());
 }
+
+/// A body that is not taken is not asked for more, so that no clock of the session's own would notice.
+#[tokio::test]
+async fn who_stops_reading_a_stream_does_not_hold_its_session() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[("WEFT_STALL_SECS", "1")]).await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let mut stream = socket.connect(gateway.address().parse().expect("an address")).await.expect("a connection");
+    let request = "GET /api/executions/run/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("a request");
+    let connections = async || get(&gateway, "/api/ws/health").await.1["connections"].clone();
+    until("the stream has begun", async || connections().await == 1).await;
+    let large = json!({"type": "log", "executionId": "run", "data": {"level": "info", "message": "x".repeat(100_000)}});
+    for _ in 0..100 {
+        publish(&gateway, large.clone()).await;
+    }
+    until("its session is over", async || connections().await == 0).await;
+    drop(stream);
+}

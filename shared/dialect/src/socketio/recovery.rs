@@ -91,6 +91,10 @@ impl Recovery {
         if self.rooms.iter().any(|followed| room_tag(&followed.room) == room_tag(&room)) {
             return Err(Unrecoverable::SameTag);
         }
+        if self.rooms.len() == self.rooms.capacity() {
+            // Of sessions with one room there are very many.
+            self.rooms.reserve_exact((self.rooms.len() / 2).max(1));
+        }
         self.rooms.push(Followed { room, start });
         Ok(())
     }

@@ -92,6 +92,12 @@ impl Session {
         self.seat(space).and_then(|seat| seat.kept.as_mut())
     }
 
+    /// Answers that wait until a gateway which knows nothing of this session could go on with it.
+    pub(super) fn answers_waiting(&self) -> usize {
+        let seats = self.socketio.iter().flat_map(|socketio| socketio.seats.iter().flatten());
+        seats.filter_map(|seat| seat.kept.as_ref()).map(Kept::answers_waiting).sum()
+    }
+
     /// When it must have joined a namespace, if it has not; as seconds of the wheel.
     pub(super) fn connect_by(&self) -> Option<u32> {
         self.socketio.as_ref().filter(|socketio| !socketio.link.is_used()).map(|socketio| socketio.connect_by)

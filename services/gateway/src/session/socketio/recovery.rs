@@ -73,6 +73,10 @@ pub struct Stored {
 }
 
 impl Kept {
+    pub(super) fn answers_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(super) fn pid(&self) -> &str {
         self.pid.as_str()
     }
