@@ -8,7 +8,7 @@ LOADTEST = $${CARGO_TARGET_DIR:-target}/release/loadtest
 BUILD := cargo build --package weft-gateway --package weft-executor --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-nats run-redis fetch test test-full chaos bench release load compare fleet conformance check-deploy fuzz fmt lint clean
+.PHONY: help run run-nats run-redis console fetch test test-full chaos bench release load compare fleet conformance check-deploy fuzz fmt lint clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,10 +28,15 @@ run-redis: ## The same with Redis and two gateways
 	$(BUILD)
 	@deploy/dev/run.sh redis
 
-fetch: ## Fetches the brokers that the tests need, if they are missing
+console: ## Builds the page that the gateway serves (Node.js 20); the gateway embeds it when it is built next
+	@deploy/dev/fetch.sh node
+	services/console/build.sh
+	@echo "The console is in services/console/dist. Now build the gateway: $(BUILD)"
+
+fetch: ## Fetches what the tests need, if it is missing
 	@deploy/dev/fetch.sh
 
-test: ## Everything quick: format, lint, all suites against real brokers, chaos of 20 s each, the client
+test: ## Everything quick: format, lint, all suites against real brokers, chaos of 20 s each, clients, console
 	@deploy/dev/fetch.sh
 	@deploy/dev/test.sh
 

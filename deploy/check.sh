@@ -141,6 +141,11 @@ if ! fetch_python; then
 fi
 
 check "scripts can be read" scripts
+if has cargo; then
+    check "crates of others, unsafe code" "$python" deploy/ci/dependencies.py --bites
+else
+    not_run "crates of others, unsafe code" "needs cargo"
+fi
 check "chart: values, refusals, README, lint" "$python" deploy/ci/values.py
 check "chart: how objects fit together" "$python" deploy/ci/semantics.py
 if has kubectl || has kustomize || fetch_go kustomize "sigs.k8s.io/kustomize/kustomize/v5@$kustomize" kustomize; then

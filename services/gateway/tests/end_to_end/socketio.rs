@@ -2,6 +2,7 @@
 
 use crate::{
     clients::Clients,
+    commands::FakeExecutor,
     support::{Broker, DURABLE, Kind, publish, publish_numbers},
 };
 use serde_json::{Value, json};
@@ -157,4 +158,27 @@ async fn who_declines_recovery_gets_no_offset() {
     publish_numbers(&gateway, "run", 1..=1).await;
     let (_, args) = clients.event("d").await;
     assert_eq!(args.len(), 1, "{args:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_answered_by_the_ack() {
+    for kind in DURABLE {
+        let broker = Broker::start(kind).await;
+        let gateways = broker.gateways(&[]).await;
+        let mut executor = FakeExecutor::start("fake", &gateways[0], &["run"]).await;
+        let mut clients = Clients::start();
+        clients.connected("d", &gateways.last().expect("a gateway").url(), websocket()).await;
+        let input = json!([{"executionId": "run", "requestId": "q", "value": {"a": [1, 2.5]}}]);
+        let (answer, ()) = tokio::join!(clients.ask("d", "user_input:provide", input), async {
+            let command = executor.next().await;
+            assert_eq!(command["body"], json!({"requestId": "q", "value": {"a": [1, 2.5]}}), "{kind:?}");
+            executor.reply(&command, json!({"outcome": "accepted"})).await;
+        });
+        assert_eq!(answer, json!({"ok": true}), "{kind:?}");
+        let (answer, ()) = tokio::join!(clients.ask("d", "cancel", json!([{"executionId": "run"}])), async {
+            let command = executor.next().await;
+            executor.reply(&command, json!({"outcome": "rejected", "code": "ended", "message": "it has ended"})).await;
+        });
+        assert_eq!((&answer["ok"], &answer["code"]), (&json!(false), &json!("rejected")), "{kind:?}: {answer}");
+    }
 }

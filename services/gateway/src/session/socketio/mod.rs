@@ -185,8 +185,11 @@ impl Session {
         self.forget_record(space);
         self.subscriptions.retain(|subscription| subscription.space != space);
         self.copies[space as usize] = super::copies::Copies::default();
+        let connect_by = self.now() + self.shared.limits.connect_secs;
         if let Some(socketio) = &mut self.socketio {
             socketio.seats[space as usize] = None;
+            // It may come back, or into the other.
+            socketio.connect_by = connect_by;
         }
     }
 

@@ -136,7 +136,8 @@ impl Session {
         let may = |record: &Recovery| record.rooms().iter().all(|followed| access::may_follow(who, &followed.room));
         let Some(record) = record.filter(|record| is_theirs(record) && may(record)) else { return self.let_in_anew(space) };
         let rooms = record.resume(recalling.offset.as_ref());
-        seat.kept = Some(Kept::new(recalling.pid, record, now));
+        // It is on the bus, and to be removed from there if it is of no use.
+        seat.kept = Some(Kept { changes: 1, stored: 1, ..Kept::new(recalling.pid, record, now) });
         seat.recovering = Some(Recovering { rooms_left: rooms.len(), is_whole: true });
         for (room, resume) in rooms {
             self.recover_room(space, room, resume);
@@ -212,6 +213,14 @@ impl Session {
             self.answer_when_stored(space, None, answer);
         } else {
             answer.into_iter().for_each(|answer| self.reply(answer));
+        }
+    }
+
+    /// Answers what has changed nothing, but not before what it rests on is stored.
+    pub(super) fn answer_when_current(&mut self, space: Space, answer: Vec<u8>) {
+        match self.kept(space).filter(|kept| kept.stored < kept.changes) {
+            Some(kept) => kept.waiting.push(Waiting { change: kept.changes, key: None, answer: Some(answer) }),
+            None => self.reply(answer),
         }
     }
 

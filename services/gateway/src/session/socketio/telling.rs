@@ -94,7 +94,7 @@ impl Session {
     pub(in crate::session) fn tell_followed(&mut self, space: Space, at: Option<Offset>, reference: Option<&str>) {
         let offset = at.map(|at| at.to_string());
         let answer = Answer::Subscribed { outcome: weft_dialect::native::Outcome::Live, offset: offset.as_deref() };
-        ack(space, reference, &answer).into_iter().for_each(|ack| self.reply(ack));
+        ack(space, reference, &answer).into_iter().for_each(|ack| self.answer_when_current(space, ack));
     }
 
     /// A room was left, or was not followed.

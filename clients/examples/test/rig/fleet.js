@@ -1,0 +1,73 @@
+/** A broker, an executor, and gateways on it. */
+import { randomUUID } from 'node:crypto';
+import { fleetKey, startBroker, startExecutor, startGateway } from './processes.js';
+import { Proxy } from './proxy.js';
+import { sleep } from './until.js';
+
+export async function startFleet(kind) {
+  const [broker, key] = [await startBroker(kind), fleetKey()];
+  const executor = await startExecutor(broker.bus);
+  return {
+    /** Two gateways, and an address that leads to the first of them. */
+    async pair() {
+      const gateways = await Promise.all([startGateway(broker.bus, key), startGateway(broker.bus, key)]);
+      return new Pair(gateways, await Proxy.start(gateways[0].port));
+    },
+    async stop() {
+      await executor.kill();
+      await broker.kill();
+    },
+  };
+}
+
+class Pair {
+  constructor(gateways, proxy) {
+    this.gateways = gateways;
+    this.proxy = proxy;
+    this.http = proxy.http;
+  }
+
+  /** Kills the gateway under the clients. For a moment they reach nobody, then the other one. */
+  async killFirst(away) {
+    this.proxy.point(undefined);
+    await this.gateways[0].kill();
+    await away();
+    this.proxy.point(this.gateways[1].port);
+  }
+
+  /** Publishes through the gateway that stays. */
+  async publish(...events) {
+    await post(`${this.gateways[1].http}/api/events`, events);
+  }
+
+  /** Has the executor run a workflow; answers the execution's id. */
+  async execute(workflow) {
+    const executionId = newId();
+    await post(`${this.gateways[1].http}/api/workflows/${workflow}/execute`, { executionId });
+    return executionId;
+  }
+
+  async read(path) {
+    const response = await fetch(`${this.gateways[1].http}${path}`);
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+
+  async stop() {
+    await this.proxy.stop();
+    for (const gateway of this.gateways) await gateway.kill();
+  }
+}
+
+export const newId = () => `run-${randomUUID()}`;
+
+/** Again where the answer is to come back later. */
+async function post(url, body) {
+  for (let attempt = 0; ; attempt++) {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (response.status === 202) return;
+    if (response.status !== 503 || attempt > 50) throw new Error(`${url}: ${response.status} ${await response.text()}`);
+    await sleep(100);
+  }
+}

@@ -1,0 +1,147 @@
+/** Brokers, gateways, executors and scripts as processes of their own, ended by what started them. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { until } from './until.js';
+
+export const root = fileURLToPath(new URL('../../../../', import.meta.url));
+export const examples = fileURLToPath(new URL('../../', import.meta.url));
+const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
+
+const running = new Set();
+const folders = new Set();
+// Also when the tests are ended from outside: what they started must not stay.
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+
+export function folder() {
+  const path = mkdtempSync(join(tmpdir(), 'weft-examples-'));
+  folders.add(path);
+  return path;
+}
+
+export async function freePort() {
+  const server = createServer();
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise(resolve => server.close(resolve));
+  return port;
+}
+
+/** Starts a program; `lines` is what it has written so far, `said` the end of what it said besides. */
+export function start(program, args, env = {}) {
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  running.add(child);
+  const it = { lines: [], said: '', code: undefined };
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', text => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop();
+    it.lines.push(...lines);
+  });
+  child.stderr.setEncoding('utf8').on('data', text => {
+    it.said = (it.said + text).slice(-4000);
+  });
+  // Not `exit`: what it wrote last is to be read first.
+  const gone = new Promise(resolve => {
+    child.on('error', error => {
+      it.said += error.message;
+      resolve(127);
+    });
+    child.on('close', (code, signal) => resolve(code ?? signal));
+  }).then(code => {
+    running.delete(child);
+    it.code = code;
+    return code;
+  });
+  return Object.assign(it, {
+    ended: gone,
+    async kill() {
+      child.kill('SIGKILL');
+      await gone;
+    },
+  });
+}
+
+function program(what, ...places) {
+  const found = places.find(place => place && existsSync(place));
+  if (!found) throw new Error(`no ${what}: looked at ${places.filter(Boolean).join(', ')}`);
+  return found;
+}
+
+const ours = what => program(what, process.env[`WEFT_TEST_${what.toUpperCase()}`], join(target, 'debug', what));
+
+/** What a script in Python is run with: the environment that test.sh has made. */
+export const python = () => program('environment for Python', join(target, 'examples/venv/bin/python'));
+
+async function ready(child, what, port) {
+  const asks = async () => {
+    if (child.code !== undefined) throw new Error(`${what} has ended with ${child.code}: ${child.said}`);
+    const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
+    return answer?.ok;
+  };
+  await until(asks, () => `${what} to be ready; it said: ${child.said}`);
+}
+
+/** A broker with nothing in it, and the address of its bus. */
+export async function startBroker(kind) {
+  const [port, data] = [await freePort(), folder()];
+  const at = ['127.0.0.1', `${port}`];
+  const child =
+    kind === 'nats'
+      ? start(
+          program(
+            'nats-server',
+            process.env.WEFT_TEST_NATS_SERVER,
+            join(root, '.cache/natsvenv/bin/nats-server'),
+            '/opt/natsvenv/bin/nats-server',
+            '/usr/sbin/nats-server',
+            '/usr/bin/nats-server',
+          ),
+          ['--addr', at[0], '--port', at[1], '--jetstream', '--store_dir', data],
+        )
+      : start(
+          program('redis-server', process.env.WEFT_TEST_REDIS_SERVER, '/usr/bin/redis-server', '/usr/local/bin/redis-server'),
+          ['--bind', at[0], '--port', at[1], '--dir', data, '--save', ''],
+        );
+  return { ...child, bus: `${kind}://127.0.0.1:${port}` };
+}
+
+/** The key that gateways of a fleet share. */
+export function fleetKey() {
+  const file = join(folder(), 'key');
+  writeFileSync(file, '0123456789abcdef0123456789abcdef\n', { mode: 0o600 });
+  return file;
+}
+
+export async function startGateway(bus, key) {
+  const [port, admin] = [await freePort(), await freePort()];
+  const child = start(ours('gateway'), [], {
+    WEFT_BUS: bus,
+    WEFT_LISTEN: `127.0.0.1:${port}`,
+    WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+    WEFT_FLEET_KEY_FILE: key,
+    WEFT_LOG: 'warn',
+  });
+  await ready(child, 'a gateway', admin);
+  return Object.assign(child, { port, http: `http://127.0.0.1:${port}` });
+}
+
+export async function startExecutor(bus) {
+  const [port, admin] = [await freePort(), await freePort()];
+  const child = start(ours('executor'), [], {
+    WEFT_BUS: bus,
+    WEFT_EXECUTOR_LISTEN: `127.0.0.1:${port}`,
+    WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+    WEFT_WORKFLOW_DIR: join(examples, 'test/workflows'),
+    WEFT_LOG: 'warn',
+  });
+  await ready(child, 'an executor', admin);
+  return child;
+}
