@@ -1,7 +1,7 @@
 /** A broker, an executor, and gateways on it. */
 import { randomUUID } from 'node:crypto';
 import { fleetKey, startBroker, startExecutor, startGateway } from './processes.js';
-import { Proxy } from './proxy.js';
+import { Relay } from './relay.js';
 import { sleep } from './until.js';
 
 export async function startFleet(kind) {
@@ -11,7 +11,7 @@ export async function startFleet(kind) {
     /** Two gateways, and an address that leads to the first of them. */
     async pair() {
       const gateways = await Promise.all([startGateway(broker.bus, key), startGateway(broker.bus, key)]);
-      return new Pair(gateways, await Proxy.start(gateways[0].port));
+      return new Pair(gateways, await Relay.start(gateways[0].port));
     },
     async stop() {
       await executor.kill();
@@ -21,18 +21,18 @@ export async function startFleet(kind) {
 }
 
 class Pair {
-  constructor(gateways, proxy) {
+  constructor(gateways, relay) {
     this.gateways = gateways;
-    this.proxy = proxy;
-    this.http = proxy.http;
+    this.relay = relay;
+    this.http = relay.http;
   }
 
   /** Kills the gateway under the clients. For a moment they reach nobody, then the other one. */
   async killFirst(away) {
-    this.proxy.point(undefined);
+    this.relay.point(undefined);
     await this.gateways[0].kill();
     await away();
-    this.proxy.point(this.gateways[1].port);
+    this.relay.point(this.gateways[1].port);
   }
 
   /** Publishes through the gateway that stays. */
@@ -54,7 +54,7 @@ class Pair {
   }
 
   async stop() {
-    await this.proxy.stop();
+    await this.relay.stop();
     for (const gateway of this.gateways) await gateway.kill();
   }
 }

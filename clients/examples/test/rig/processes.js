@@ -107,7 +107,12 @@ export async function startBroker(kind) {
           ['--addr', at[0], '--port', at[1], '--jetstream', '--store_dir', data],
         )
       : start(
-          program('redis-server', process.env.WEFT_TEST_REDIS_SERVER, '/usr/bin/redis-server', '/usr/local/bin/redis-server'),
+          program(
+            'redis-server',
+            process.env.WEFT_TEST_REDIS_SERVER,
+            '/usr/bin/redis-server',
+            '/usr/local/bin/redis-server',
+          ),
           ['--bind', at[0], '--port', at[1], '--dir', data, '--save', ''],
         );
   return { ...child, bus: `${kind}://127.0.0.1:${port}` };

@@ -1,7 +1,7 @@
 /** The one address that clients know: passes every connection on to the gateway that is named. */
 import { connect, createServer } from 'node:net';
 
-export class Proxy {
+export class Relay {
   /** Connections that reached a gateway. */
   passed = 0;
   #to;
@@ -9,12 +9,12 @@ export class Proxy {
   #sockets = new Set();
 
   static async start(port) {
-    const proxy = new Proxy();
-    proxy.#to = port;
-    proxy.#server = createServer(client => proxy.#pass(client));
-    await new Promise(resolve => proxy.#server.listen(0, '127.0.0.1', resolve));
-    proxy.http = `http://127.0.0.1:${proxy.#server.address().port}`;
-    return proxy;
+    const relay = new Relay();
+    relay.#to = port;
+    relay.#server = createServer(client => relay.#pass(client));
+    await new Promise(resolve => relay.#server.listen(0, '127.0.0.1', resolve));
+    relay.http = `http://127.0.0.1:${relay.#server.address().port}`;
+    return relay;
   }
 
   /** Where new connections go; nowhere without a port. Those that are there stay where they are. */
