@@ -3,7 +3,7 @@
 # and both brokers. Needs gateway and executor to be built (WEFT_TEST_GATEWAY and WEFT_TEST_EXECUTOR, or target/debug/),
 # nats-server, redis-server, Chromium, and Python 3.10 or newer.
 #
-#   clients/examples/test.sh [nats|redis] [part of a test's name]
+#   clients/examples/test.sh [full] [nats|redis] [part of a test's name]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -36,12 +36,17 @@ npm run --silent lint
 npm run --silent build >/dev/null
 took 'checking and building'
 
+if [ "${1:-}" = full ]; then
+    export WEFT_TEST_FULL=1
+    shift
+fi
 case ${1:-} in
     nats | redis)
         export WEFT_TEST_BUS=$1
         shift
         ;;
 esac
+export WEFT_TEST_PART=${1:-}
 # Every test has a time limit of its own; this one is for the case that the tests as a whole stand still.
-timeout --kill-after=10 600 node --test-reporter=spec ${1:+--test-name-pattern="$1"} test/pages.test.js
+timeout --kill-after=10 600 node --test-reporter=spec test/pages.test.js
 took 'testing'

@@ -1,6 +1,6 @@
 /**
- * The gateway is killed under a client while lines and tokens come; for a moment there is none, then another. What the
- * client has told in the end is held against what was published.
+ * The gateway is killed under a client while lines and tokens come; for a moment there is none, then another. Or it
+ * leaves, as in a deployment. What the client has told in the end is held against what was published.
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -54,15 +54,21 @@ class Publishing {
   }
 }
 
-/** Kills the gateway that the client is on, in the middle; answers what `follow` gives. */
-async function under({ fleet, ends }, follow, rest) {
+/** How a gateway goes. */
+const goes = {
+  killed: (pair, publishing) => pair.killFirst(() => publishing.more(20)),
+  drained: pair => pair.drainFirst(),
+};
+
+/** Takes the gateway away that the client is on, in the middle; answers what `follow` gives. */
+async function under({ fleet, ends, how }, follow, rest) {
   const pair = ends(await fleet.pair(), it => it.stop());
   const id = newId();
   const client = await follow(pair, id);
   const publishing = new Publishing(pair, id, rest);
   await client.logged(10);
   const passed = pair.relay.passed;
-  await pair.killFirst(() => publishing.more(20));
+  await goes[how](pair, publishing);
   await until(() => pair.relay.passed > passed, 'the client to come back');
   await client.logged(publishing.count + 1);
   return { pair, id, client, expected: await publishing.end() };
@@ -158,20 +164,11 @@ const logsOf = child => child.lines.filter(told => told.startsWith('log line '))
 function scriptOf(rig, program, args, follows) {
   return async (pair, id) => {
     const child = rig.ends(start(program, [...args, id, '--gateway', pair.http]), it => it.kill());
-    const told = () => `${child.said}\n${child.lines.slice(-5).join('\n')}`;
-    const comes = (holds, what) =>
-      until(
-        () => {
-          if (child.code !== undefined) throw new Error(`the script has ended with ${child.code}: ${told()}`);
-          return holds();
-        },
-        () => `${what}; it said ${told()}`,
-      );
-    await comes(() => child.lines.includes(follows), `"${follows}"`);
+    await child.told(line => line === follows, `"${follows}"`);
     return {
       child,
-      logged: count => comes(() => lastOf(logsOf(child)) >= count, `line ${count}`),
-      state: progress => comes(() => child.lines.includes(`status running ${progress / 100}`), `${progress}%`),
+      logged: count => child.told(line => lastOf([line.slice(4)]) >= count, `line ${count}`),
+      state: progress => child.told(line => line === `status running ${progress / 100}`, `${progress}%`),
       async end(expected) {
         assert.equal(await child.ended, 0, child.said);
         assert.deepEqual(logsOf(child), expected);
@@ -231,25 +228,31 @@ async function demo({ fleet, open, ends }) {
 
 const c = join(examples, 'c-python/follow.py');
 
+const node_ = join(examples, 'b-node/follow.js');
+
+/** Clients that must have everything, however the gateway went. */
+const whole = [
+  ['a-vue', 'recovered', rig => page(rig, 'a-vue', true)],
+  ['d-react', 'recovered', rig => agents(rig, false)],
+  ['d-react', 'recovered, of two channels', rig => agents(rig, true)],
+  ['e-logs', 'each entry once', rig => page(rig, 'e-logs', false)],
+  ['f-events', 'each event once', rig => page(rig, 'f-events', false)],
+  ['c-python', 'resumed', rig => script(rig, python(), [c], 'connected', 'completion "done"')],
+  ['b-node', 'resumed', rig => script(rig, process.execPath, [node_], 'subscribed live', 'execution:completed')],
+];
+const every = how => whole.map(([name, what, run]) => [`${name}: ${how}, ${what}`, rig => run({ ...rig, how })]);
+
 export const killed = [
-  ['a-vue: killed, recovered', rig => page(rig, 'a-vue', true)],
-  ['d-react: killed, recovered', rig => agents(rig, false)],
-  ['d-react: killed, recovered, of two channels', rig => agents(rig, true)],
-  ['e-logs: killed, each entry once', rig => page(rig, 'e-logs', false)],
+  ...every('killed'),
   ['e-logs: killed while the executor runs its demo', demo],
-  ['f-events: killed, each event once', rig => page(rig, 'f-events', false)],
   ['b-page: killed, the state again', rig => forgetfulPage(rig, 'b-page', { snapshot: '1' })],
   ['c-react: killed, the state again', rig => forgetfulPage(rig, 'c-react')],
   [
     'c-python: killed, the state again',
     rig => forgetful(rig, scriptOf(rig, python(), [c, '--forgetful'], 'connected')),
   ],
-  ['c-python: killed, resumed', rig => script(rig, python(), [c], 'connected', 'completion "done"')],
-  [
-    'b-node: killed, resumed',
-    rig =>
-      script(rig, process.execPath, [join(examples, 'b-node/follow.js')], 'subscribed live', 'execution:completed'),
-  ],
   ['d-python: killed, the state again', rig => pythonSocketIo(rig)],
   ['d-python, polling: killed, the state again', rig => pythonSocketIo(rig, '--polling')],
 ];
+
+export const drained = every('drained');
