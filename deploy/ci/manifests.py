@@ -92,10 +92,13 @@ def kustomize(path):
     return [item for item in yaml.safe_load_all(run.stdout) if item]
 
 
-def sorted_env(item):
-    """Order of variables says nothing."""
-    for container in item.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []) if item["kind"] in semantics.WORKLOADS else []:
-        container.get("env", []).sort(key=lambda entry: entry["name"])
+def without_order(item):
+    """Orders that say nothing; that a variable stands before what refers to it is a rule of its own."""
+    if item["kind"] in semantics.WORKLOADS:
+        spec = item["spec"]["template"]["spec"]
+        parts = [container.get(key, []) for container in spec["containers"] for key in ("env", "ports", "volumeMounts")]
+        for part in [*parts, spec.get("volumes", [])]:
+            part.sort(key=lambda entry: entry["name"])
     return item
 
 
@@ -125,12 +128,13 @@ def main():
         for item in kustomize(K8S / "base" if name == "base" else K8S / "overlays" / name):
             # Overlays choose a namespace; the chart leaves that to `helm install`.
             if item["kind"] != "Namespace":
-                made[chart.title(item)] = sorted_env(plain(item))
-        meant = {chart.title(item): sorted_env(item) for item in wanted(name)}
+                made[chart.title(item)] = plain(item)
+        failures += [f"{name}: {problem}" for problem in semantics.problems(list(made.values()))]
+        made = {title: without_order(item) for title, item in made.items()}
+        meant = {chart.title(item): without_order(item) for item in wanted(name)}
         failures += [f"{name}: {title} is made by one of the two only" for title in sorted(set(made) ^ set(meant))]
         for title in sorted(set(made) & set(meant)):
             failures += [f"{name}: {title}: {difference}" for difference in differences(made[title], meant[title])]
-        failures += [f"{name}: {problem}" for problem in semantics.problems(list(made.values()))]
     print("\n".join(failures), end="\n" if failures else "")
     print(f"base and {len(OVERLAYS)} overlays")
     sys.exit(1 if failures else 0)

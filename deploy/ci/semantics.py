@@ -8,11 +8,20 @@
 import copy
 import re
 import sys
+from urllib.parse import urlsplit
 
 import chart
 
 QUANTITY = re.compile(r"^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")
 WORKLOADS = ("Deployment", "StatefulSet")
+# A variable that says where to listen, and the port of the container that it must be.
+LISTENERS = (
+    ("WEFT_LISTEN", "http"),
+    ("WEFT_EXECUTOR_LISTEN", "http"),
+    ("WEFT_ADMIN_LISTEN", "admin"),
+    ("WEFT_PEER_LISTEN", "peers"),
+    ("WEFT_CONTROL_LISTEN", "control"),
+)
 
 
 def matches(selector, labels):
@@ -232,7 +241,7 @@ def check_settings(objects):
         for container in template["spec"]["containers"]:
             env = environment(container)
             ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
-            for variable, port in (("WEFT_LISTEN", "http"), ("WEFT_EXECUTOR_LISTEN", "http"), ("WEFT_ADMIN_LISTEN", "admin")):
+            for variable, port in LISTENERS:
                 address = env.get(variable, {}).get("value")
                 if address and not address.startswith("127.") and int(address.rsplit(":", 1)[1]) != ports.get(port):
                     yield f"{name}: {variable} is not its port {port}"
@@ -251,6 +260,129 @@ def check_settings(objects):
             for mount in container.get("volumeMounts", []):
                 if mount["name"] not in volumes:
                     yield f"{name}: mounts {mount['name']}, which is no volume"
+
+
+SECRETS = re.compile(r"(^|_)(SECRET|TOKEN|PASSWORD|KEY|CREDENTIALS)(_|$)")
+# Before any of them is looked at; each suffices alone.
+KEYS = ("WEFT_JWT_SECRET", "WEFT_JWT_SECRET_FILE", "WEFT_JWT_PUBLIC_KEY_FILE", "WEFT_JWKS_URL")
+
+
+def check_secrets(objects):
+    for name, template in templates(objects):
+        spec = template["spec"]
+        for container in spec["containers"]:
+            for variable, entry in environment(container).items():
+                value = entry.get("value", "")
+                if value and SECRETS.search(variable) and not variable.endswith("_FILE"):
+                    yield f"{name}: {variable} holds a secret that everybody can read"
+                if re.search(r"://[^/]*@", value):
+                    yield f"{name}: {variable} is a URL with a password that everybody can read"
+        volumes = {volume["name"]: volume["secret"] for volume in spec.get("volumes", []) if "secret" in volume}
+        for volume, secret in volumes.items():
+            # Files may come from the user's own values, as Kubernetes has them; ours must be for the group at most.
+            if secret.get("defaultMode", 0o440 if volume in foreign(spec) else 0o644) & 0o337:
+                yield f"{name}: the secret in {volume} can be read by others or written"
+        for container in spec["containers"]:
+            for mount in container.get("volumeMounts", []):
+                if mount["name"] in volumes and not mount.get("readOnly"):
+                    yield f"{name}: mounts the secret in {mount['name']} for writing"
+                if mount["name"] in volumes and "subPath" in mount:
+                    yield f"{name}: does not see when the secret in {mount['name']} changes"
+
+
+def foreign(spec):
+    """Volumes that are mounted outside /etc/weft: not the chart's."""
+    mounts = [mount for container in spec["containers"] for mount in container.get("volumeMounts", [])]
+    return {mount["name"] for mount in mounts if not mount["mountPath"].startswith("/etc/weft/")}
+
+
+def check_access(objects):
+    for name, template in templates(objects):
+        for container in template["spec"]["containers"]:
+            env = environment(container)
+            if "WEFT_LISTEN" not in env or env["WEFT_LISTEN"].get("value", "").startswith("127."):
+                continue
+            value = lambda variable: env.get(variable, {}).get("value")
+            has_keys = any(variable in env for variable in KEYS)
+            if value("WEFT_AUTH") == "off" and value("WEFT_ALLOW_ANONYMOUS_REMOTE") != "true":
+                yield f"{name}: does not start: WEFT_AUTH=off listens on loopback only"
+            if value("WEFT_AUTH") == "off" and has_keys or value("WEFT_AUTH") == "jwt" and not has_keys:
+                yield f"{name}: does not start: keys and WEFT_AUTH={value('WEFT_AUTH')}"
+            if value("WEFT_AUTH") not in ("off", "jwt"):
+                yield f"{name}: does not start: WEFT_AUTH is not set"
+            if value("WEFT_AUTH") == "jwt" and value("WEFT_ALLOW_ANONYMOUS_REMOTE") == "true":
+                yield f"{name}: says both that clients authenticate and that they need not"
+            if "WEFT_PEER_LISTEN" in env and "WEFT_FLEET_KEY_FILE" not in env:
+                yield f"{name}: does not start: gateways that pass requests on need WEFT_FLEET_KEY_FILE"
+            if ("WEFT_CONTROL_LISTEN" in env) != ("WEFT_CONTROL_TOKEN_FILE" in env):
+                yield f"{name}: does not start: the control listener and its token belong together"
+
+
+def check_references(objects):
+    """Kubernetes fills in variables that stand before, and leaves others as they are."""
+    for name, template in templates(objects):
+        for container in template["spec"]["containers"]:
+            known = set()
+            for entry in container.get("env", []):
+                for wanted in re.findall(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)", entry.get("value", "")):
+                    if wanted not in known:
+                        yield f"{name}: {entry['name']} refers to {wanted}, which does not stand before it"
+                known.add(entry["name"])
+
+
+def policies_of(objects, template):
+    for item in objects:
+        if item["kind"] == "NetworkPolicy" and matches(item["spec"]["podSelector"]["matchLabels"], labels_of(template)):
+            yield item
+
+
+def is_port(port, wanted, template):
+    return port in (wanted, port_names(template).get(wanted))
+
+
+def check_inner_ports(objects):
+    """What is not for clients is reached by nobody but those it is for."""
+    for name, template in templates(objects):
+        for inner in ("peers", "control", "admin"):
+            if inner not in port_names(template):
+                continue
+            for item in objects:
+                if item["kind"] == "Service" and matches(item["spec"].get("selector"), labels_of(template)):
+                    ports = item["spec"]["ports"]
+                    if any(is_port(port["targetPort"], inner, template) for port in ports) and (len(ports) > 1 or inner == "peers"):
+                        yield f"{chart.title(item)}: offers {inner} of {name} to clients"
+            for policy in policies_of(objects, template):
+                rules = policy["spec"].get("ingress", [])
+                to_it = [rule for rule in rules if not rule.get("ports") or any(is_port(port["port"], inner, template) for port in rule["ports"])]
+                if any(not rule.get("from") for rule in to_it):
+                    yield f"{chart.title(policy)}: lets everybody reach {inner}"
+                sources = [source for rule in to_it for source in rule.get("from", [])]
+                itself = [source for source in sources if matches(source.get("podSelector", {}).get("matchLabels"), labels_of(template))]
+                if inner == "peers" and (not itself or len(itself) != len(sources)):
+                    yield f"{chart.title(policy)}: not exactly the gateways themselves reach {inner}"
+                egress = policy["spec"].get("egress", [])
+                if inner == "peers" and "Egress" in policy["spec"]["policyTypes"] and not is_out(egress, template, port_names(template)[inner]):
+                    yield f"{chart.title(policy)}: gateways cannot connect to {inner}"
+            if inner == "control" and not any(True for _ in policies_of(objects, template)):
+                yield f"{name}: {inner} is open to the cluster"
+
+
+def is_out(egress, template, port):
+    return any("ports" not in rule or any(is_port(one["port"], port, template) for one in rule["ports"]) for rule in egress)
+
+
+def check_outwards(objects):
+    """What settings name must be reachable under the policy."""
+    for name, template in templates(objects):
+        for policy in policies_of(objects, template):
+            if "Egress" not in policy["spec"]["policyTypes"]:
+                continue
+            for container in template["spec"]["containers"]:
+                for variable in ("WEFT_JWKS_URL", "WEFT_AUTHORIZE_URL", "WEFT_OTLP_ENDPOINT"):
+                    url = urlsplit(environment(container).get(variable, {}).get("value", ""))
+                    port = url.port or {"https": 443, "http": 80}.get(url.scheme)
+                    if port and not is_out(policy["spec"]["egress"], template, port):
+                        yield f"{name}: its policy keeps it from {variable}, port {port}"
 
 
 def check_accounts(objects):
@@ -288,6 +420,27 @@ def container(objects):
 
 def executor_container(objects):
     return chart.find(objects, "Deployment", "weft-executor")["spec"]["template"]["spec"]["containers"][0]
+
+
+def policy(objects):
+    return chart.find(objects, "NetworkPolicy", "weft-gateway")["spec"]
+
+
+def rule_to(objects, port):
+    return next(rule for rule in policy(objects)["ingress"] if rule["ports"][0]["port"] == port)
+
+
+def secret_volume(objects, name):
+    return next(volume for volume in gateway(objects)["spec"]["template"]["spec"]["volumes"] if volume["name"] == name)
+
+
+def mount(objects, name):
+    return next(mount for mount in container(objects)["volumeMounts"] if mount["name"] == name)
+
+
+def without_egress(objects, port):
+    rules = policy(objects)["egress"]
+    rules[:] = [rule for rule in rules if port not in [one["port"] for one in rule["ports"]]]
 
 
 def without(entry_list, name):
@@ -335,6 +488,34 @@ MUTANTS = {
     "mount without a volume": lambda o: without(gateway(o)["spec"]["template"]["spec"]["volumes"], "bus-ca"),
     "variable set twice": lambda o: container(o)["env"].append({"name": "WEFT_BUS_PREFIX", "value": "x"}),
     "no such account": lambda o: o.remove(chart.find(o, "ServiceAccount", "weft-gateway")),
+    "secret in the open": lambda o: container(o)["env"].append({"name": "WEFT_JWT_SECRET", "value": "x"}),
+    "password in a URL": lambda o: container(o)["env"].append({"name": "X", "value": "https://a:b@idp.example/"}),
+    "secret for all users": lambda o: secret_volume(o, "fleet-key")["secret"].update(defaultMode=0o444),
+    "secret of Kubernetes' own mode": lambda o: secret_volume(o, "control-token")["secret"].pop("defaultMode"),
+    "secret for writing": lambda o: mount(o, "fleet-key").pop("readOnly"),
+    "secret that stays old": lambda o: mount(o, "fleet-key").update(subPath="key"),
+    "anonymous unsaid": lambda o: (without(container(o)["env"], "WEFT_JWKS_URL"), environment(container(o))["WEFT_AUTH"].update(value="off")),
+    "off with keys": lambda o: (environment(container(o))["WEFT_AUTH"].update(value="off"), container(o)["env"].append({"name": "WEFT_ALLOW_ANONYMOUS_REMOTE", "value": "true"})),
+    "tokens without keys": lambda o: without(container(o)["env"], "WEFT_JWKS_URL"),
+    "no word on authentication": lambda o: without(container(o)["env"], "WEFT_AUTH"),
+    "tokens and anonymous": lambda o: container(o)["env"].append({"name": "WEFT_ALLOW_ANONYMOUS_REMOTE", "value": "true"}),
+    "peers without a key": lambda o: without(container(o)["env"], "WEFT_FLEET_KEY_FILE"),
+    "control without a token": lambda o: without(container(o)["env"], "WEFT_CONTROL_TOKEN_FILE"),
+    "reference to what comes later": lambda o: container(o)["env"].reverse(),
+    "reference to nothing": lambda o: without(container(o)["env"], "POD_IP"),
+    "address of peers and port differ": lambda o: environment(container(o))["WEFT_PEER_LISTEN"].update(value="$(POD_IP):9"),
+    "peers on the clients' service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"].append({"name": "p", "port": 3003, "targetPort": "peers"}),
+    "admin on the clients' service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"].append({"name": "a", "port": 9, "targetPort": 9464}),
+    "control on the clients' service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"].append({"name": "c", "port": 9, "targetPort": "control"}),
+    "peers open to all": lambda o: rule_to(o, "peers").pop("from"),
+    "peers open to executors": lambda o: rule_to(o, "peers")["from"].append({"podSelector": {"matchLabels": {"app.kubernetes.io/component": "executor"}}}),
+    "peers closed to gateways": lambda o: policy(o)["ingress"].remove(rule_to(o, "peers")),
+    "peers out of reach": lambda o: without_egress(o, 3003),
+    "control open to all": lambda o: rule_to(o, "control")["from"].clear(),
+    "control without a policy": lambda o: o.remove(chart.find(o, "NetworkPolicy", "weft-gateway")),
+    "everything open to all": lambda o: policy(o)["ingress"].append({}),
+    "key set out of reach": lambda o: without_egress(o, 8443),
+    "collector out of reach": lambda o: without_egress(o, 4317),
     "object twice": lambda o: o.append(copy.deepcopy(gateway(o))),
 }
 

@@ -3,6 +3,7 @@
     python values.py
 """
 
+import base64
 import re
 import sys
 
@@ -15,7 +16,7 @@ import chart
 from chart import Refused, find, merged, render
 
 VALUES = chart.ci_values()
-MINIMAL, PRODUCTION, KEDA = VALUES["minimal"], VALUES["production"], VALUES["keda"]
+MINIMAL, PRODUCTION, KEDA, SHARED = (VALUES[name] for name in ("minimal", "production", "keda", "shared-secret"))
 
 
 def gateway(objects, name="weft-gateway"):
@@ -70,8 +71,118 @@ def test_secrets_are_named_and_never_contained():
         assert told["WEFT_BUS_CREDENTIALS_FILE"] == "/etc/weft/bus-credentials/nats.creds"
         assert told["WEFT_BUS_TLS_CA_FILE"] == "/etc/weft/bus-ca/ca.crt"
         assert told["WEFT_BUS_TLS_KEY_FILE"] == "/etc/weft/bus-tls/tls.key"
-        volumes = {volume["name"]: volume["secret"]["secretName"] for volume in pod(gateway(objects, name))["volumes"] if "secret" in volume}
-        assert volumes.items() >= {"bus-credentials": "weft-nats", "bus-ca": "nats-ca", "bus-tls": "weft-nats-tls"}.items()
+        assert secrets(gateway(objects, name)).items() >= {"bus-credentials": "weft-nats", "bus-ca": "nats-ca", "bus-tls": "weft-nats-tls"}.items()
+
+
+def secrets(deployment):
+    return {volume["name"]: volume["secret"]["secretName"] for volume in pod(deployment)["volumes"] if "secret" in volume}
+
+
+def test_tokens_are_checked_by_what_is_named():
+    told = env(gateway(render(PRODUCTION)))
+    assert told["WEFT_AUTH"] == "jwt" and told["WEFT_JWKS_URL"] == "https://idp.example:8443/jwks" and "WEFT_ALLOW_ANONYMOUS_REMOTE" not in told
+    assert told["WEFT_JWT_ISSUER"] == "https://idp.example/" and told["WEFT_JWT_AUDIENCE"] == "weft" and told["WEFT_JWT_LIFE_SECS_MAX"] == "3600"
+    assert told["WEFT_TENANT_REQUIRED"] == "true" and told["WEFT_AUTH_QUERY"] == "on" and told["WEFT_TRUSTED_PROXIES"] == "10.0.0.0/8"
+    public = gateway(render(KEDA), "events-gateway")
+    assert env(public)["WEFT_JWT_PUBLIC_KEY_FILE"] == "/etc/weft/jwt-public-key/ed25519.pem" and secrets(public)["jwt-public-key"] == "signer"
+    assert env(public)["WEFT_AUTH_QUERY"] == "off" and env(public)["WEFT_AUTH_COOKIE"] == "weft" and env(public)["WEFT_ANONYMOUS_ROOMS"] == "execution:demo-*"
+    shared = gateway(render(SHARED))
+    assert env(shared)["WEFT_JWT_SECRET_FILE"] == "/etc/weft/jwt-secret/secret" and secrets(shared)["jwt-secret"] == "weft-jwt"
+    assert env(shared)["WEFT_CONNECTIONS_PER_ADDRESS_MAX"] == "0" and env(shared)["WEFT_PUBLISHES_PER_USER"] == "100"
+    # One key of a secret, and no other that happens to be in it.
+    volume = [volume for volume in pod(shared)["volumes"] if volume["name"] == "jwt-secret"][0]
+    assert volume["secret"]["items"] == [{"key": "secret", "path": "secret"}]
+    own = merged(MINIMAL, {"gateway": {"auth": "jwt", "allowAnonymousRemote": False, "env": {"WEFT_JWKS_URL": {"secretKeyRef": {"name": "a", "key": "b"}}}}})
+    assert env(gateway(render(own)))["WEFT_JWKS_URL"] == {"secretKeyRef": {"name": "a", "key": "b"}}
+
+
+def test_an_open_gateway_says_so_loudly():
+    for values, words in (
+        (MINIMAL, ["!! NOBODY AUTHENTICATES", "Whoever is in the cluster reaches them"]),
+        (merged(MINIMAL, {"ingress": {"enabled": True, "hosts": ["a.example"]}}), ["!! NOBODY AUTHENTICATES", "whoever reaches a.example", "trustedProxies is empty"]),
+        (VALUES["trial-redis"], ["No NetworkPolicy keeps anybody"]),
+    ):
+        notes = chart.render_texts(values)["weft/templates/NOTES.txt"]
+        assert all(word in notes for word in words), notes
+    for values in (PRODUCTION, KEDA, SHARED):
+        assert "NOBODY" not in chart.render_texts(values)["weft/templates/NOTES.txt"]
+
+
+def test_the_fleet_key_is_made_or_named():
+    objects = render(SHARED)
+    secret = find(objects, "Secret", "weft-gateway-fleet")
+    assert len(base64.b64decode(secret["data"]["key"])) == 64 and secret["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert secrets(gateway(objects))["fleet-key"] == "weft-gateway-fleet" and env(gateway(objects))["WEFT_FLEET_KEY_FILE"] == "/etc/weft/fleet-key/key"
+    assert secrets(gateway(render(PRODUCTION)))["fleet-key"] == "weft-fleet"
+    assert secret["data"]["key"] != find(render(SHARED), "Secret", "weft-gateway-fleet")["data"]["key"]
+    assert "WEFT_FLEET_KEY_FILE" not in env(gateway(render(MINIMAL)))
+
+
+def test_gateways_reach_each_other_at_their_pods_address():
+    for values, address in ((PRODUCTION, "$(POD_IP):3003"), (SHARED, "[$(POD_IP)]:3003")):
+        told = env(gateway(render(values)))
+        assert told["WEFT_PEER_LISTEN"] == address and told["POD_IP"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert "WEFT_PEER_LISTEN" not in env(gateway(render(KEDA), "events-gateway"))
+    assert "need a load balancer with affinity" in chart.render_texts(KEDA)["weft/templates/NOTES.txt"]
+
+
+def test_the_control_listener_is_on_loopback_unless_it_is_asked_for():
+    minimal = render(MINIMAL)
+    assert "WEFT_CONTROL_LISTEN" not in env(gateway(minimal))
+    shared = render(SHARED)
+    assert env(gateway(shared))["WEFT_CONTROL_LISTEN"] == "127.0.0.1:9466" and secrets(gateway(shared))["control-token"] == "weft-control"
+    assert "control" not in [port["name"] for port in pod(gateway(shared))["containers"][0]["ports"]]
+    for objects in (minimal, shared):
+        assert not [item for item in objects if item["metadata"]["name"] == "weft-gateway-control"]
+    production = render(PRODUCTION)
+    assert env(gateway(production))["WEFT_CONTROL_LISTEN"] == "0.0.0.0:9466"
+    assert find(production, "Service", "weft-gateway-control")["spec"]["ports"][0]["targetPort"] == "control"
+    rules = [rule for rule in find(production, "NetworkPolicy", "weft-gateway")["spec"]["ingress"] if rule["ports"][0]["port"] == "control"]
+    assert [rule["from"] for rule in rules] == [[{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "operations"}}}]]
+
+
+def test_tokens_in_urls_are_not_logged():
+    def annotations(values, change):
+        wanted = merged(values, {"ingress": {"enabled": True, "hosts": ["a.example"], **change}})
+        objects = [item for item in render(wanted) if item["kind"] == "Ingress"]
+        return objects[0]["metadata"].get("annotations", {}), chart.render_texts(wanted)["weft/templates/NOTES.txt"]
+
+    nginx, haproxy = "nginx.ingress.kubernetes.io/enable-access-log", "haproxy.org/backend-config-snippet"
+    silent = "http-request set-log-level silent"
+    assert annotations(PRODUCTION, {})[0][nginx] == "false" and annotations(SHARED, {})[0][haproxy] == silent
+    # Without tokens in URLs there is nothing to keep out, and one may choose.
+    assert nginx not in annotations(KEDA, {})[0] and nginx not in annotations(MINIMAL, {})[0]
+    assert annotations(MINIMAL, {"accessLog": False})[0][nginx] == "false"
+    logged, notes = annotations(PRODUCTION, {"accessLog": True})
+    assert nginx not in logged and "Tokens may stand in URLs" in notes
+    assert "Tokens may stand in URLs" not in annotations(PRODUCTION, {})[1]
+    for controller in ("alb", "none"):
+        assert "Tokens may stand in URLs" in annotations(PRODUCTION, {"controller": controller})[1]
+
+
+def test_traces_go_where_they_are_wanted():
+    for values, endpoint, ratio in ((PRODUCTION, "http://collector.monitoring:4317", "0.05"), (SHARED, "https://traces.example", "1")):
+        for name in ("weft-gateway", "weft-executor"):
+            told = env(gateway(render(values), name))
+            assert told["WEFT_OTLP_ENDPOINT"] == endpoint and told["WEFT_TRACE_RATIO"] == ratio
+    assert "WEFT_OTLP_ENDPOINT" not in env(gateway(render(MINIMAL)))
+
+
+def test_the_policy_lets_out_what_settings_name():
+    def ports(values, name="weft-gateway"):
+        rules = find(render(values), "NetworkPolicy", name)["spec"]["egress"]
+        return sorted({port["port"] for rule in rules for port in rule.get("ports", [])})
+
+    assert ports(PRODUCTION) == [53, 3003, 4222, 4317, 5432, 6379, 8443, 26379]
+    assert ports(SHARED) == [53, 443, 3003, 4222, 6379, 26379] and ports(SHARED, "weft-executor") == [53, 443, 4222, 6379, 26379]
+    assert ports(KEDA, "events-gateway") == [53, 443, 4222, 6379, 26379] and ports(MINIMAL) == [53, 4222, 6379, 26379]
+
+
+def test_helm_test_has_a_token_where_one_is_needed():
+    tests = lambda values: [item for item in render(values) if chart.is_test(item) and item["kind"] == "Pod"]
+    assert env({"spec": {"template": tests(PRODUCTION)[0]}})["WEFT_TEST_TOKEN_FILE"] == "/token/token"
+    assert not tests(SHARED) and "test.tokenSecret" in chart.render_texts(SHARED)["weft/templates/NOTES.txt"]
+    assert "env" not in tests(MINIMAL)[0]["spec"]["containers"][0]
 
 
 def test_numbers_come_out_as_they_were_written():
@@ -191,7 +302,7 @@ def test_names():
 def test_notes_tell_the_budget():
     notes = chart.render_texts(PRODUCTION)["weft/templates/NOTES.txt"]
     assert "15 s preStop (still serving) + 120 s closes spread + 15 s margin = 150 s grace period" in notes
-    assert "wss://events.example/api/ws" in notes and "WEFT_AUTH=off" in notes
+    assert "wss://events.example/api/ws" in notes and "Tokens may stand" not in notes
     assert "several gateways will drain at once" in chart.render_texts(KEDA)["weft/templates/NOTES.txt"]
 
 
@@ -200,7 +311,41 @@ REFUSED = [
     ({"gatway": {}}, "gatway"),
     ({"gateway": {"replica": 2}}, "replica"),
     ({"gateway": {"replicas": "two"}}, "replicas"),
-    ({"gateway": {"auth": "jwt"}}, "auth"),
+    ({"gateway": {"auth": "jwt"}}, "gateway.auth: jwt needs"),
+    ({"gateway": {"auth": "none"}}, "auth"),
+    ({"gateway": {"auth": "", "env": {"WEFT_AUTH": "off"}}}, "gateway.auth"),
+    ({"gateway": {"env": {"WEFT_JWKS_URL": "https://a"}}}, "must be jwt where keys are set"),
+    ({"gateway": {"jwt": {"secret": {"name": "a"}}}}, "must be jwt where keys are set"),
+    ({"gateway": {"auth": "jwt", "jwt": {"secret": {"name": "a"}}}}, "allowAnonymousRemote"),
+    ({"gateway": {"jwt": {"secret": "0123456789abcdef"}}}, "secret"),
+    ({"gateway": {"jwt": {"secret": {"value": "0123456789abcdef"}}}}, "value"),
+    ({"gateway": {"jwt": {"jwksUrl": "http://idp.example"}}}, "jwksUrl"),
+    ({"gateway": {"jwt": {"jwksUrl": "https://a:b@idp.example"}}}, "jwksUrl"),
+    ({"gateway": {"jwt": {"audiences": ["a,b"]}}}, "audiences"),
+    ({"gateway": {"jwt": {"lifeSeconds": 10}}}, "lifeSeconds"),
+    ({"gateway": {"jwt": {"cookie": "weft"}}}, "gateway.jwt.cookie"),
+    ({"gateway": {"jwt": {"cookie": "a b"}}}, "cookie"),
+    ({"gateway": {"trustedProxies": ["everybody"]}}, "trustedProxies"),
+    ({"gateway": {"limits": {"connectionsPerUser": -1}}}, "connectionsPerUser"),
+    ({"gateway": {"peers": {"enabled": True}}}, "gateway.fleetKey"),
+    ({"gateway": {"fleetKey": {"generate": True, "secret": {"name": "a"}}}}, "gateway.fleetKey"),
+    ({"gateway": {"fleetKey": {"key": "0123456789abcdef"}}}, "fleetKey"),
+    ({"gateway": {"control": {"enabled": True}}}, "gateway.control.tokenSecret"),
+    ({"gateway": {"control": {"service": {"enabled": True}}}}, "needs gateway.control.enabled"),
+    ({"gateway": {"control": {"enabled": True, "tokenSecret": {"name": "a"}, "service": {"enabled": True}}}}, "gateway.control.service.from"),
+    ({"gateway": {"control": {"enabled": True, "tokenSecret": {"name": "a"}, "service": {"enabled": True, "from": [{}]}}}}, "from"),
+    (
+        {
+            "gateway": {"control": {"enabled": True, "tokenSecret": {"name": "a"}, "service": {"enabled": True, "from": [{"podSelector": {}}]}}},
+            "networkPolicy": {"enabled": False},
+        },
+        "networkPolicy.enabled",
+    ),
+    ({"gateway": {"ports": {"peers": 3001}}}, "gateway.ports"),
+    ({"gateway": {"env": {"WEFT_CONNECTS_PER_ADDRESS": "5"}}}, "WEFT_CONNECTS_PER_ADDRESS"),
+    ({"traces": {"endpoint": "collector:4317"}}, "endpoint"),
+    ({"traces": {"ratio": 2}}, "ratio"),
+    ({"ingress": {"accessLog": "quiet"}}, "accessLog"),
     ({"gateway": {"auth": ""}}, "gateway.auth"),
     ({"gateway": {"allowAnonymousRemote": False}}, "allowAnonymousRemote"),
     ({"gateway": {"drain": {"windowSeconds": 0}}}, "windowSeconds"),

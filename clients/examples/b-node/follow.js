@@ -20,13 +20,18 @@ const say = line => process.stdout.write(`${line}\n`);
 
 let offset;
 let ended = false;
+const awaited = new Set();
 
 function connect() {
   const socket = new WebSocket(address);
   const send = message => socket.send(JSON.stringify(message));
+  const ask = message => {
+    awaited.add(message.ref);
+    send({ ...message, executionId });
+  };
   const answer = requestId => {
     if (values.answer === undefined || requestId === undefined) return;
-    send({ type: 'user_input:provide', executionId, requestId, value: JSON.parse(values.answer), ref: 'answer' });
+    ask({ type: 'user_input:provide', requestId, value: JSON.parse(values.answer), ref: 'answer' });
     values.answer = undefined;
   };
   socket.on('open', () => send({ type: 'subscribe', executionId, snapshot: true, offset }));
@@ -36,7 +41,7 @@ function connect() {
     switch (message.type) {
       case 'subscribed':
         say(`subscribed ${message.outcome}`);
-        if (values.cancel) send({ type: 'cancel', executionId, reason: values.cancel, ref: 'cancel' });
+        if (values.cancel) ask({ type: 'cancel', reason: values.cancel, ref: 'cancel' });
         values.cancel = undefined;
         break;
       case 'snapshot':
@@ -51,6 +56,7 @@ function connect() {
         break;
       case 'ack':
       case 'error':
+        awaited.delete(message.ref);
         say(`${message.type} ${message.ref} ${message.code ?? ''}`);
         break;
       case 'gap':
@@ -60,10 +66,9 @@ function connect() {
         if (message.type.startsWith('execution:')) say(message.type);
     }
     const status = message.snapshot?.status ?? message.type.replace(/^execution:/, '');
-    if (['completed', 'failed', 'cancelled'].includes(status)) {
-      ended = true;
-      socket.close();
-    }
+    if (['completed', 'failed', 'cancelled'].includes(status)) ended = true;
+    // The end of an execution may come before the answer to what ended it.
+    if (ended && awaited.size === 0) socket.close();
   });
   // Whatever went wrong, `close` follows.
   socket.on('error', error => say(`lost ${error.message}`));

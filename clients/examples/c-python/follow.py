@@ -2,7 +2,7 @@
 
 python follow.py <execution> [--gateway http://127.0.0.1:3001] [--from-start] [--forgetful]
 
-Each frame has an `offset`; passed back as `?offset=`, the next connection goes on where the last one ended, on whichever
+Each frame has an `offset`; passed back as `?offset=`, the next connection goes on where the last one ended, at any
 gateway. With --forgetful it is not passed back, as by clients that know nothing of it: they get the state again.
 """
 

@@ -21,6 +21,7 @@ given = parser.parse_args()
 
 client = socketio.AsyncClient(reconnection_delay=0.5)
 ended = asyncio.Event()
+asking = asyncio.Lock()
 
 
 def say(*words: object) -> None:
@@ -28,7 +29,8 @@ def say(*words: object) -> None:
 
 
 async def command(name: str, body: dict[str, object]) -> None:
-    answer = await client.call(name, {"executionId": given.execution, **body})
+    async with asking:
+        answer = await client.call(name, {"executionId": given.execution, **body})
     say("ack", name, "accepted" if answer["ok"] else answer["code"])
 
 
@@ -49,7 +51,8 @@ async def connect() -> None:
 
 @client.event
 async def disconnect(*_reason: object) -> None:
-    say("lost")
+    if not ended.is_set():
+        say("lost")
 
 
 @client.event
@@ -83,7 +86,9 @@ async def main() -> None:
     transports = ["polling"] if given.polling else ["polling", "websocket"]
     await client.connect(given.gateway, transports=transports)
     await ended.wait()
-    await client.disconnect()
+    # The end of an execution may come before the answer to what ended it.
+    async with asking:
+        await client.disconnect()
 
 
 asyncio.run(main())

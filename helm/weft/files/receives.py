@@ -2,7 +2,8 @@
 
     python3 receives.py http://gateway:80 [seconds]
 
-Nothing but the standard library. Exit code 0: the event came.
+Nothing but the standard library. Where clients authenticate, the file that WEFT_TEST_TOKEN_FILE names holds a token. Exit
+code 0: the event came.
 """
 
 import base64
@@ -16,14 +17,23 @@ import urllib.request
 from urllib.parse import urlsplit
 
 
+def authorization():
+    path = os.environ.get("WEFT_TEST_TOKEN_FILE")
+    if not path:
+        return {}
+    with open(path) as file:
+        return {"Authorization": f"Bearer {file.read().strip()}"}
+
+
 def connect(url, deadline):
     parts = urlsplit(url)
     port = parts.port or 80
     stream = socket.create_connection((parts.hostname, port), timeout=max(1, deadline - time.monotonic()))
     key = base64.b64encode(os.urandom(16)).decode()
+    headers = "".join(f"{name}: {value}\r\n" for name, value in authorization().items())
     stream.sendall(
         f"GET /api/ws HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
     )
     reader = stream.makefile("rb")
     status = reader.readline().decode().strip()
@@ -72,7 +82,7 @@ def messages(stream, reader, deadline):
 def publish(url, execution, mark):
     event = {"type": "log", "executionId": execution, "data": {"level": "info", "message": mark}}
     request = urllib.request.Request(
-        f"{url}/api/events", json.dumps(event).encode(), {"Content-Type": "application/json"}
+        f"{url}/api/events", json.dumps(event).encode(), {"Content-Type": "application/json", **authorization()}
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         if answer.status not in (200, 202):

@@ -1,12 +1,12 @@
 {{- define "weft.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -115,6 +115,10 @@ WEFT_BUS_TLS_CA_FILE: /etc/weft/bus-ca/{{ $bus.tls.caSecret.key }}
 {{- if $bus.tls.clientSecret.name }}
 WEFT_BUS_TLS_CERT_FILE: /etc/weft/bus-tls/tls.crt
 WEFT_BUS_TLS_KEY_FILE: /etc/weft/bus-tls/tls.key
+{{- end }}
+{{- with .Values.traces.endpoint }}
+WEFT_OTLP_ENDPOINT: {{ . | quote }}
+WEFT_TRACE_RATIO: {{ $.Values.traces.ratio | quote }}
 {{- end }}
 WEFT_LOG: {{ .Values.log.filter | quote }}
 WEFT_LOG_FORMAT: {{ .Values.log.format | quote }}
@@ -238,13 +242,28 @@ scaleDown:
 - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ . }}}}
 {{- end }}
 {{- end }}
+{{/* The port of a URL. */}}
+{{- define "weft.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end -}}
+
+{{/* dict "root" $ "urls" (what its settings name besides the bus): where pods may connect to. */}}
 {{- define "weft.egress" }}
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
 - ports:
-    {{- range .Values.networkPolicy.egress.busPorts }}
+    {{- range .root.Values.networkPolicy.egress.busPorts }}
     - {port: {{ . }}, protocol: TCP}
     {{- end }}
-{{- with .Values.networkPolicy.egress.extra }}
+{{- $ports := list }}
+{{- range compact .urls }}{{ $ports = append $ports (include "weft.urlPort" .) }}{{ end }}
+{{- with $ports | uniq | sortAlpha }}
+- ports:
+    {{- range . }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end }}
+{{- with .root.Values.networkPolicy.egress.extra }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

@@ -58,7 +58,10 @@ class Shown {
     return this.page.evaluate(() => {
       const text = id => document.getElementById(id)?.textContent ?? '';
       const items = selector => [...document.querySelectorAll(selector)].map(element => element.textContent);
-      const agents = [...document.querySelectorAll('.agent')].map(({ dataset, textContent }) => [dataset.agent, textContent]);
+      const agents = [...document.querySelectorAll('.agent')].map(({ dataset, textContent }) => [
+        dataset.agent,
+        textContent,
+      ]);
       const single = ['status', 'progress', 'connection', 'result', 'error', 'answered', 'question', 'pong'];
       return {
         ...Object.fromEntries(single.map(id => [id, text(id)])),

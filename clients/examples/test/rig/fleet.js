@@ -1,17 +1,17 @@
 /** A broker, an executor, and gateways on it. */
 import { randomUUID } from 'node:crypto';
 import { fleetKey, startBroker, startExecutor, startGateway } from './processes.js';
-import { Proxy } from './proxy.js';
+import { Relay } from './relay.js';
 import { sleep } from './until.js';
 
 export async function startFleet(kind) {
   const [broker, key] = [await startBroker(kind), fleetKey()];
   const executor = await startExecutor(broker.bus);
   return {
-    /** Two gateways, and an address that leads to the first of them. */
+    /** Two gateways that reach each other, and an address that leads to the first of them. */
     async pair() {
       const gateways = await Promise.all([startGateway(broker.bus, key), startGateway(broker.bus, key)]);
-      return new Pair(gateways, await Proxy.start(gateways[0].port));
+      return new Pair(gateways, await Relay.start(gateways[0].port));
     },
     async stop() {
       await executor.kill();
@@ -21,18 +21,32 @@ export async function startFleet(kind) {
 }
 
 class Pair {
-  constructor(gateways, proxy) {
+  constructor(gateways, relay) {
     this.gateways = gateways;
-    this.proxy = proxy;
-    this.http = proxy.http;
+    this.relay = relay;
+    this.http = relay.http;
   }
 
   /** Kills the gateway under the clients. For a moment they reach nobody, then the other one. */
   async killFirst(away) {
-    this.proxy.point(undefined);
+    this.relay.point();
     await this.gateways[0].kill();
     await away();
-    this.proxy.point(this.gateways[1].port);
+    this.relay.point(this.gateways[1].port);
+  }
+
+  /** Has the first gateway leave, as a deployment does; new connections come to the other one. */
+  async drainFirst() {
+    const [leaving, other] = this.gateways;
+    this.relay.point(other.port);
+    leaving.terminate();
+    const code = await leaving.ended;
+    if (code !== 0) throw new Error(`the gateway that left ended with ${code}: ${leaving.said}`);
+  }
+
+  /** From now on connections go to both in turn, without affinity. */
+  alternate() {
+    this.relay.point(...this.gateways.map(({ port }) => port));
   }
 
   /** Publishes through the gateway that stays. */
@@ -54,7 +68,7 @@ class Pair {
   }
 
   async stop() {
-    await this.proxy.stop();
+    await this.relay.stop();
     for (const gateway of this.gateways) await gateway.kill();
   }
 }

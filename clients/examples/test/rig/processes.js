@@ -62,6 +62,18 @@ export function start(program, args, env = {}) {
   });
   return Object.assign(it, {
     ended: gone,
+    /** Waits until it has written such a line. */
+    told: (holds, what = 'a line') =>
+      until(
+        () => {
+          const found = it.lines.some(holds);
+          if (!found && it.code !== undefined)
+            throw new Error(`${program} has ended with ${it.code} without ${what}: ${it.said}`);
+          return found;
+        },
+        () => `${what}; ${program} said ${it.said}\n${it.lines.slice(-5).join('\n')}`,
+      ),
+    terminate: () => child.kill('SIGTERM'),
     async kill() {
       child.kill('SIGKILL');
       await gone;
@@ -107,7 +119,12 @@ export async function startBroker(kind) {
           ['--addr', at[0], '--port', at[1], '--jetstream', '--store_dir', data],
         )
       : start(
-          program('redis-server', process.env.WEFT_TEST_REDIS_SERVER, '/usr/bin/redis-server', '/usr/local/bin/redis-server'),
+          program(
+            'redis-server',
+            process.env.WEFT_TEST_REDIS_SERVER,
+            '/usr/bin/redis-server',
+            '/usr/local/bin/redis-server',
+          ),
           ['--bind', at[0], '--port', at[1], '--dir', data, '--save', ''],
         );
   return { ...child, bus: `${kind}://127.0.0.1:${port}` };
@@ -121,12 +138,14 @@ export function fleetKey() {
 }
 
 export async function startGateway(bus, key) {
-  const [port, admin] = [await freePort(), await freePort()];
+  const [port, admin, peer] = [await freePort(), await freePort(), await freePort()];
   const child = start(ours('gateway'), [], {
     WEFT_BUS: bus,
     WEFT_LISTEN: `127.0.0.1:${port}`,
     WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+    WEFT_PEER_LISTEN: `127.0.0.1:${peer}`,
     WEFT_FLEET_KEY_FILE: key,
+    WEFT_DRAIN_SECS: '1',
     WEFT_LOG: 'warn',
   });
   await ready(child, 'a gateway', admin);

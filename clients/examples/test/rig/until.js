@@ -6,7 +6,8 @@ export async function until(holds, what, ms = 30_000) {
   for (;;) {
     const answer = await holds();
     if (answer) return answer;
-    if (Date.now() > end) throw new Error(`waited ${ms} ms in vain for ${await what()}`);
+    if (Date.now() > end)
+      throw new Error(`waited ${ms} ms in vain for ${typeof what === 'string' ? what : await what()}`);
     await sleep(20);
   }
 }

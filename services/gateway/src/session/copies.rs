@@ -59,9 +59,9 @@ impl Copies {
     }
 
     /// The rooms have changed; whether copies have just become possible.
-    pub fn look_at(&mut self, subscriptions: &[Subscription], space: Space) -> bool {
+    pub fn look_at(&mut self, subscriptions: &[Subscription]) -> bool {
         let before = self.possible;
-        let of_space = || subscriptions.iter().filter(|subscription| subscription.space == space);
+        let of_space = || subscriptions.iter().filter(|subscription| subscription.space == Space::Main);
         let several = of_space().count() > 1 && of_space().any(|subscription| carries_copies(&subscription.follower.room.name));
         // Once possible it stays so: what was dropped then must stay dropped.
         self.possible = before || several;

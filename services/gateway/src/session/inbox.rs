@@ -147,13 +147,13 @@ impl Session {
         let Some(index) = self.subscriptions.iter().position(|subscription| subscription.key == key) else { return };
         let space = self.subscriptions[index].space;
         let mut refreshed = Vec::new();
-        if self.copies[space as usize].look_at(&self.subscriptions, space) {
+        if space == Space::Main && self.copies.look_at(&self.subscriptions) {
             // Offsets given out so far lack where their follow began; the client needs it from now on.
             let others = self.subscriptions.iter().filter(|other| other.key != key && other.stands_where_it_was_told());
             refreshed =
                 others.filter_map(|other| Some((other.follower.room.name.clone(), offset(other.seen?, other.since)))).collect();
         }
-        let since = begun.since.filter(|_| self.copies[space as usize].are_possible());
+        let since = begun.since.filter(|_| self.has_copies(space));
         let at = begun.seen.map(|at| offset(at, since));
         match self.wire.dialect {
             Dialect::Native => self.tell_subscribed(request, reference, begun.outcome, begun.recovered, at, &refreshed),
@@ -212,7 +212,9 @@ impl Session {
         while let Some(index) = self.subscriptions.iter().position(Subscription::may_leave) {
             let mut subscription = self.subscriptions.swap_remove(index);
             let space = subscription.space;
-            self.copies[space as usize].remember(&subscription);
+            if space == Space::Main {
+                self.copies.remember(&subscription);
+            }
             if let Some(leaving) = subscription.take_leaving() {
                 let room = subscription.follower.room.name.clone();
                 self.tell_unsubscribed(space, &room, &leaving);

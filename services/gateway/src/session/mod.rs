@@ -29,7 +29,7 @@ use crate::{
 };
 use copies::Copies;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use socketio::{Recalled, SocketIo, Stored};
+use socketio::{Recalled, SocketIo, Space, Stored};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -134,8 +134,8 @@ struct Session {
     /// `None` once it has left.
     joined: Option<Joined>,
     subscriptions: Vec<Subscription>,
-    /// By namespace.
-    copies: [Copies; 2],
+    /// Only of the main namespace: in the other there are rooms of executions alone, which hold no event of another.
+    copies: Copies,
     /// Only of connections that speak it.
     socketio: Option<Box<SocketIo>>,
     next_key: u32,
@@ -186,7 +186,7 @@ impl Session {
             cell,
             joined: Some(joined),
             subscriptions: Vec::new(),
-            copies: Default::default(),
+            copies: Copies::default(),
             socketio: None,
             next_key: 0,
             turn: 0,
@@ -232,6 +232,11 @@ impl Session {
             && self.commands < COMMANDS_MAX
             && self.operations.as_ref().is_none_or(|operations| operations.len() < OPERATIONS_MAX)
             && self.answers_waiting() < OUTGOING_MAX
+    }
+
+    /// Whether two rooms followed there may hold the same event.
+    fn has_copies(&self, space: Space) -> bool {
+        space == Space::Main && self.copies.are_possible()
     }
 
     fn reply(&mut self, message: Vec<u8>) {
@@ -302,8 +307,8 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         for (what, bytes, most) in [
-            ("a connection", size_of::<Connection<WebSocket>>(), 344),
-            ("a connection of Socket.IO", size_of::<Connection<Engine>>(), 456),
+            ("a connection", size_of::<Connection<WebSocket>>(), 328),
+            ("a connection of Socket.IO", size_of::<Connection<Engine>>(), 440),
             ("what a connection of Socket.IO has beside", size_of::<SocketIo>(), 80),
             ("a subscription", size_of::<Subscription>(), 112),
             ("a frame", size_of::<Frame>(), 64),

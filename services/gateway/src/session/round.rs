@@ -2,6 +2,7 @@
 
 use super::{
     Done, Session, Times, begin,
+    socketio::Space,
     subscription::{self, Most, Next, Told},
 };
 use crate::{
@@ -64,7 +65,8 @@ impl Session {
 
     fn must_wait(&self, index: usize) -> bool {
         let subscription = &self.subscriptions[index];
-        subscription.held || self.copies[subscription.space as usize].must_wait(&self.subscriptions, index)
+        let is_main = subscription.space == Space::Main;
+        subscription.held || (is_main && self.copies.must_wait(&self.subscriptions, index))
     }
 
     /// Reads one subscription on; whether it may have more at once.
@@ -104,9 +106,9 @@ impl Session {
     fn tell(&mut self, index: usize, item: Told, conflates: bool, run: &mut Vec<Arc<Entry>>) {
         match item {
             Told::Event(entry) => {
-                let copies = &mut self.copies[self.subscriptions[index].space as usize];
-                let is_due =
-                    self.subscriptions[index].admits(&entry) && !copies.is_repeat(&entry, &mut self.subscriptions, index);
+                let subscription = &self.subscriptions[index];
+                let is_due = subscription.admits(&entry)
+                    && (subscription.space != Space::Main || !self.copies.is_repeat(&entry, &mut self.subscriptions, index));
                 match (is_due, conflates) {
                     (false, _) => {}
                     (true, true) => run.push(entry),
@@ -127,7 +129,7 @@ impl Session {
     /// What the offsets of a subscription tell of its beginning.
     pub(super) fn since(&self, index: usize) -> Option<(Epoch, u64)> {
         let subscription = &self.subscriptions[index];
-        subscription.since.filter(|_| self.copies[subscription.space as usize].are_possible())
+        subscription.since.filter(|_| self.has_copies(subscription.space))
     }
 
     /// One event, or what stands for it and others before it.

@@ -3,6 +3,7 @@
 mod a;
 mod c;
 mod commands;
+mod corpus;
 mod d;
 mod e;
 mod hostile;

@@ -184,7 +184,9 @@ impl Session {
     fn leave_namespace(&mut self, space: Space) {
         self.forget_record(space);
         self.subscriptions.retain(|subscription| subscription.space != space);
-        self.copies[space as usize] = super::copies::Copies::default();
+        if space == Space::Main {
+            self.copies = super::copies::Copies::default();
+        }
         let connect_by = self.now() + self.shared.limits.connect_secs;
         if let Some(socketio) = &mut self.socketio {
             socketio.seats[space as usize] = None;

@@ -1,25 +1,27 @@
-/** The one address that clients know: passes every connection on to the gateway that is named. */
+/** The one address that clients know: passes every connection on to a gateway, in turn where several are named. */
 import { connect, createServer } from 'node:net';
 
-export class Proxy {
+export class Relay {
   /** Connections that reached a gateway. */
   passed = 0;
+  /** The same, by the gateway's port. */
+  passedTo = new Map();
   #to;
   #server;
   #sockets = new Set();
 
   static async start(port) {
-    const proxy = new Proxy();
-    proxy.#to = port;
-    proxy.#server = createServer(client => proxy.#pass(client));
-    await new Promise(resolve => proxy.#server.listen(0, '127.0.0.1', resolve));
-    proxy.http = `http://127.0.0.1:${proxy.#server.address().port}`;
-    return proxy;
+    const relay = new Relay();
+    relay.#to = [port];
+    relay.#server = createServer(client => relay.#pass(client));
+    await new Promise(resolve => relay.#server.listen(0, '127.0.0.1', resolve));
+    relay.http = `http://127.0.0.1:${relay.#server.address().port}`;
+    return relay;
   }
 
   /** Where new connections go; nowhere without a port. Those that are there stay where they are. */
-  point(port) {
-    this.#to = port;
+  point(...ports) {
+    this.#to = ports;
   }
 
   async stop() {
@@ -28,12 +30,15 @@ export class Proxy {
   }
 
   #pass(client) {
-    if (this.#to === undefined) {
+    const port = this.#to.shift();
+    if (port === undefined) {
       client.resetAndDestroy();
       return;
     }
-    const gateway = connect(this.#to, '127.0.0.1', () => {
+    this.#to.push(port);
+    const gateway = connect(port, '127.0.0.1', () => {
       this.passed += 1;
+      this.passedTo.set(port, (this.passedTo.get(port) ?? 0) + 1);
     });
     for (const [from, to] of [
       [client, gateway],

@@ -1,0 +1,52 @@
+/**
+ * The example front ends over real gateways: opened late, opened after the end, answering and cancelling, with requests
+ * of one session at both gateways, and with their gateway killed under them. Once on each broker.
+ *
+ * `WEFT_TEST_BUS` names one broker alone, `WEFT_TEST_PART` what the names of the tests contain; with `WEFT_TEST_FULL=1`
+ * gateways also leave as in a deployment.
+ */
+import { after, before, describe, it } from 'node:test';
+import { apart } from './parts/apart.js';
+import { commands } from './parts/commands.js';
+import { drained, killed } from './parts/killed.js';
+import { late } from './parts/late.js';
+import { openBrowser } from './rig/browser.js';
+import { startFleet } from './rig/fleet.js';
+
+const { WEFT_TEST_BUS: bus_, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
+const buses = bus_ ? [bus_] : ['nats', 'redis'];
+const all = [...late, ...commands, ...apart, ...killed, ...drained];
+const chosen = all.filter(([name]) => name.includes(part) && (full || part || !name.includes('drained')));
+if (chosen.length === 0) throw new Error(`no test has ${part} in its name`);
+
+for (const bus of buses) {
+  describe(bus, { timeout: 300_000 }, () => {
+    const rig = {};
+    before(async () => {
+      rig.browser = await openBrowser();
+      rig.fleet = await startFleet(bus);
+      rig.pair = await rig.fleet.pair();
+    });
+    after(async () => {
+      await rig.pair?.stop();
+      await rig.fleet?.stop();
+      await rig.browser?.close();
+    });
+    for (const [name, run] of chosen) {
+      it(name, { timeout: 90_000 }, async () => {
+        const opened = [];
+        /** Ends it with the test. */
+        const ends = (thing, end) => {
+          opened.push(() => end(thing));
+          return thing;
+        };
+        const open = async (page, query) => ends(await rig.browser.open(page, query), shown => shown.close());
+        try {
+          await run({ ...rig, open, ends });
+        } finally {
+          for (const end of opened.reverse()) await end();
+        }
+      });
+    }
+  });
+}
