@@ -6,7 +6,7 @@
  * gateways also leave as in a deployment.
  */
 import { after, before, describe, it } from 'node:test';
-import { apart } from './parts/apart.js';
+import { withoutAffinity } from './parts/apart.js';
 import { commands } from './parts/commands.js';
 import { drained, killed } from './parts/killed.js';
 import { late } from './parts/late.js';
@@ -15,7 +15,7 @@ import { startFleet } from './rig/fleet.js';
 
 const { WEFT_TEST_BUS: bus_, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
 const buses = bus_ ? [bus_] : ['nats', 'redis'];
-const all = [...late, ...commands, ...apart, ...killed, ...drained];
+const all = [...late, ...commands, ...withoutAffinity, ...killed, ...drained];
 const chosen = all.filter(([name]) => name.includes(part) && (full || part || !name.includes('drained')));
 if (chosen.length === 0) throw new Error(`no test has ${part} in its name`);
 
@@ -40,7 +40,7 @@ for (const bus of buses) {
           opened.push(() => end(thing));
           return thing;
         };
-        const open = async (page, query) => ends(await rig.browser.open(page, query), shown => shown.close());
+        const open = async (...what) => ends(await rig.browser.open(...what), shown => shown.close());
         try {
           await run({ ...rig, open, ends });
         } finally {

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { withoutWebSocket } from '../rig/browser.js';
 import { newId } from '../rig/fleet.js';
 import { examples, python, start } from '../rig/processes.js';
 import { sleep, until } from '../rig/until.js';
@@ -84,9 +85,9 @@ function shownOf(shown) {
 const lastOf = logs => Number(/^line (\d+)$/.exec(logs.at(-1) ?? '')?.[1] ?? 0);
 
 /** A page that must have everything, once and in order. */
-async function page(rig, name, recovers, more = {}, rest = {}) {
+async function page(rig, name, recovers, { more = {}, rest = {}, before } = {}) {
   const follow = async (pair, id) => {
-    const shown = await rig.open(name, { gateway: pair.http, execution: id, ...more });
+    const shown = await rig.open(name, { gateway: pair.http, execution: id, ...more }, before);
     await shown.until(now => now.connection === 'connected', 'the connection');
     // Whether it follows already cannot be seen; a first line tells.
     await seen(pair, id, shown, rest);
@@ -113,10 +114,10 @@ async function seen(pair, id, shown, rest) {
   await until(look, 'the page to follow');
 }
 
-async function agents(rig, user) {
+async function agents(rig, user, before) {
   const rest = user ? { userId: `user-${newId()}` } : {};
   const more = user ? { user: rest.userId } : {};
-  const { last, expected } = await page(rig, 'd-react', true, more, rest);
+  const { last, expected } = await page(rig, 'd-react', true, { more, rest, before });
   const text = expected.map((_, n) => `${n + 1} `).join('');
   assert.deepEqual(last.agents, { ada: text, bob: text });
 }
@@ -235,6 +236,8 @@ const whole = [
   ['a-vue', 'recovered', rig => page(rig, 'a-vue', true)],
   ['d-react', 'recovered', rig => agents(rig, false)],
   ['d-react', 'recovered, of two channels', rig => agents(rig, true)],
+  ['a-vue, polling', 'recovered', rig => page(rig, 'a-vue', true, { before: withoutWebSocket })],
+  ['d-react, polling', 'recovered', rig => agents(rig, true, withoutWebSocket)],
   ['e-logs', 'each entry once', rig => page(rig, 'e-logs', false)],
   ['f-events', 'each event once', rig => page(rig, 'f-events', false)],
   ['c-python', 'resumed', rig => script(rig, python(), [c], 'connected', 'completion "done"')],

@@ -31,9 +31,10 @@ export async function openBrowser() {
   });
   const origin = `http://127.0.0.1:${server.address().port}`;
   return {
-    /** Opens one of the example pages; what goes wrong in it fails the test that looks at it next. */
-    async open(name, query) {
+    /** Opens one of the example pages; what goes wrong in it fails the test that looks at it next. `before` runs in it first. */
+    async open(name, query, before) {
       const page = await browser.newPage();
+      if (before) await page.addInitScript(before);
       const errors = [];
       page.on('pageerror', error => errors.push(error.stack));
       await page.goto(`${origin}/${name}/index.html?${new URLSearchParams(query)}`);
@@ -45,6 +46,11 @@ export async function openBrowser() {
     },
   };
 }
+
+/** For `before`: as where something on the way lets no WebSocket pass. */
+export const withoutWebSocket = () => {
+  delete globalThis.WebSocket;
+};
 
 /** What a person sees of a page. */
 class Shown {

@@ -29,7 +29,7 @@ class Pair {
 
   /** Kills the gateway under the clients. For a moment they reach nobody, then the other one. */
   async killFirst(away) {
-    this.relay.point();
+    this.relay.point(undefined);
     await this.gateways[0].kill();
     await away();
     this.relay.point(this.gateways[1].port);
@@ -42,11 +42,6 @@ class Pair {
     leaving.terminate();
     const code = await leaving.ended;
     if (code !== 0) throw new Error(`the gateway that left ended with ${code}: ${leaving.said}`);
-  }
-
-  /** From now on connections go to both in turn, without affinity. */
-  alternate() {
-    this.relay.point(...this.gateways.map(({ port }) => port));
   }
 
   /** Publishes through the gateway that stays. */

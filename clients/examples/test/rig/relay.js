@@ -1,18 +1,16 @@
-/** The one address that clients know: passes every connection on to a gateway, in turn where several are named. */
+/** The one address that clients know: passes every connection on to the gateway that is named. */
 import { connect, createServer } from 'node:net';
 
 export class Relay {
   /** Connections that reached a gateway. */
   passed = 0;
-  /** The same, by the gateway's port. */
-  passedTo = new Map();
   #to;
   #server;
   #sockets = new Set();
 
   static async start(port) {
     const relay = new Relay();
-    relay.#to = [port];
+    relay.#to = port;
     relay.#server = createServer(client => relay.#pass(client));
     await new Promise(resolve => relay.#server.listen(0, '127.0.0.1', resolve));
     relay.http = `http://127.0.0.1:${relay.#server.address().port}`;
@@ -20,8 +18,8 @@ export class Relay {
   }
 
   /** Where new connections go; nowhere without a port. Those that are there stay where they are. */
-  point(...ports) {
-    this.#to = ports;
+  point(port) {
+    this.#to = port;
   }
 
   async stop() {
@@ -30,15 +28,12 @@ export class Relay {
   }
 
   #pass(client) {
-    const port = this.#to.shift();
-    if (port === undefined) {
+    if (this.#to === undefined) {
       client.resetAndDestroy();
       return;
     }
-    this.#to.push(port);
-    const gateway = connect(port, '127.0.0.1', () => {
+    const gateway = connect(this.#to, '127.0.0.1', () => {
       this.passed += 1;
-      this.passedTo.set(port, (this.passedTo.get(port) ?? 0) + 1);
     });
     for (const [from, to] of [
       [client, gateway],
