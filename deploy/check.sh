@@ -2,7 +2,8 @@
 # Checks everything that is made for operators and needs no cluster: the chart, k8s/, the images, compose, dashboards, alerts.
 #
 #   deploy/check.sh [quick]        about half a minute
-#   deploy/check.sh full           also a security scan, the images, and a live fabric under a real Prometheus: six minutes.
+#   deploy/check.sh full           also a security scan, the images, the rights on the broker, and a live fabric under a
+#                                  real Prometheus: seven minutes.
 #                                  Needs root, and the programs: PROGRAMS (default target/debug) for the live fabric,
 #                                  IMAGE_PROGRAMS (default target/x86_64-unknown-linux-musl/release, else PROGRAMS) for images
 #
@@ -180,9 +181,15 @@ else
 fi
 
 if [ "$mode" = full ]; then
+    nats=${WEFT_TEST_NATS_SERVER:-}
+    for place in .cache/natsvenv/bin /opt/natsvenv/bin; do
+        [ -n "$nats" ] || [ ! -x "$place/nats-server" ] || nats=$place/nats-server
+    done
+    [ -n "$nats" ] || nats=$(command -v nats-server || true)
     if fetch_checkov; then check "security scan" security; else not_run "security scan" "checkov cannot be installed"; fi
     if [ ! -x "$programs/gateway" ] || [ ! -x "$programs/executor" ]; then
         not_run "images" "$programs has no programs: cargo build --bins"
+        not_run "rights on the broker" "$programs has no programs: cargo build --bins"
         not_run "live dashboards and alerts" "$programs has no programs: cargo build --bins"
     else
         if [ "$(id -u)" -eq 0 ] && need buildah buildah && need podman podman && need runc runc && need strip binutils &&
@@ -190,6 +197,11 @@ if [ "$mode" = full ]; then
             check "images ($image_programs)" deploy/ci/image.sh "$image_programs"
         else
             not_run "images" "needs root, buildah, podman, runc, busybox-static, tini"
+        fi
+        if [ -n "$nats" ] && need redis-server redis-server && need openssl openssl; then
+            check "rights on the broker" env "WEFT_TEST_NATS_SERVER=$nats" "$python" deploy/ci/brokers.py --bites "$programs"
+        else
+            not_run "rights on the broker" "needs nats-server (deploy/dev/fetch.sh nats), redis-server, openssl"
         fi
         if need prometheus prometheus; then
             check "live dashboards and alerts" "$python" deploy/ci/live.py "$programs"

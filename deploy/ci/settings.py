@@ -31,7 +31,7 @@ def used():
     releases = {f"{name}-values.yaml": chart.render(values) for name, values in chart.ci_values().items()}
     for path in sorted((ROOT / "k8s").rglob("*.yaml")):
         documents = [item for item in yaml.safe_load_all(path.read_text()) if item]
-        releases[str(path.relative_to(ROOT))] = [item for item in documents if item.get("kind") == "Deployment"]
+        releases[str(path.relative_to(ROOT))] = [item for item in documents if isinstance(item, dict) and item.get("kind") == "Deployment"]
     for where, objects in releases.items():
         for item in objects:
             if item["kind"] == "Deployment":
