@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use weft_bus::Bus;
 use weft_drain::Drain;
-use weft_executor::{Config, Link, Settings, Way, gateway::Line, run};
+use weft_executor::{Config, Link, Settings, Way, gateway::Line, process::watch, run};
 use weft_publisher::Publisher;
 use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, init_traces, serve_admin};
 
@@ -16,6 +16,10 @@ const EXIT_USAGE: u8 = 64;
 const EXIT_UNAVAILABLE: u8 = 69;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == watch::ARGUMENT) {
+        watch::serve(std::io::stdin().lock());
+        return ExitCode::SUCCESS;
+    }
     let settings = match Settings::try_parse() {
         Ok(settings) => settings,
         Err(error) if !error.use_stderr() => {
@@ -32,6 +36,10 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),
     };
+    if let Err(error) = watch::begin() {
+        log.say(&format!("executor: what it starts would outlive it: {error}"));
+        return ExitCode::from(EXIT_UNAVAILABLE);
+    }
     let _traces = match init_traces(&settings.traces, "weft-executor", &config.id) {
         Ok(traces) => traces,
         Err(error) => return fail(EXIT_USAGE, &error.to_string()),

@@ -3,9 +3,10 @@
 //! The process leads a group of its own. A stop sends SIGTERM to the whole group and SIGKILL after the grace. When
 //! the first process ends by itself, whatever it left behind in the group is ended too: a node is over when its
 //! command is. Signals go out only while the leader has not been reaped, so its group id cannot have become
-//! somebody else's. A process that leaves the group (setsid) escapes; a container or a unit is the fence for that.
+//! somebody else's. When the executor is killed, [`watch`] ends them. A process that leaves the group (setsid) escapes; a container or a unit is the fence for that.
 
 mod output;
+pub mod watch;
 
 use self::output::{Budget, read_lines};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -124,6 +125,7 @@ impl Group {
             .spawn()?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("the process has no id"))?;
+        watch::hold(pid);
         Ok(Self { child, pid, reaped: false })
     }
 
@@ -165,6 +167,7 @@ impl Group {
     async fn reap(&mut self) -> io::Result<std::process::ExitStatus> {
         let status = self.child.wait().await?;
         self.reaped = true;
+        watch::let_go(self.pid);
         Ok(status)
     }
 }
@@ -173,6 +176,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         if !self.reaped {
             self.signal(Signal::KILL);
+            watch::let_go(self.pid);
         }
     }
 }
