@@ -1,5 +1,6 @@
 //! How NATS is reached: one connection for requests and publications, one for followed rooms.
 
+use super::wire::{Connection, Wire};
 use crate::{BusConfig, ConnectError, endpoint::Endpoint, tls};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use parking_lot::Mutex;
@@ -9,10 +10,6 @@ use tokio::sync::mpsc;
 
 /// Events of the connections that may wait for the watch; a lost one costs a second, the time of its next round.
 const EVENTS_MAX: usize = 64;
-
-/// Live events of one room between the socket and its reader. Beyond it they are dropped and counted, and every room
-/// is reconciled.
-const ROOM_CAPACITY: usize = 512;
 
 /// Replies under way on the data connection; a page is one request with many replies.
 const REPLIES_CAPACITY: usize = 65_536;
@@ -25,7 +22,9 @@ pub(super) struct Report {
 
 pub(super) struct Clients {
     pub(super) data: Client,
-    pub(super) live: Client,
+    pub(super) live: Wire,
+    /// The live connection's first, to be run.
+    pub(super) first: Connection,
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) refusals: Arc<Refusals>,
 }
@@ -39,7 +38,7 @@ const REFUSALS_MAX: usize = 1024;
 
 impl Refusals {
     /// Takes note of `Permissions Violation for Subscription to "<subject>"`.
-    fn note(&self, event: &Event) {
+    pub(super) fn note(&self, event: &Event) {
         if let Event::ServerError(ServerError::Other(text)) = event
             && text.contains("ubscription to")
             && let Some(subject) = text.split('"').nth(1)
@@ -89,33 +88,31 @@ pub(super) async fn clients(config: &BusConfig) -> Result<Clients, ConnectError>
     let endpoint = endpoint(config)?;
     let (sender, reports) = mpsc::channel(EVENTS_MAX);
     let refusals = Arc::<Refusals>::default();
-    let data = one(config, &endpoint, false, sender.clone(), refusals.clone()).await?;
-    let live = one(config, &endpoint, true, sender, refusals.clone()).await?;
-    Ok(Clients { data, live, reports, refusals })
+    let data = data(config, &endpoint, sender.clone(), refusals.clone()).await?;
+    let (live, first) = Wire::open(config, endpoint, sender, refusals.clone()).await?;
+    Ok(Clients { data, live, first, reports, refusals })
 }
 
-async fn one(
+async fn data(
     config: &BusConfig,
     endpoint: &Endpoint,
-    is_live: bool,
     reports: mpsc::Sender<Report>,
     refusals: Arc<Refusals>,
 ) -> Result<Client, ConnectError> {
     let is_tls = endpoint.scheme.contains("tls");
     let servers = servers(endpoint)?;
-    let role = if is_live { "live" } else { "data" };
     let mut options = ConnectOptions::new()
-        .name(format!("{}-{role}", config.client_name))
+        .name(format!("{}-data", config.client_name))
         .ping_interval(Duration::from_secs(5))
         .connection_timeout(Duration::from_secs(3))
         .request_timeout(Some(Duration::from_secs(2)))
-        .subscription_capacity(if is_live { ROOM_CAPACITY } else { REPLIES_CAPACITY })
+        .subscription_capacity(REPLIES_CAPACITY)
         .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64).min(Duration::from_secs(2)))
         .max_reconnects(None)
         .event_callback(move |event| {
             refusals.note(&event);
             // Full: the watch is behind, and finds the state out by itself in its next round.
-            let _ = reports.try_send(Report { is_live, event });
+            let _ = reports.try_send(Report { is_live: false, event });
             std::future::ready(())
         });
     options = match (&endpoint.user, &endpoint.password) {

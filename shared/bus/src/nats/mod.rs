@@ -27,6 +27,7 @@ mod publish;
 mod records;
 mod stream;
 mod watch;
+mod wire;
 
 use crate::*;
 use connection::{Clients, Refusals};
@@ -39,6 +40,7 @@ use std::{sync::atomic::AtomicU64, time::Instant};
 use stream::Identity;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use wire::Wire;
 
 pub(crate) struct NatsBus {
     link: Arc<Link>,
@@ -50,7 +52,7 @@ struct Link {
     /// Requests, publications and commands.
     data: Inbox,
     /// Followed rooms.
-    live: Inbox,
+    live: Wire,
     mode: Mode,
     names: Names,
     events_stream: String,
@@ -104,13 +106,7 @@ impl Link {
         if self.mode.is_durable() { self.names.live(room) } else { self.names.stored(room) }
     }
 
-    /// Fails if the server refused one of these rooms. The crate tells of a refusal on a task of its own, so that it
-    /// may be told a moment after the confirmation of what followed: one more round trip is time enough.
-    async fn refused_among(&self, rooms: &[Room]) -> Result<(), BusError> {
-        self.live.barrier(self.void()).await.map_err(BusError::Unavailable)?;
-        self.check_refusals(rooms.iter().map(|room| self.live_subject(room)))
-    }
-
+    /// Fails if the server refused one of these subjects.
     fn check_refusals(&self, mut subjects: impl Iterator<Item = String>) -> Result<(), BusError> {
         if self.refusals.is_empty() {
             return Ok(());
@@ -130,12 +126,12 @@ pub(crate) fn check(config: &BusConfig) -> Result<(), ConnectError> {
 impl NatsBus {
     pub(crate) async fn connect(config: &BusConfig) -> Result<Self, ConnectError> {
         meters::describe();
-        let Clients { data, live, reports, refusals } = connection::clients(config).await?;
+        let Clients { data, live, first, reports, refusals } = connection::clients(config).await?;
         let failed = |error: async_nats::SubscribeError| ConnectError::new(format!("{}: {error}", config.url_shown()));
         let names = Names::new(&config.prefix);
         let link = Arc::new(Link {
             data: Inbox::open(data).await.map_err(failed)?,
-            live: Inbox::open(live).await.map_err(failed)?,
+            live,
             mode: config.mode(),
             events_stream: names.stream("EVENTS"),
             names,
@@ -157,11 +153,13 @@ impl NatsBus {
         });
         let live = Arc::new(Live::new(link.clone()));
         let bus = Self { link: link.clone(), live: live.clone() };
+        let (ears, cancel) = (live.clone(), link.cancel.clone());
+        tokio::spawn(async move { ears.link.live.run(first, &*ears, &cancel).await });
         if link.mode.is_durable() {
             stream::ensure_all(&link).await?;
         }
         let ready = async {
-            live.keep_canary().await?;
+            live.keep_canary();
             watch::restore(&live).await
         };
         ready.await.map_err(|error| ConnectError::new(format!("{}: {error}", config.url_shown())))?;
@@ -281,11 +279,9 @@ impl NatsBus {
     pub(crate) async fn close(&self) {
         self.link.cancel.cancel();
         self.live.unfollow_all();
-        for client in [&self.link.data.client, &self.link.live.client] {
-            // Drain flushes what is under way.
-            if let Err(error) = client.drain().await {
-                tracing::debug!(%error, "the connection did not end politely");
-            }
+        // Drain flushes what is under way.
+        if let Err(error) = self.link.data.client.drain().await {
+            tracing::debug!(%error, "the connection did not end politely");
         }
         self.link.health.send_replace(Health::Down);
         meters::up(false);

@@ -3,10 +3,7 @@
 use super::{Link, connection::Report, live::Live, stream};
 use crate::{BusError, Health, Signal, meters};
 use async_nats::Event;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -27,9 +24,6 @@ const CANARIES_MAX: u32 = 2;
 /// Rounds failed in a row before both connections are thrown away.
 const FAILURES_MAX: u32 = 5;
 
-/// Signals of one cause are at least this far apart.
-const LAG_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Proves that the live path works; in JetStream mode the streams too.
 pub(super) async fn restore(live: &Live) -> Result<(), BusError> {
     let link = &live.link;
@@ -37,7 +31,7 @@ pub(super) async fn restore(live: &Live) -> Result<(), BusError> {
         stream::ensure_all(link).await.map_err(|error| BusError::Unavailable(error.to_string()))?;
         stream::refresh(link).await?;
     }
-    link.live.barrier(link.void()).await.map_err(BusError::Unavailable)?;
+    link.live.barrier().await.map_err(BusError::Unavailable)?;
     let number = release_canary(live).await?;
     if live.canary.returns(number).await {
         Ok(())
@@ -57,7 +51,7 @@ async fn release_canary(live: &Live) -> Result<u64, BusError> {
 /// Runs for the life of the bus.
 pub(super) async fn supervise(live: Arc<Live>, mut reports: mpsc::Receiver<Report>) {
     let link = live.link.clone();
-    let mut watch = Watch { live, failures: 0, canaries_lost: 0, lag_told: None, has_begun: false };
+    let mut watch = Watch { live, failures: 0, canaries_lost: 0, has_begun: false };
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count: u64 = 0;
@@ -94,7 +88,6 @@ struct Watch {
     live: Arc<Live>,
     failures: u32,
     canaries_lost: u32,
-    lag_told: Option<Instant>,
     has_begun: bool,
 }
 
@@ -110,20 +103,10 @@ impl Watch {
             Event::Connected => self.has_begun |= report.is_live,
             Event::Disconnected | Event::Closed => self.lost("disconnected"),
             Event::LameDuckMode => leave_lame_duck(self.link(), report.is_live),
-            Event::SlowConsumer(_) if report.is_live => self.lagged(),
             Event::SlowConsumer(_) => tracing::warn!("replies came faster than they were taken"),
             Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
             Event::ClientError(error) => tracing::warn!(%error, "the NATS connection reports an error"),
             Event::Draining => {}
-        }
-    }
-
-    /// Live events were dropped; the crate does not tell of which room.
-    fn lagged(&mut self) {
-        meters::dropped("reader_behind", 1);
-        if self.link().is_up() && self.lag_told.is_none_or(|told| told.elapsed() >= LAG_INTERVAL) {
-            self.lag_told = Some(Instant::now());
-            self.live.signal(Signal::Restored);
         }
     }
 
@@ -157,7 +140,7 @@ impl Watch {
         }
         let both = async {
             link.data.barrier(link.void()).await?;
-            link.live.barrier(link.void()).await
+            link.live.barrier().await
         };
         let result = match both.await.map_err(BusError::Unavailable) {
             Ok(()) if link.is_up() => Ok(()),
@@ -171,10 +154,11 @@ impl Watch {
                 self.failures += 1;
                 tracing::debug!(%error, failures = self.failures, "NATS does not answer");
                 if self.failures.is_multiple_of(FAILURES_MAX) {
-                    for inbox in [&link.data, &link.live] {
-                        if inbox.is_connected() {
-                            force_reconnect(&inbox.client).await;
-                        }
+                    if link.live.is_connected() {
+                        link.live.reconnect();
+                    }
+                    if link.data.is_connected() {
+                        force_reconnect(&link.data.client).await;
                     }
                 }
             }
@@ -198,7 +182,7 @@ impl Watch {
         if self.canaries_lost >= CANARIES_MAX {
             meters::dropped("canary", 1);
             self.lost("canaries do not come back");
-            force_reconnect(&self.link().live.client).await;
+            self.link().live.reconnect();
         } else if let Err(error) = release_canary(&self.live).await {
             tracing::debug!(%error, "no canary");
         }
@@ -213,14 +197,14 @@ async fn force_reconnect(client: &async_nats::Client) {
 
 /// A server that is about to leave closes its connections at a moment of its own; leaves before, and not with
 /// everybody else at once.
-fn leave_lame_duck(link: &Link, is_live: bool) {
-    let client = if is_live { link.live.client.clone() } else { link.data.client.clone() };
-    let cancel = link.cancel.clone();
+fn leave_lame_duck(link: &Arc<Link>, is_live: bool) {
+    let link = link.clone();
     let jitter = Duration::from_millis(rand::random_range(0..5_000));
     tokio::spawn(async move {
         tokio::select! {
-            () = cancel.cancelled() => {}
-            () = sleep(jitter) => force_reconnect(&client).await,
+            () = link.cancel.cancelled() => return,
+            () = sleep(jitter) => {}
         }
+        if is_live { link.live.reconnect() } else { force_reconnect(&link.data.client).await }
     });
 }
