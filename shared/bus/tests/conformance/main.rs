@@ -162,13 +162,13 @@ sent! {
 }
 
 suite! {
-    jetstream_debian_only = Setup::JetStream(Debian) => [live::an_event_may_be_too_large, live::a_slow_inlet_is_told_of_its_losses];
+    jetstream_debian_only = Setup::JetStream(Debian) => [live::an_event_may_be_too_large, live::a_slow_inlet_loses_nothing];
     jetstream_only = Setup::JetStream(Current) => [
         live::an_event_may_be_too_large,
-        live::a_slow_inlet_is_told_of_its_losses,
+        live::a_slow_inlet_loses_nothing,
         outage::a_full_broker_says_so,
     ];
-    nats_core_only = Setup::NatsCore(Current) => [live::an_event_may_be_too_large, live::a_slow_inlet_is_told_of_its_losses];
+    nats_core_only = Setup::NatsCore(Current) => [live::an_event_may_be_too_large, live::a_slow_inlet_loses_nothing];
     redis_streams_only = Setup::RedisStreams => [outage::a_full_broker_says_so, outage::redis_drops_connections_and_scripts];
     memory_only = Setup::Memory => [retention::by_bytes_of_all_rooms];
     redis_pubsub_only = Setup::RedisPubSub => [heads::announcements_come_and_go];
