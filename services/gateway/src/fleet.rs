@@ -75,6 +75,8 @@ const PASSED_ON_MAX: usize = 8192;
 pub struct Peers {
     bus: Bus,
     known: Mutex<Known>,
+    /// One question at a time; who waits for it may find its answer.
+    asking: tokio::sync::Mutex<()>,
     /// One for each request that is passed on.
     pub permits: Arc<Semaphore>,
 }
@@ -82,28 +84,57 @@ pub struct Peers {
 #[derive(Default)]
 struct Known {
     addresses: FxHashMap<String, SocketAddr>,
+    /// When the last question that was answered began, or one that failed ended.
     asked: Option<Instant>,
+    /// Who was not among them, and when that was asked.
+    missing: FxHashMap<String, Instant>,
+}
+
+/// Most gateways that are remembered as missing; they are forgotten together.
+const MISSING_MAX: usize = 1024;
+
+impl Known {
+    /// What is known of a gateway and need not be asked again.
+    fn of(&self, instance: &str) -> Option<Option<SocketAddr>> {
+        let is_within = |asked: Option<Instant>, time| asked.is_some_and(|asked| asked.elapsed() < time);
+        match self.addresses.get(instance) {
+            Some(address) => is_within(self.asked, KNOWN_FOR).then_some(Some(*address)),
+            None => is_within(self.missing.get(instance).copied(), ASKED_AGAIN).then_some(None),
+        }
+    }
+
+    fn miss(&mut self, instance: &str) {
+        if self.missing.len() >= MISSING_MAX {
+            self.missing.clear();
+        }
+        self.missing.insert(instance.to_owned(), Instant::now());
+    }
 }
 
 impl Peers {
     /// Nobody is known so far.
     #[must_use]
     pub fn new(bus: Bus) -> Self {
-        Self { bus, known: Mutex::default(), permits: Arc::new(Semaphore::new(PASSED_ON_MAX)) }
+        Self { bus, known: Mutex::default(), asking: Default::default(), permits: Arc::new(Semaphore::new(PASSED_ON_MAX)) }
     }
 
     /// Where the gateway of this name is reached by others; `None` if it is not alive, or not to be reached.
     pub async fn address_of(&self, instance: &str) -> Option<SocketAddr> {
-        let (address, age) = {
-            let known = self.known.lock();
-            (known.addresses.get(instance).copied(), known.asked.map(|asked| asked.elapsed()))
-        };
-        let enough = if address.is_some() { KNOWN_FOR } else { ASKED_AGAIN };
-        if age.is_some_and(|age| age < enough) {
-            return address;
+        let came = Instant::now();
+        if let Some(known) = self.known.lock().of(instance) {
+            return known;
         }
-        self.ask().await;
-        self.known.lock().addresses.get(instance).copied()
+        let _one = self.asking.lock().await;
+        // Others may have asked meanwhile; only a question that began after this gateway announced itself can know it.
+        if self.known.lock().asked.is_none_or(|asked| asked < came) {
+            self.ask().await;
+        }
+        let mut known = self.known.lock();
+        let address = known.addresses.get(instance).copied();
+        if address.is_none() {
+            known.miss(instance);
+        }
+        address
     }
 
     async fn ask(&self) {
@@ -111,18 +142,21 @@ impl Peers {
         struct Announced {
             peer: Option<SocketAddr>,
         }
-        // Before the answer, so that those who come meanwhile ask no second time.
-        self.known.lock().asked = Some(Instant::now());
+        let began = Instant::now();
         match self.bus.present(Presence::Gateway).await {
             Ok(present) => {
                 let address = |(instance, value): (String, bytes::Bytes)| {
                     let announced: Announced = serde_json::from_slice(&value).ok()?;
                     Some((instance, announced.peer?))
                 };
-                self.known.lock().addresses = present.into_iter().filter_map(address).collect();
+                let addresses = present.into_iter().filter_map(address).collect();
+                *self.known.lock() = Known { addresses, asked: Some(began), missing: FxHashMap::default() };
             }
-            // While the broker is away the fleet is what it was.
-            Err(error) => tracing::debug!(%error, "the fleet could not be looked up"),
+            // While the broker is away the fleet is what it was, for all who have waited to hear this.
+            Err(error) => {
+                self.known.lock().asked = Some(Instant::now());
+                tracing::debug!(%error, "the fleet could not be looked up");
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In JetStream mode an event is published to `<prefix>.<room>`, stored by the events stream, and repeated by the
 //! stream on `<prefix>.live.<room>` with its sequence and the room's previous one; that is what `follow` subscribes
-//! to, so a plain `nats pub` is stored and delivered like any other. In core mode there is only `<prefix>.<room>`.
+//! to, over a connection of our own ([`wire`]), so a plain `nats pub` is stored and delivered like any other. In core mode
+//! there is only `<prefix>.<room>`.
 //!
 //! Streams are `<PREFIX>_EVENTS`, `_HEADS`, `_EPOCH`, `_PRESENCE`, `_RECORDS` and `_JOURNALS`, made where they are
 //! missing. With the prefix `weft`, rights that suffice beside `subscribe _INBOX.>`: a gateway subscribes `weft.live.*`

@@ -34,6 +34,8 @@ pub(super) struct Polling {
     /// A poll was answered with the packet that ends it.
     has_ended_poll: bool,
     payload_bytes_max: usize,
+    /// The answer to the waiting poll, while the session has more for it; within one turn only.
+    filling: Option<Payload>,
 }
 
 /// A post, and what is left of it; `None` once its last packet was taken.
@@ -75,6 +77,7 @@ impl Polling {
             has_upgraded: false,
             has_ended_poll: false,
             payload_bytes_max,
+            filling: None,
         }
     }
 
@@ -253,10 +256,10 @@ impl Polling {
     }
 
     pub(super) fn has_more(&self, ping: bool) -> bool {
-        (self.poll.is_some() && (ping || self.last.is_some())) || !self.to_probe.is_empty()
+        (self.poll.is_some() && (ping || self.last.is_some() || self.filling.is_some())) || !self.to_probe.is_empty()
     }
 
-    /// Answers the waiting poll with what there is, as much as it may hold.
+    /// Answers the waiting poll with what there is, as much as it may hold: when it is full, or when nothing was added.
     pub(super) fn write(
         &mut self,
         state: &mut State,
@@ -275,8 +278,9 @@ impl Polling {
             written.blocked = !frames.is_empty();
             return Ok(written);
         }
+        let had_more = !frames.is_empty();
         // Room for the packet that ends it.
-        let mut payload = Payload::new(self.payload_bytes_max.saturating_sub(8));
+        let mut payload = self.filling.take().unwrap_or_else(|| Payload::new(self.payload_bytes_max.saturating_sub(8)));
         for text in state.first_texts() {
             let _ = payload.push_text(&[&text]);
         }
@@ -286,6 +290,10 @@ impl Polling {
             written.bytes += frame.wire_bytes();
             written.events += u64::from(frame.events);
             frames.pop_front();
+        }
+        if had_more && frames.is_empty() && self.last.is_none() {
+            self.filling = Some(payload);
+            return Ok(written);
         }
         if let Some(last) = self.last.take() {
             self.has_ended_poll = true;
