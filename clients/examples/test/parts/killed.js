@@ -58,6 +58,8 @@ class Publishing {
 /** How a gateway goes. */
 const goes = {
   killed: (pair, publishing) => pair.killFirst(() => publishing.more(20)),
+  // Also before a client has come back from the time before.
+  'killed six times': pair => pair.killMany(6, () => sleep(Math.random() * 2500)),
   drained: pair => pair.drainFirst(),
 };
 
@@ -258,4 +260,5 @@ export const killed = [
   ['d-python, polling: killed, the state again', rig => pythonSocketIo(rig, '--polling')],
 ];
 
-export const drained = every('drained');
+/** What takes longer. */
+export const killedMore = [...every('killed six times'), ...every('drained')];
