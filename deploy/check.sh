@@ -97,6 +97,15 @@ fetch_go() {
     return $outcome
 }
 
+# The schemas of CycloneDX; of the package that brings them nothing is run.
+fetch_cyclonedx() {
+    cmp -s deploy/ci/requirements-sbom.txt "$WEFT_CACHE/cyclonedx/requirements.txt" && return
+    say "fetching CycloneDX's schemas into $WEFT_CACHE/cyclonedx"
+    rm -rf "$WEFT_CACHE/cyclonedx"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target "$WEFT_CACHE/cyclonedx" \
+        -r deploy/ci/requirements-sbom.txt && cp deploy/ci/requirements-sbom.txt "$WEFT_CACHE/cyclonedx/requirements.txt"
+}
+
 fetch_checkov() {
     [ -x "$WEFT_CACHE/checkov/bin/checkov" ] && return
     say "installing checkov $checkov into $WEFT_CACHE/checkov"
@@ -144,7 +153,13 @@ fi
 check "scripts can be read" scripts
 if has cargo; then
     check "crates of others, unsafe code" "$python" deploy/ci/dependencies.py --bites
+    if fetch_cyclonedx; then
+        check "bills of materials" "$python" deploy/ci/sbom.py --check "$WEFT_CACHE/cyclonedx/cyclonedx/schema/_res"
+    else
+        not_run "bills of materials" "CycloneDX's schemas cannot be installed"
+    fi
 else
+    not_run "bills of materials" "needs cargo"
     not_run "crates of others, unsafe code" "needs cargo"
 fi
 check "chart: values, refusals, README, lint" "$python" deploy/ci/values.py
