@@ -117,6 +117,10 @@ alerts() {
         "$python" deploy/ci/alerts.py
 }
 
+dockerfiles() {
+    "$WEFT_CACHE/venv/bin/hadolint" deploy/docker/Dockerfile deploy/docker/Dockerfile.runtime && "$python" deploy/ci/dockerfile.py
+}
+
 scripts() {
     local script
     for script in deploy/check.sh deploy/ci/image.sh; do bash -n "$script" || return 1; done
@@ -183,7 +187,7 @@ if need promtool prometheus; then
 else
     not_run "dashboards and alerts" "needs promtool (apt-get install prometheus)"
 fi
-check "Dockerfiles" "$WEFT_CACHE/venv/bin/hadolint" deploy/docker/Dockerfile deploy/docker/Dockerfile.runtime
+check "Dockerfiles" dockerfiles
 if need haproxy haproxy && need promtool prometheus; then
     if fetch_go compose-go "github.com/compose-spec/compose-go/v2/cmd@$compose_go" cmd; then
         check "compose" "$python" deploy/ci/compose.py "$WEFT_CACHE/bin/compose-go"

@@ -515,7 +515,7 @@ MUTANTS = {
     "control without a policy": lambda o: o.remove(chart.find(o, "NetworkPolicy", "weft-gateway")),
     "everything open to all": lambda o: policy(o)["ingress"].append({}),
     "key set out of reach": lambda o: without_egress(o, 8443),
-    "collector out of reach": lambda o: without_egress(o, 4317),
+    "collector out of reach": lambda o: without_egress(o, 4318),
     "object twice": lambda o: o.append(copy.deepcopy(gateway(o))),
 }
 

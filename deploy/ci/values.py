@@ -161,7 +161,7 @@ def test_tokens_in_urls_are_not_logged():
 
 
 def test_traces_go_where_they_are_wanted():
-    for values, endpoint, ratio in ((PRODUCTION, "http://collector.monitoring:4317", "0.05"), (SHARED, "https://traces.example", "1")):
+    for values, endpoint, ratio in ((PRODUCTION, "http://collector.monitoring:4318", "0.05"), (SHARED, "https://traces.example", "1")):
         for name in ("weft-gateway", "weft-executor"):
             told = env(gateway(render(values), name))
             assert told["WEFT_OTLP_ENDPOINT"] == endpoint and told["WEFT_TRACE_RATIO"] == ratio
@@ -173,7 +173,7 @@ def test_the_policy_lets_out_what_settings_name():
         rules = find(render(values), "NetworkPolicy", name)["spec"]["egress"]
         return sorted({port["port"] for rule in rules for port in rule.get("ports", [])})
 
-    assert ports(PRODUCTION) == [53, 3003, 4222, 4317, 5432, 6379, 8443, 26379]
+    assert ports(PRODUCTION) == [53, 3003, 4222, 4318, 5432, 6379, 8443, 26379]
     assert ports(SHARED) == [53, 443, 3003, 4222, 6379, 26379] and ports(SHARED, "weft-executor") == [53, 443, 4222, 6379, 26379]
     assert ports(KEDA, "events-gateway") == [53, 443, 4222, 6379, 26379] and ports(MINIMAL) == [53, 4222, 6379, 26379]
 
@@ -343,7 +343,7 @@ REFUSED = [
     ),
     ({"gateway": {"ports": {"peers": 3001}}}, "gateway.ports"),
     ({"gateway": {"env": {"WEFT_CONNECTS_PER_ADDRESS": "5"}}}, "WEFT_CONNECTS_PER_ADDRESS"),
-    ({"traces": {"endpoint": "collector:4317"}}, "endpoint"),
+    ({"traces": {"endpoint": "collector:4318"}}, "endpoint"),
     ({"traces": {"ratio": 2}}, "ratio"),
     ({"ingress": {"accessLog": "quiet"}}, "accessLog"),
     ({"gateway": {"auth": ""}}, "gateway.auth"),
