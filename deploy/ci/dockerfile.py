@@ -58,7 +58,10 @@ def problems(what):
     for stage, paths in wanted(what).items():
         _, copied, _ = found[stage]
         yield from (f"the stage {stage} does not copy {path}" for path in paths if not is_in(path, copied))
-        yield from (f"the context does not hold {path}" for path in [*paths, *copied] if is_ignored(path, what["ignore"]))
+        # A directory is there if anything below it is.
+        below = lambda path: any(rule.startswith(f"!{path}/") for rule in what["ignore"])
+        yield from (f"the context does not hold {path}" for path in paths if is_ignored(path, what["ignore"]))
+        yield from (f"the context does not hold {path}" for path in copied if is_ignored(path, what["ignore"]) and not below(path))
     for path in ("services/console/dist/index.html", "services/console/node_modules/a", "target/a", "shared/dialect/fuzz/target/a", ".git/a"):
         if not is_ignored(path, what["ignore"]):
             yield f"the context holds {path}"

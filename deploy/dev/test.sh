@@ -106,8 +106,8 @@ script() {
 script clients/typescript
 script services/console "${full[@]+"${full[@]}"}"
 script clients/python
-# Front ends of others, unchanged, in a browser.
-script clients/examples "${full[@]+full}"
+# Front ends of others, unchanged, in a browser; in the quick run on one broker.
+if [ "${1:-quick}" = full ]; then script clients/examples full; else script clients/examples nats; fi
 
 printf '\n'
 cat "$table"
