@@ -48,5 +48,5 @@ case ${1:-} in
 esac
 export WEFT_TEST_PART=${1:-}
 # Every test has a time limit of its own; this one is for the case that the tests as a whole stand still.
-timeout --kill-after=10 1200 node --test-force-exit --test-reporter=spec test/pages.test.js
+timeout --kill-after=10 1200 node --test-reporter=spec test/pages.test.js
 took 'testing'

@@ -12,6 +12,7 @@ import { killed, killedMore } from './parts/killed.js';
 import { late } from './parts/late.js';
 import { openBrowser } from './rig/browser.js';
 import { startFleet } from './rig/fleet.js';
+import { endAll } from './rig/processes.js';
 
 const { WEFT_TEST_BUS: bus_, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
 const buses = bus_ ? [bus_] : ['nats', 'redis'];
@@ -19,8 +20,11 @@ const all = [...late, ...commands, ...withoutAffinity, ...killed, ...(full ? kil
 const chosen = all.filter(([name]) => name.includes(part));
 if (chosen.length === 0) throw new Error(`no test has ${part} in its name`);
 
+after(endAll);
+
 for (const bus of buses) {
-  describe(bus, { timeout: 580_000 }, () => {
+  // Most of the time of a test is spent waiting for clients to come back.
+  describe(bus, { timeout: 580_000, concurrency: 3 }, () => {
     const rig = {};
     before(async () => {
       rig.browser = await openBrowser();

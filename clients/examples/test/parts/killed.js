@@ -13,6 +13,8 @@ import { event, line, lines, node, token } from './events.js';
 /** Publishes a line and two tokens of two agents again and again, until it is told to stop. */
 class Publishing {
   count = 0;
+  /** How often in one go. */
+  step = 1;
   #goes = true;
 
   constructor(pair, id, rest) {
@@ -28,11 +30,9 @@ class Publishing {
     const { pair, id, rest } = this;
     await pair.publish(event(id, 'execution:started', {}, rest), node(id, 'work', 'started'));
     while (this.#goes) {
-      const n = ++this.count;
-      await pair.publish(
-        line(id, `line ${n}`, rest),
-        ...['ada', 'bob'].map(agent => ({ ...token(id, agent, n), ...rest })),
-      );
+      const numbers = Array.from({ length: this.step }, () => ++this.count);
+      const events = numbers.flatMap(n => [line(id, `line ${n}`), token(id, 'ada', n), token(id, 'bob', n)]);
+      await pair.publish(...events.map(each => ({ ...each, ...rest })));
       await sleep(15);
     }
   }
@@ -58,6 +58,13 @@ class Publishing {
 /** How a gateway goes. */
 const goes = {
   killed: (pair, publishing) => pair.killFirst(() => publishing.more(20)),
+  // More than a gateway holds in memory: what comes then is read from the broker.
+  'killed, much missed': (pair, publishing) =>
+    pair.killFirst(async () => {
+      publishing.step = 300;
+      await publishing.more(2000);
+      publishing.step = 1;
+    }),
   // Also before a client has come back from the time before.
   'killed six times': pair => pair.killMany(6, () => sleep(Math.random() * 2500)),
   drained: pair => pair.drainFirst(),
@@ -261,4 +268,4 @@ export const killed = [
 ];
 
 /** What takes longer. */
-export const killedMore = [...every('killed six times'), ...every('drained')];
+export const killedMore = [...every('killed, much missed'), ...every('killed six times'), ...every('drained')];
