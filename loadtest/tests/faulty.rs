@@ -94,7 +94,7 @@ async fn serve(mut socket: WebSocket, mut events: broadcast::Receiver<Value>, fa
 }
 
 fn is_at_fault(event: &Value) -> bool {
-    event["data"]["mark"].as_str().expect("a mark").contains(AT)
+    event["data"]["message"].as_str().expect("a message with its mark").contains(AT)
 }
 
 /// What the load found, and how it ended.
