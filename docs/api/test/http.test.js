@@ -159,7 +159,11 @@ describe('executions', () => {
     });
     expect(gap.gap.reason).toBe('retention');
     const headers = { accept: 'text/event-stream', 'last-event-id': '0' };
-    const stream = await caller.call(ours.url, id, 200, { params, headers, until: text => text.includes('"message":"10"') });
+    const stream = await caller.call(ours.url, id, 200, {
+      params,
+      headers,
+      until: text => text.includes('"message":"10"'),
+    });
     const told = [...stream.matchAll(/^event: (.+)\ndata: (.+)$/gm)].map(([, name, data]) => [name, JSON.parse(data)]);
     expect(new Set(told.map(([name]) => name))).toEqual(new Set(['gap', 'snapshot', 'log']));
     for (const [name, value] of told) {
