@@ -108,6 +108,14 @@ def test_an_open_gateway_says_so_loudly():
         assert "NOBODY" not in chart.render_texts(values)["weft/templates/NOTES.txt"]
 
 
+def test_a_service_that_hides_clients_is_told():
+    hides = lambda **service: "may hide clients" in chart.render_texts(merged(MINIMAL, {"gateway": {"service": service}}))["weft/templates/NOTES.txt"]
+    assert hides(type="LoadBalancer") and hides(type="NodePort", externalTrafficPolicy="Cluster")
+    assert not hides(type="LoadBalancer", externalTrafficPolicy="Local") and not hides(type="ClusterIP")
+    local = render(merged(MINIMAL, {"gateway": {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}}}))
+    assert find(local, "Service", "weft-gateway")["spec"]["externalTrafficPolicy"] == "Local"
+
+
 def test_the_fleet_key_is_made_or_named():
     objects = render(SHARED)
     secret = find(objects, "Secret", "weft-gateway-fleet")
@@ -341,6 +349,7 @@ REFUSED = [
         },
         "networkPolicy.enabled",
     ),
+    ({"gateway": {"service": {"externalTrafficPolicy": "Local"}}}, "NodePort and LoadBalancer"),
     ({"gateway": {"ports": {"peers": 3001}}}, "gateway.ports"),
     ({"gateway": {"env": {"WEFT_CONNECTS_PER_ADDRESS": "5"}}}, "WEFT_CONNECTS_PER_ADDRESS"),
     ({"traces": {"endpoint": "collector:4318"}}, "endpoint"),
