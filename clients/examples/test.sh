@@ -3,6 +3,8 @@
 # and both brokers. Needs gateway and executor to be built (WEFT_TEST_GATEWAY and WEFT_TEST_EXECUTOR, or target/debug/),
 # nats-server, redis-server, Chromium, and Python 3.10 or newer.
 #
+# With `full` also what takes longer: kill after kill, thousands of events missed, gateways that leave.
+#
 #   clients/examples/test.sh [full] [nats|redis] [part of a test's name]
 set -euo pipefail
 cd "$(dirname "$0")"

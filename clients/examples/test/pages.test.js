@@ -14,8 +14,8 @@ import { openBrowser } from './rig/browser.js';
 import { startFleet } from './rig/fleet.js';
 import { endAll } from './rig/processes.js';
 
-const { WEFT_TEST_BUS: bus_, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
-const buses = bus_ ? [bus_] : ['nats', 'redis'];
+const { WEFT_TEST_BUS: only, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
+const buses = only ? [only] : ['nats', 'redis'];
 const all = [...late, ...commands, ...withoutAffinity, ...killed, ...(full ? killedMore : [])];
 const chosen = all.filter(([name]) => name.includes(part));
 if (chosen.length === 0) throw new Error(`no test has ${part} in its name`);

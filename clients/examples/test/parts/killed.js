@@ -61,8 +61,8 @@ const goes = {
   // More than a gateway holds in memory: what comes then is read from the broker.
   'killed, much missed': (pair, publishing) =>
     pair.killFirst(async () => {
-      publishing.step = 300;
-      await publishing.more(2000);
+      publishing.step = 200;
+      await publishing.more(1000);
       publishing.step = 1;
     }),
   // Also before a client has come back from the time before.
@@ -236,9 +236,9 @@ async function demo({ fleet, open, ends }) {
   await viewer.until(now => now.error === '409', 'a refusal, since it exists');
 }
 
-const c = join(examples, 'c-python/follow.py');
+const cScript = join(examples, 'c-python/follow.py');
 
-const node_ = join(examples, 'b-node/follow.js');
+const nodeScript = join(examples, 'b-node/follow.js');
 
 /** Clients that must have everything, however the gateway went. */
 const whole = [
@@ -249,8 +249,8 @@ const whole = [
   ['d-react, polling', 'recovered', rig => agents(rig, true, withoutWebSocket)],
   ['e-logs', 'each entry once', rig => page(rig, 'e-logs', false)],
   ['f-events', 'each event once', rig => page(rig, 'f-events', false)],
-  ['c-python', 'resumed', rig => script(rig, python(), [c], 'connected', 'completion "done"')],
-  ['b-node', 'resumed', rig => script(rig, process.execPath, [node_], 'subscribed live', 'execution:completed')],
+  ['c-python', 'resumed', rig => script(rig, python(), [cScript], 'connected', 'completion "done"')],
+  ['b-node', 'resumed', rig => script(rig, process.execPath, [nodeScript], 'subscribed live', 'execution:completed')],
 ];
 const every = how => whole.map(([name, what, run]) => [`${name}: ${how}, ${what}`, rig => run({ ...rig, how })]);
 
@@ -261,7 +261,7 @@ export const killed = [
   ['c-react: killed, the state again', rig => forgetfulPage(rig, 'c-react')],
   [
     'c-python: killed, the state again',
-    rig => forgetful(rig, scriptOf(rig, python(), [c, '--forgetful'], 'connected')),
+    rig => forgetful(rig, scriptOf(rig, python(), [cScript, '--forgetful'], 'connected')),
   ],
   ['d-python: killed, the state again', rig => pythonSocketIo(rig)],
   ['d-python, polling: killed, the state again', rig => pythonSocketIo(rig, '--polling')],
