@@ -84,7 +84,12 @@ export function start(program, args, env = {}) {
   });
 }
 
-function program(what, ...places) {
+/** What the variable names, which is meant where it is set, or the first of these places that exists. */
+function program(what, named, ...places) {
+  if (named) {
+    if (!existsSync(named)) throw new Error(`no ${what}: ${named} is no program`);
+    return named;
+  }
   const found = places.find(place => place && existsSync(place));
   if (!found) throw new Error(`no ${what}: looked at ${places.filter(Boolean).join(', ')}`);
   return found;
@@ -109,7 +114,7 @@ function ours(what) {
 }
 
 /** What a script in Python is run with: the environment that test.sh has made. */
-export const python = () => program('environment for Python', join(target, 'examples/venv/bin/python'));
+export const python = () => program('environment for Python', undefined, join(target, 'examples/venv/bin/python'));
 
 async function ready(child, what, port) {
   const asks = async () => {
