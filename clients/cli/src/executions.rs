@@ -6,7 +6,7 @@ use crate::{
     settings::{ExecutionArgs, ExecutionsArgs, LineSettings},
     show::{
         BOLD, DIM, NAME, harmless,
-        output::Output,
+        output::{Output, remark},
         paint, status_style,
         table::{self, Cell, between, brief, percent},
     },
@@ -35,7 +35,16 @@ pub async fn list(args: &ExecutionsArgs, line: &LineSettings, out: &mut Output) 
     }
     let mut shown: HashMap<String, String> = HashMap::new();
     loop {
-        let executions = read(&gateways, args).await?;
+        let executions = match read(&gateways, args).await {
+            Ok(executions) => executions,
+            // Who watches goes on watching.
+            Err(failure) if failure.exit == Exit::Unavailable => {
+                remark(&failure.message);
+                tokio::time::sleep(WATCH_EVERY).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         if out.is_terminal && !args.json {
             // From the top of an empty screen, as `watch` does.
             out.text("\u{1b}[H\u{1b}[2J")?;

@@ -1,6 +1,8 @@
 //! What the tests share: the `weft` program as a process, and gateways and executors for it to talk to.
 #![allow(dead_code)] // no test file uses all of it
 
+pub mod terminal;
+
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
