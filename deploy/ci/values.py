@@ -222,6 +222,9 @@ def test_without_a_broker_the_executor_goes_to_the_gateway():
     objects = render(VALUES["memory"])
     assert env(find(objects, "Deployment", "weft-executor"))["WEFT_GATEWAY_URL"] == "http://weft-gateway:80"
     assert gateway(objects)["spec"]["replicas"] == 1
+    guarded = {"gateway": {"auth": "jwt", "allowAnonymousRemote": False, "jwt": {"secret": {"name": "a"}}}, "executor": {"gatewayTokenSecret": {"name": "b"}}}
+    executor = find(render(merged(VALUES["memory"], guarded)), "Deployment", "weft-executor")
+    assert env(executor)["WEFT_GATEWAY_TOKEN_FILE"] == "/etc/weft/gateway-token/token" and secrets(executor)["gateway-token"] == "b"
 
 
 def test_a_trial_broker_is_where_the_bus_is():
@@ -382,6 +385,15 @@ REFUSED = [
     ({"executor": {"enabled": True, "workflows": {"a.yaml": "x"}, "workflowsConfigMap": "b"}}, "workflows"),
     ({"executor": {"workflows": {"a.txt": "x"}}}, "a.txt"),
     ({"executor": {"tenant": "a.b"}}, "tenant"),
+    ({"executor": {"enabled": True, "gatewayTokenSecret": {"name": "a"}}}, "gatewayTokenSecret"),
+    (
+        {
+            "bus": {"url": "memory:"},
+            "gateway": {"replicas": 1, "auth": "jwt", "allowAnonymousRemote": False, "jwt": {"secret": {"name": "a"}}},
+            "executor": {"enabled": True},
+        },
+        "gatewayTokenSecret",
+    ),
     ({"ingress": {"enabled": True}}, "hosts"),
     ({"ingress": {"controller": "caddy"}}, "controller"),
     ({"httpRoute": {"enabled": True}}, "parentRefs"),
