@@ -46,7 +46,7 @@ pub async fn publish(args: &PublishArgs, line: &LineSettings, out: &mut Output) 
     };
     let is_one = one.is_some();
     let each = args.json || is_one;
-    let mut told = Told { out, json: args.json, each, one: is_one, stored: 0, refused: 0, rooms: HashSet::new() };
+    let mut told = Told { out, json: args.json, each, one: is_one, is_deaf: false, stored: 0, refused: 0, rooms: HashSet::new() };
     let ended = match one {
         Some(event) => send(&target, vec![(1, event)], &mut told).await,
         None => from_stdin(&target, &mut told).await,
@@ -92,13 +92,14 @@ async fn send(target: &Target, events: Vec<(u64, Prepared)>, told: &mut Told<'_>
     let fates = target.store(&events).await?;
     for (number, fate) in numbers.into_iter().zip(fates) {
         match fate {
-            Fate::Stored(stored) => told.stored(number, &stored)?,
+            Fate::Stored(stored) => told.stored(number, &stored),
             Fate::Refused(reason) => told.refused(number, &reason),
             Fate::Lost(failure) if told.is_one() => return Err(failure),
             Fate::Lost(failure) => return Err(Failure::new(failure.exit, format!("from line {number} on: {}", failure.message))),
         }
     }
-    Ok(told.out.flush()?)
+    told.flush();
+    Ok(())
 }
 
 /// What the one who publishes is told.
@@ -108,13 +109,15 @@ struct Told<'a> {
     /// Whether each event is told, or only the sum.
     each: bool,
     one: bool,
+    /// Nobody reads any more.
+    is_deaf: bool,
     stored: u64,
     refused: u64,
     rooms: HashSet<String>,
 }
 
 impl Told<'_> {
-    fn stored(&mut self, number: u64, stored: &Stored) -> Result<(), Failure> {
+    fn stored(&mut self, number: u64, stored: &Stored) {
         self.stored += 1;
         for (room, _) in &stored.positions {
             if self.rooms.len() < ROOMS_COUNTED_MAX && !self.rooms.contains(room.name()) {
@@ -122,10 +125,19 @@ impl Told<'_> {
             }
         }
         if !self.each {
-            return Ok(());
+            return;
         }
         let text = if self.json { in_json(number, stored) } else { in_words(stored) };
-        Ok(self.out.line(&text)?)
+        self.say(&text);
+    }
+
+    /// Publishing goes on though nobody reads any more, as `head` does after its first lines.
+    fn say(&mut self, text: &str) {
+        self.is_deaf = self.is_deaf || self.out.line(text).is_err();
+    }
+
+    fn flush(&mut self) {
+        self.is_deaf = self.is_deaf || self.out.flush().is_err();
     }
 
     fn refused(&mut self, number: u64, reason: &str) {
@@ -139,16 +151,16 @@ impl Told<'_> {
         self.one
     }
 
-    fn end(self, ended: Result<(), Failure>) -> Result<Exit, Failure> {
+    fn end(mut self, ended: Result<(), Failure>) -> Result<Exit, Failure> {
         if !self.each {
             let count = |n: u64, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
             let rooms = count(self.rooms.len() as u64, "room");
-            self.out.line(&format!("{} stored in {rooms}", count(self.stored, "event")))?;
+            self.say(&format!("{} stored in {rooms}", count(self.stored, "event")));
             if self.refused > 0 {
                 remark(&format!("{} refused", count(self.refused, "line")));
             }
         }
-        self.out.flush()?;
+        self.flush();
         ended?;
         Ok(if self.refused > 0 { Exit::Input } else { Exit::Done })
     }

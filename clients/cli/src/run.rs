@@ -46,11 +46,12 @@ pub async fn run(args: &RunArgs, line: &LineSettings, out: &mut Output) -> Resul
         remark(&format!("{id} has started"));
     }
     let is_person = out.is_terminal && std::io::stderr().is_terminal() && !args.json;
+    let colours = out.colours;
     let view = match is_person {
         true => View::Bars(Bars::new(out, &order.name)),
         false => View::Lines(Paper::new(out, args.json, false)),
     };
-    Watch::new(id, gateways, follow, view)?.until_end(told).await
+    Watch::new(id, gateways, follow, view, colours)?.until_end(told).await
 }
 
 /// What is told until following has begun.

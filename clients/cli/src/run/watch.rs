@@ -44,6 +44,8 @@ pub struct Watch<'a> {
     /// The first question stands before the cursor.
     is_asking: bool,
     answered: Option<Answered>,
+    /// Whether questions are asked in colours.
+    colours: bool,
 }
 
 /// What comes next.
@@ -60,7 +62,7 @@ impl<'a> Watch<'a> {
     ///
     /// # Errors
     /// The system does not allow that.
-    pub fn new(id: String, gateways: Gateways, follow: Follow, view: View<'a>) -> Result<Self, Failure> {
+    pub fn new(id: String, gateways: Gateways, follow: Follow, view: View<'a>, colours: bool) -> Result<Self, Failure> {
         let interrupts = signal(SignalKind::interrupt()).map_err(|error| Failure::away(format!("Ctrl-C: {error}")))?;
         let is_person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         Ok(Self {
@@ -75,6 +77,7 @@ impl<'a> Watch<'a> {
             questions: VecDeque::new(),
             is_asking: false,
             answered: None,
+            colours,
         })
     }
 
@@ -183,10 +186,9 @@ impl<'a> Watch<'a> {
         self.is_asking = !self.questions.is_empty();
         self.view.pause(self.is_asking)?;
         if let Some(question) = self.questions.front() {
-            let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             let mut stderr = std::io::stderr();
             // A terminal that is gone reads nothing and types nothing.
-            let _ = write!(stderr, "{}", question.line(colours)).and_then(|()| stderr.flush());
+            let _ = write!(stderr, "{}", question.line(self.colours)).and_then(|()| stderr.flush());
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// Longest text of a value within a line, in characters.
 const VALUE_MAX: usize = 400;
+/// The same of a result: what an agent has written was told token by token.
+const RESULT_MAX: usize = 120;
 
 /// How lines are written.
 #[derive(Clone, Debug)]
@@ -190,7 +192,7 @@ fn completed(family: &str, data: &Value) -> String {
     let ms = data["durationMs"].as_f64().or(seconds);
     let took = ms.map_or(String::new(), |ms| format!(" in {}", spell_ms(ms.max(0.0) as u64)));
     let result = ["result", "outputs", "output"].iter().map(|name| &data[*name]).find(|value| !is_nothing(value));
-    format!("{} completed{took}{}", noun(family), result.map_or(String::new(), |value| format!(": {}", short(value))))
+    format!("{} completed{took}{}", noun(family), result.map_or(String::new(), |value| format!(": {}", cut(value, RESULT_MAX))))
 }
 
 fn failed(family: &str, data: &Value) -> String {
@@ -225,8 +227,12 @@ fn with(text: &str, remarks: &[(&str, &Value)]) -> String {
 /// A value within a line, cut where it is long.
 #[must_use]
 pub fn short(value: &Value) -> String {
+    cut(value, VALUE_MAX)
+}
+
+fn cut(value: &Value, chars_max: usize) -> String {
     let text = brief(value);
-    match text.char_indices().nth(VALUE_MAX) {
+    match text.char_indices().nth(chars_max) {
         Some((at, _)) => format!("{}… ({} bytes)", &text[..at], text.len()),
         None => text,
     }
