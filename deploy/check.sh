@@ -2,8 +2,8 @@
 # Checks everything that is made for operators and needs no cluster: the chart, k8s/, the images, compose, dashboards, alerts.
 #
 #   deploy/check.sh [quick]        about half a minute
-#   deploy/check.sh full           also a security scan, the images, the rights on the broker, and a live fabric under a
-#                                  real Prometheus: seven minutes.
+#   deploy/check.sh full           also a security scan, the images, gateways with the chart's settings, the rights on the
+#                                  broker, and a live fabric under a real Prometheus: seven minutes.
 #                                  Needs root, and the programs: PROGRAMS (default target/debug) for the live fabric,
 #                                  IMAGE_PROGRAMS (default target/x86_64-unknown-linux-musl/release, else PROGRAMS) for images
 #
@@ -208,6 +208,7 @@ if [ "$mode" = full ]; then
     if fetch_checkov; then check "security scan" security; else not_run "security scan" "checkov cannot be installed"; fi
     if [ ! -x "$programs/gateway" ] || [ ! -x "$programs/executor" ]; then
         not_run "images" "$programs has no programs: cargo build --bins"
+        not_run "gateways start with the chart's settings" "$programs has no programs: cargo build --bins"
         not_run "rights on the broker" "$programs has no programs: cargo build --bins"
         not_run "live dashboards and alerts" "$programs has no programs: cargo build --bins"
     else
@@ -216,6 +217,11 @@ if [ "$mode" = full ]; then
             check "images ($image_programs)" deploy/ci/image.sh "$image_programs"
         else
             not_run "images" "needs root, buildah, podman, runc, busybox-static, tini"
+        fi
+        if need openssl openssl; then
+            check "gateways start with the chart's settings" "$python" deploy/ci/starts.py "$programs"
+        else
+            not_run "gateways start with the chart's settings" "needs openssl"
         fi
         if [ -n "$nats" ] && need redis-server redis-server && need openssl openssl; then
             check "rights on the broker" env "WEFT_TEST_NATS_SERVER=$nats" "$python" deploy/ci/brokers.py --bites "$programs"
