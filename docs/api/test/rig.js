@@ -11,11 +11,27 @@ export const api = join(root, 'docs/api');
 
 const running = new Set();
 const folders = new Set();
-// Also when the tests are ended from outside: what they started must not stay.
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-  for (const path of folders) rmSync(path, { recursive: true, force: true });
-});
+// Also when the tests are ended from outside: what they started must not stay. The runner ends its workers by a signal, or goes
+// away itself, and lets none of them leave by `process.exit`.
+function endAll() {
+  for (const child of running) end(child);
+  for (const path of folders) rmSync(path, { recursive: true, force: true, maxRetries: 5 });
+}
+process.on('exit', endAll);
+for (const event of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect'])
+  process.on(event, () => {
+    endAll();
+    process.kill(process.pid, 'SIGKILL');
+  });
+
+/** Ends a process; one that leads a group of its own with all that it has started. */
+function end(child) {
+  try {
+    process.kill(child.isLeader ? -child.pid : child.pid, 'SIGKILL');
+  } catch {
+    // It has just ended by itself.
+  }
+}
 
 export function folder() {
   const path = mkdtempSync(join(tmpdir(), 'weft-docs-'));
@@ -43,7 +59,7 @@ export async function until(what, holds, ms = 20_000) {
   }
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address();
@@ -54,6 +70,7 @@ async function freePort() {
 /** A process, and what it has said so far. */
 export function start(program, args = [], options = {}) {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  child.isLeader = options.detached === true;
   running.add(child);
   const it = { child, said: '', code: undefined };
   for (const stream of [child.stdout, child.stderr]) {

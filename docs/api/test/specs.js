@@ -13,7 +13,7 @@ export const read = name => parse(readFileSync(join(api, name), 'utf8'));
 const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: true });
 formats(ajv);
 // A whole document is no schema; only parts of it are used as such.
-for (const name of ['openapi.yaml', 'executor.yaml', 'asyncapi.yaml'])
+for (const name of ['openapi.yaml', 'executor.yaml', 'control.yaml', 'asyncapi.yaml'])
   ajv.addSchema({ $id: name, ...read(name) }, name, undefined, false);
 
 const compiled = new Map();
