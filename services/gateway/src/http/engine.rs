@@ -85,7 +85,7 @@ async fn opened(app: &App, head: who::Head, purpose: Bearing, bears_recovery: bo
         Ok(caller) => (caller, None),
         Err(refused) => (None, Some(refused)),
     };
-    Ok(Opened { bears_recovery, pass: Pass::of_socketio(caller, refused, address) })
+    Ok(Opened { bears_recovery, pass: Pass::of_socketio(caller, refused, address, app.sockets.limits.clone()) })
 }
 
 /// A session that is polled, for now. Its client is greeted by this answer.

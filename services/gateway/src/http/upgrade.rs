@@ -174,7 +174,7 @@ pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, P
         Err(refusal) => return refusal.into_response(),
     };
     let answer = switch(&handshake, None);
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), Engine::WIRE, (guest, false), begin));
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), Engine::WIRE, (guest, true), begin));
     answer
 }
 

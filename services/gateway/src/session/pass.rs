@@ -111,10 +111,15 @@ impl Pass {
     }
 
     /// For a connection of Socket.IO, whose clients show tokens in their namespaces.
-    pub fn of_socketio(caller: Option<Caller>, refused: Option<Refused>, address: AddressShare) -> Option<Box<Self>> {
+    pub fn of_socketio(
+        caller: Option<Caller>,
+        refused: Option<Refused>,
+        address: AddressShare,
+        full: Arc<WebSocketLimits>,
+    ) -> Option<Box<Self>> {
         let badge = Badge::with(caller.unwrap_or(Caller::Guest), Share::uncounted());
         let pass = Self::of(badge, address)?;
-        Some(Box::new(Self { refused, ..*pass }))
+        Some(Box::new(Self { refused, full: Some(full), ..*pass }))
     }
 }
 
@@ -154,7 +159,8 @@ impl Session {
 
     /// What may be sent from now on, once after a client has shown its token.
     pub(super) fn take_full_limits(&mut self) -> Option<Arc<WebSocketLimits>> {
-        let pass = self.pass.as_mut().filter(|pass| pass.auth_by.is_none())?;
+        let is_nowhere = self.socketio.as_ref().is_some_and(|socketio| socketio.is_nowhere());
+        let pass = self.pass.as_mut().filter(|pass| pass.auth_by.is_none() && !is_nowhere)?;
         pass.full.take()
     }
 

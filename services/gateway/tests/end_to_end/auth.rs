@@ -6,6 +6,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::time::Duration;
+use weft_testkit::process::Process;
 
 /// Tokens that must not be accepted, each with its fault.
 fn bad_tokens() -> Vec<(&'static str, String)> {
@@ -147,6 +148,12 @@ async fn who_says_nothing_or_something_else_first_is_closed() {
     let mut large = Ws::open(&gateway, "/api/ws", &[]).await;
     large.say(json!({"type": "auth", "token": "x".repeat(5000)})).await;
     assert_eq!(large.closes().await, Some(1009));
+    let mut packets = Ws::open(&gateway, "/socket.io/?EIO=4&transport=websocket", &[]).await;
+    packets.text(format!("40{}", json!({"token": "x".repeat(5000)}))).await;
+    assert_eq!(packets.closes().await, Some(1009));
+    let (mut packets, _) = Ws::socketio(&gateway, &json!({"token": of("ada")})).await;
+    packets.text(format!("420{}", json!(["subscribe", "user:ada", "x".repeat(5000)]))).await;
+    packets.hear("430[").await;
     for socket in &mut silent {
         assert_eq!(socket.closes().await, Some(4401));
     }
@@ -251,4 +258,60 @@ async fn no_token_is_in_any_log() {
         parts.into_iter().any(|part| written.contains(part))
     });
     assert_eq!(shown.count(), 0);
+}
+
+/// What an executor by HTTP is asked next, and its answer to it.
+async fn serve_one(gateway: &Process, executor: &str, bearer: &str, stream: &mut reqwest::Response) -> Value {
+    let mut text = String::new();
+    while !text.contains("\n\n") || !text.contains("data:") {
+        let more = tokio::time::timeout(crate::support::SOON, stream.chunk()).await.expect("in time").expect("a stream");
+        text.push_str(&String::from_utf8_lossy(&more.unwrap_or_else(|| panic!("{executor} is listened to"))));
+    }
+    let data = text.lines().find_map(|line| line.strip_prefix("data:")).expect("a command");
+    let command: Value = serde_json::from_str(data).expect("JSON");
+    let path = format!("/api/commands/{}/reply", command["ref"].as_str().expect("a ref"));
+    let reply = json!({"outcome": "accepted", "status": "accepted"});
+    let _ = ask(gateway, "POST", &path, Some(bearer), Some(reply)).await;
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_of_a_tenant_take_commands_of_that_tenant_alone() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = auth_rig::gateway(&broker, &[]).await;
+    let runner = |tenant: &str| token(json!({"sub": "runner", "tenant": tenant, "scope": "executions:run"}));
+    let ada = |tenant: &str| token(json!({"sub": "ada", "tenant": tenant}));
+    let mut streams = Vec::new();
+    for tenant in ["acme", "umbra"] {
+        // The same name in both.
+        let url = format!("{}/api/commands?executor=x", gateway.url());
+        let request = weft_testkit::http::client().get(url).bearer_auth(runner(tenant)).timeout(crate::support::SOON * 4);
+        streams.push(request.send().await.expect("a stream"));
+        assert_eq!(streams.last().expect("one").status().as_u16(), 200);
+        let workflow = format!("of-{tenant}");
+        let body = json!({"executions": ["e"], "workflows": [{"name": workflow}]});
+        let (status, answer) = ask(&gateway, "PUT", "/api/commands/x", Some(&runner(tenant)), Some(body)).await;
+        assert_eq!(status, 204, "{answer}");
+    }
+    let (_, listed) = ask(&gateway, "GET", "/api/workflows", Some(&ada("acme")), None).await;
+    assert!(listed.contains("of-acme") && !listed.contains("of-umbra"), "{listed}");
+    let (status, _) = ask(&gateway, "POST", "/api/workflows/of-umbra/execute", Some(&ada("acme")), None).await;
+    assert_eq!(status, 503, "nobody of acme runs it");
+    let (_, none) = ask(&gateway, "GET", "/api/workflows", Some(&of("ada")), None).await;
+    assert!(!none.contains("of-"), "{none}");
+    publish(&gateway, Some("acme"), log("e", Some("ada"), "x")).await;
+    let acme = runner("acme");
+    let (asker, body) = (ada("acme"), json!({"inputs": {}, "userId": "bob"}));
+    let asked = ask(&gateway, "POST", "/api/workflows/of-acme/execute", Some(&asker), Some(body));
+    let (_, command) = tokio::join!(asked, serve_one(&gateway, "x", &acme, &mut streams[0]));
+    assert_eq!(
+        (&command["kind"], &command["subject"], &command["body"]["userId"]),
+        (&json!("execute"), &json!("ada"), &Value::Null)
+    );
+    let asked = ask(&gateway, "POST", "/api/executions/e/cancel", Some(&asker), None);
+    let (_, command) = tokio::join!(asked, serve_one(&gateway, "x", &acme, &mut streams[0]));
+    assert_eq!((&command["kind"], &command["subject"]), (&json!("cancel"), &json!("ada")));
+    // Nothing of it has reached the namesake.
+    let nothing = tokio::time::timeout(Duration::from_millis(500), streams[1].chunk()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
 }

@@ -77,6 +77,11 @@ impl SocketIo {
         self.seats[space as usize].as_deref_mut()
     }
 
+    /// Whether nobody has been let into any namespace yet.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.seats.iter().all(Option::is_none)
+    }
+
     /// Who is in this namespace; before somebody is, somebody who may do nothing.
     pub(super) fn caller(&self, space: Space) -> &Caller {
         self.seats[space as usize].as_ref().map_or(&Caller::Guest, |seat| &seat.badge.caller)
