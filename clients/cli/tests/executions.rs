@@ -40,6 +40,11 @@ impl Place {
         let workflows = Workflows::new(&[("greet", GREET), ("break", BREAK), ("long", LONG), ("ask", ASK)]);
         let gateway = gateway("memory:").await;
         let executor = executor(&gateway, &workflows).await;
+        // What it runs is known a moment before it takes commands.
+        until("the executor takes commands", async || {
+            run(weft(&[&gateway.url()], &["run", "greet", "--execution", "first"])).await.code == 0
+        })
+        .await;
         Self { gateway, executor, _workflows: workflows }
     }
 
@@ -208,7 +213,7 @@ async fn on_a_terminal_questions_are_asked_there() {
 #[tokio::test]
 async fn on_a_terminal_nodes_have_bars_and_what_has_happened_stands_above() {
     let place = Place::start().await;
-    let terminal = Terminal::start(place.weft(&["run", "long", "--execution", "drawn"]));
+    let mut terminal = Terminal::start(place.weft(&["run", "long", "--execution", "drawn"]));
     // The bar of the node, and that of the whole.
     terminal.shows("wait", 2).await;
     terminal.shows("[", 1).await;

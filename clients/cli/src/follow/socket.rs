@@ -151,6 +151,7 @@ impl Line {
         match opened {
             Ok(Ok((socket, _))) => Ok(Ok(socket)),
             Ok(Err(Error::Http(answer))) => self.not_upgraded(&place, answer.status(), answer.headers()).map(Err),
+            Ok(Err(Error::Io(error))) => Ok(Err(Ended { reason: format!("{place}: {error}"), later: false })),
             Ok(Err(error)) => Ok(Err(Ended { reason: format!("{place}: {error}"), later: false })),
             Err(_) => Ok(Err(Ended { reason: format!("{place}: no answer within {} s", OPEN_TIMEOUT.as_secs()), later: false })),
         }

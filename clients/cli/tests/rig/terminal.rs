@@ -53,10 +53,12 @@ impl Terminal {
     }
 
     /// Waits until this is on the screen, so many times.
-    pub async fn shows(&self, text: &str, times: usize) {
+    pub async fn shows(&mut self, text: &str, times: usize) {
         let begun = Instant::now();
         while self.screen().matches(text).count() < times {
-            assert!(begun.elapsed() < SOON, "{text:?} is not shown {times} times: {}", self.screen());
+            let ended = self.child.try_wait().expect("looked after");
+            let in_time = begun.elapsed() < SOON && ended.is_none();
+            assert!(in_time, "{text:?} is not shown {times} times, ended {ended:?}: {}", self.screen());
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
