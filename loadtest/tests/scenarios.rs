@@ -73,6 +73,16 @@ async fn rooms_in_each_protocol() {
     }
 }
 
+/// Each protocol brings its token in a place of its own; a gateway that reads none refuses.
+#[tokio::test]
+async fn tokens_are_brought_in_each_protocol() {
+    for protocol in ["json", "msgpack", "a", "d", "sse"] {
+        let key = "--token-key 0123456789abcdef0123456789abcdef";
+        let arguments = format!("--bus memory --clients 10 --rooms 2 --rate 20 --duration 1 --protocol {protocol} {key}");
+        assert_eq!(number(&run("rooms", &arguments).await, "deliveries"), 20.0 * 5.0, "{protocol}");
+    }
+}
+
 #[tokio::test]
 async fn idle_in_each_protocol() {
     for protocol in ["a", "d", "sse"] {
