@@ -4,8 +4,6 @@
 //! [`tail`], [`executions`], [`commands`], [`mod@run`]. Below them [`gateway`] asks gateways by HTTP, [`follow`] holds the WebSocket
 //! that survives them, and [`show`] writes for people. Nothing here looks inside an offset.
 
-#![allow(missing_docs)] // settings are documented by their help texts
-
 pub mod commands;
 pub mod executions;
 pub mod exit;

@@ -6,7 +6,10 @@ use rig::{Running, end, gateway, numbered, publish, run, run_with, until, weft};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use weft_testkit::servers::{NatsServer, NatsVersion};
+use weft_testkit::{
+    process::{Process, ProcessOptions},
+    servers::{NatsServer, NatsVersion},
+};
 
 fn numbers(events: &[Value]) -> Vec<u64> {
     events.iter().filter_map(|event| event["data"]["n"].as_u64()).collect()
@@ -199,6 +202,26 @@ async fn a_gateway_that_is_killed_under_it_costs_no_line_and_doubles_none() {
     assert!(told.iter().all(|event| event["type"] != "gap"), "a gap was told");
     assert_eq!(numbers(&told), (1..=COUNT).collect::<Vec<_>>());
     assert!(left.err.contains("trying again") && left.err.contains("connected to"), "{}", left.err);
+}
+
+#[tokio::test]
+async fn what_retention_has_taken_is_told_as_a_gap() {
+    let options = ProcessOptions::gateway("memory:").env("WEFT_RETENTION_EVENTS", "10");
+    let gateway = Process::start(options).await.expect("a gateway");
+    let url = gateway.url();
+    publish(&url, &[numbered("e", 1)]).await;
+    // Asked for, not followed: a gateway remembers more of a room that somebody follows.
+    let state = run(weft(&[&url], &["execution", "e", "--json"])).await.json()[0].clone();
+    let offset = state["offset"].as_str().expect("an offset").to_owned();
+    publish(&url, &(2..=100).map(|n| numbered("e", n)).collect::<Vec<_>>()).await;
+    end(&url, "e", "completed").await;
+    let left = run(weft(&[&url], &["tail", "execution:e", "--from", &offset, "--json", "--until-end"])).await;
+    let told = left.json();
+    assert_eq!((left.code, &told[0]["type"], &told[0]["reason"]), (0, &json!("gap"), &json!("retention")), "{left:?}");
+    assert_eq!(told[0]["missedFrom"], offset.as_str());
+    assert_eq!(numbers(&told), (92..=100).collect::<Vec<_>>(), "{left:?}");
+    let plain = run(weft(&[&url], &["tail", "execution:e", "--from", &offset, "--until-end"])).await;
+    assert!(plain.lines()[0].contains("GAP   -            events of execution:e are missing, after"), "{plain:?}");
 }
 
 #[tokio::test]
