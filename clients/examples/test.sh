@@ -3,6 +3,8 @@
 # and both brokers. Needs gateway and executor to be built (WEFT_TEST_GATEWAY and WEFT_TEST_EXECUTOR, or target/debug/),
 # nats-server, redis-server, Chromium, and Python 3.10 or newer.
 #
+# With `full` also what takes longer: kill after kill, thousands of events missed, gateways that leave.
+#
 #   clients/examples/test.sh [full] [nats|redis] [part of a test's name]
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -48,5 +50,5 @@ case ${1:-} in
 esac
 export WEFT_TEST_PART=${1:-}
 # Every test has a time limit of its own; this one is for the case that the tests as a whole stand still.
-timeout --kill-after=10 600 node --test-force-exit --test-reporter=spec test/pages.test.js
+timeout --kill-after=10 1200 node --test-reporter=spec test/pages.test.js
 took 'testing'

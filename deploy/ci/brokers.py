@@ -3,13 +3,14 @@
     python3 brokers.py [--bites] [directory with the programs]       default: target/debug
 
 On NATS (the current one, and Debian's where it is) and on Redis, with passwords, and with TLS and client certificates
-besides: a workflow is ordered, an execution is cancelled, an event comes by HTTP, a Socket.IO client follows; its events must
-come, and the broker must have refused nothing. Then what each user must not do is tried, and must be refused. With --bites also
+besides: a workflow is ordered, an execution is cancelled, an event comes by HTTP, a Socket.IO client follows, a token is
+revoked; events must come, and the broker must have refused nothing. Then what each user must not do is tried, and must be refused. With --bites also
 that a right too few and a right too many are noticed. Under a minute; needs nats-server, redis-server and openssl.
 """
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -20,10 +21,12 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import live
-from live import ROOT, Lab, free_port, get, post
+from live import ROOT, Lab, free_port
 
 BROKERS = ROOT / "deploy" / "brokers"
 PASSWORDS = {"setup": "s-secret", "gateway": "g-secret", "executor": "e-secret"}
@@ -33,15 +36,46 @@ class Problem(Exception):
     """Something is not as the rights promise."""
 
 
+def encoded(content):
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
+
+
+def token(secret, **claims):
+    """A JSON Web Token."""
+    claims = {"iat": int(time.time()), "exp": int(time.time()) + 600, **claims}
+    head, body = (encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return b".".join([head, body, encoded(hmac.digest(secret, head + b"." + body, "sha256"))]).decode()
+
+
+class Gateway:
+    """A gateway as its clients see it; they bring a token."""
+
+    def __init__(self, port, bearer):
+        self.port, self.bearer = port, bearer
+
+    def ask(self, path, body=None, bearer=None, port=None):
+        headers = {"Authorization": f"Bearer {bearer or self.bearer}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port or self.port}{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def follow(self, *messages):
+        client = WebSocket(self.port, "/api/ws", self.bearer)
+        for message in messages:
+            client.send(json.dumps(message))
+        return client
+
+
 class WebSocket:
     """Enough of a client."""
 
-    def __init__(self, port, path):
+    def __init__(self, port, path, bearer):
         self.stream = socket.create_connection(("127.0.0.1", port), timeout=20)
         key = base64.b64encode(os.urandom(16)).decode()
         self.stream.sendall(
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {bearer}\r\n\r\n".encode()
         )
         self.reader = self.stream.makefile("rb")
         while self.reader.readline().strip():
@@ -67,13 +101,6 @@ class WebSocket:
         for text in self.texts():
             if is_it(text):
                 return text
-
-
-def native(port, *messages):
-    client = WebSocket(port, "/api/ws")
-    for message in messages:
-        client.send(json.dumps(message))
-    return client
 
 
 def of_type(*types):
@@ -175,7 +202,9 @@ class Nats(Broker):
         self.leave("setup")
 
     def refused(self):
-        return [line for line in (self.directory / "broker.log").read_text().splitlines() if "iolation" in line]
+        """But for the age of revocations, which executors do not know and would set to their own: they must not."""
+        lines = (self.directory / "broker.log").read_text().splitlines()
+        return [line for line in lines if "iolation" in line and not ("weft-executor" in line and "STREAM.UPDATE.WEFT_JOURNALS" in line)]
 
     def session(self, user, with_certificate=True):
         stream = self.connect()
@@ -276,48 +305,68 @@ def wait_for(connect):
 
 
 def use(broker):
-    """What clients and executors do, once through."""
+    """What clients, executors and operators do, once through."""
     broker.prepare()
-    key = broker.directory / "fleet.key"
-    key.write_text("k" * 48)
-    gateway = broker.run("gateway", "gateway", WEFT_FLEET_KEY_FILE=str(key))
+    secret, control = os.urandom(32).hex(), os.urandom(16).hex()
+    files = {"WEFT_FLEET_KEY_FILE": os.urandom(32).hex(), "WEFT_JWT_SECRET_FILE": secret, "WEFT_CONTROL_TOKEN_FILE": control}
+    for variable, content in files.items():
+        (broker.directory / variable).write_text(content)
+    settings = {variable: str(broker.directory / variable) for variable in files}
+    control_port = free_port()
+    bearer = token(secret.encode(), sub="operator", scope="admin events:publish")
+    port = broker.run("gateway", "gateway", WEFT_AUTH="jwt", WEFT_CONTROL_LISTEN=f"127.0.0.1:{control_port}", **settings)
     broker.run("executor", "executor", WEFT_WORKFLOW_DIR=str(ROOT / "services/executor/workflows"))
-    url = f"http://127.0.0.1:{gateway}"
-    ordered = post(f"{url}/api/workflows/demo/execute", {"executionId": "ordered"})["executionId"]
-    client = native(gateway, {"type": "subscribe", "room": f"execution:{ordered}", "offset": "0", "snapshot": True})
+    gateway = Gateway(port, bearer)
+    gateway.ask("/api/workflows/demo/execute", {"executionId": "ordered"})
+    client = gateway.follow({"type": "subscribe", "room": "execution:ordered", "offset": "0", "snapshot": True})
     client.until(of_type("execution:completed"))
     # An execution that waits for an answer is cancelled: a command to the executor that runs it.
-    post(f"{url}/api/workflows/approval/execute", {"executionId": "waiting"})
-    client = native(gateway, {"type": "subscribe", "room": "execution:waiting", "offset": "0"})
+    gateway.ask("/api/workflows/approval/execute", {"executionId": "waiting"})
+    client = gateway.follow({"type": "subscribe", "room": "execution:waiting", "offset": "0"})
     client.until(of_type("user_input:required"))
     client.send(json.dumps({"type": "cancel", "executionId": "waiting", "ref": "c"}))
     # In any order.
     for _ in range(2):
         client.until(of_type("ack", "execution:cancelled"))
-    post(f"{url}/api/events", {"type": "log", "executionId": "posted", "userId": "u", "data": {"level": "info", "message": "m"}})
-    native(gateway, {"type": "subscribe", "room": "user:u", "offset": "0"}).until(of_type("log"))
-    listed = json.loads(get(f"{url}/api/executions"))
+    gateway.ask("/api/events", {"type": "log", "executionId": "posted", "userId": "u", "data": {"level": "info", "message": "m"}})
+    gateway.follow({"type": "subscribe", "room": "user:u", "offset": "0"}).until(of_type("log"))
+    listed = gateway.ask("/api/executions")
     if not listed.get("executions"):
         raise Problem(f"no executions are listed: {listed}")
-    if len(json.loads(get(f"{url}/api/fleet"))["gateways"]) != 1:
+    if len(gateway.ask("/api/fleet")["gateways"]) != 1:
         raise Problem("the gateway is not announced")
     follow_by_socketio(gateway)
+    revoke(gateway, control_port, control)
     broker.leave("executor")
     broker.leave("gateway")
     if broker.refused():
         raise Problem("the broker refused what the programs need:\n" + "\n".join(broker.refused()))
 
 
-def follow_by_socketio(port):
+def follow_by_socketio(gateway):
     """Its recovery record is written before the subscribe is answered."""
-    client = WebSocket(port, "/socket.io/?EIO=4&transport=websocket")
+    client = WebSocket(gateway.port, "/socket.io/?EIO=4&transport=websocket", gateway.bearer)
     client.until(lambda text: text.startswith("0{"))
-    client.send("40/executions,")
+    client.send(f"40/executions,{json.dumps({'token': gateway.bearer})}")
     client.until(lambda text: text.startswith("40/executions,"))
     client.send('42/executions,1["subscribe","posted"]')
     answer = client.until(lambda text: text.startswith("43/executions,1"))
     if '"ok":true' not in answer:
         raise Problem(f"Socket.IO: {answer}")
+
+
+def revoke(gateway, port, bearer):
+    """A line in the journal, which the gateway reads again before the token is refused for good."""
+    gateway.ask("/admin/revoke", {"subject": "operator"}, bearer, port)
+    for _ in range(50):
+        try:
+            gateway.ask("/api/executions")
+        except urllib.error.HTTPError as refused:
+            if refused.code == 401:
+                return
+            raise Problem(f"a revoked token is answered {refused.code}") from None
+        time.sleep(0.1)
+    raise Problem("a revoked token still lets in")
 
 
 def try_forbidden(broker):

@@ -45,12 +45,28 @@ def problems(model):
                 yield f"{name}: is killed before it has left"
             if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
                 yield f"{name}: has more rights than in a cluster"
+        address = service.get("networks", {}).get("default", {}).get("ipv4_address")
+        peers = environment.get("WEFT_PEER_LISTEN")
+        if peers and (not address or peers.rsplit(":", 1)[0] != address):
+            yield f"{name}: others do not reach it at {peers}"
+        if peers and not any(config["target"] == environment.get("WEFT_FLEET_KEY_FILE") for config in service.get("configs", [])):
+            yield f"{name}: does not start: it has no key of the fleet"
+        proxy_address = services["proxy"]["networks"]["default"]["ipv4_address"]
+        if "WEFT_PEER_LISTEN" in environment and environment.get("WEFT_TRUSTED_PROXIES") != proxy_address:
+            yield f"{name}: takes all clients for one address"
         build = service.get("build")
         if build:
             dockerfile = (COMPOSE / build["context"] / build["dockerfile"]).read_text()
             if f" AS {build['target']}\n" not in dockerfile:
                 yield f"{name}: the Dockerfile has no target {build['target']}"
+    addresses = [service["networks"]["default"]["ipv4_address"] for service in services.values() if "networks" in service]
+    if len(set(addresses)) != len(addresses):
+        yield "two services have one address"
+    if any(len(config["content"]) < 32 for config in model["configs"].values()):
+        yield "the key of the fleet is too short"
     proxy = (COMPOSE / "haproxy.cfg").read_text()
+    if "option forwardfor" not in proxy:
+        yield "haproxy.cfg does not say whose requests it passes on"
     served = set(re.findall(r"^\s*server \S+ ([\w-]+):3001$", proxy, re.M))
     gateways = {name for name in services if name.startswith("gateway-")}
     if served != gateways:
@@ -67,6 +83,11 @@ MUTANTS = {
     "short grace": lambda m: m["services"]["gateway-1"].update(stop_grace_period="5s"),
     "third gateway": lambda m: m["services"].update({"gateway-3": copy.deepcopy(m["services"]["gateway-1"])}),
     "latest": lambda m: m["services"]["nats"].update(image="nats:latest"),
+    "address of another": lambda m: m["services"]["gateway-1"]["networks"]["default"].update(ipv4_address="172.29.77.13"),
+    "address twice": lambda m: m["services"]["proxy"]["networks"]["default"].update(ipv4_address="172.29.77.12"),
+    "proxy not believed": lambda m: m["services"]["gateway-1"]["environment"].pop("WEFT_TRUSTED_PROXIES"),
+    "no key of the fleet": lambda m: m["services"]["gateway-2"].update(configs=[]),
+    "short key of the fleet": lambda m: m["configs"]["fleet-key"].update(content="short"),
     "root can be written": lambda m: m["services"]["executor"].pop("read_only"),
 }
 

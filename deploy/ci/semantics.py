@@ -371,6 +371,14 @@ def is_out(egress, template, port):
     return any("ports" not in rule or any(is_port(one["port"], port, template) for one in rule["ports"]) for rule in egress)
 
 
+def check_snippets(objects):
+    """Raw configuration of a proxy is a way into it (CVE-2021-25742); of HAProxy one fixed line is let through."""
+    for item in objects:
+        for name, value in item["metadata"].get("annotations", {}).items():
+            if name.endswith("-snippet") and (name, value) != ("haproxy.org/backend-config-snippet", "http-request set-log-level silent"):
+                yield f"{chart.title(item)}: its annotation {name} is raw configuration"
+
+
 def check_outwards(objects):
     """What settings name must be reachable under the policy."""
     for name, template in templates(objects):
@@ -514,8 +522,10 @@ MUTANTS = {
     "control open to all": lambda o: rule_to(o, "control")["from"].clear(),
     "control without a policy": lambda o: o.remove(chart.find(o, "NetworkPolicy", "weft-gateway")),
     "everything open to all": lambda o: policy(o)["ingress"].append({}),
+    "snippet of nginx": lambda o: chart.find(o, "Ingress", "weft-gateway")["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/configuration-snippet": "x"}),
+    "snippet of HAProxy": lambda o: chart.find(o, "Ingress", "weft-gateway")["metadata"]["annotations"].update({"haproxy.org/backend-config-snippet": "x"}),
     "key set out of reach": lambda o: without_egress(o, 8443),
-    "collector out of reach": lambda o: without_egress(o, 4317),
+    "collector out of reach": lambda o: without_egress(o, 4318),
     "object twice": lambda o: o.append(copy.deepcopy(gateway(o))),
 }
 

@@ -108,6 +108,14 @@ def test_an_open_gateway_says_so_loudly():
         assert "NOBODY" not in chart.render_texts(values)["weft/templates/NOTES.txt"]
 
 
+def test_a_service_that_hides_clients_is_told():
+    hides = lambda **service: "may hide clients" in chart.render_texts(merged(MINIMAL, {"gateway": {"service": service}}))["weft/templates/NOTES.txt"]
+    assert hides(type="LoadBalancer") and hides(type="NodePort", externalTrafficPolicy="Cluster")
+    assert not hides(type="LoadBalancer", externalTrafficPolicy="Local") and not hides(type="ClusterIP")
+    local = render(merged(MINIMAL, {"gateway": {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}}}))
+    assert find(local, "Service", "weft-gateway")["spec"]["externalTrafficPolicy"] == "Local"
+
+
 def test_the_fleet_key_is_made_or_named():
     objects = render(SHARED)
     secret = find(objects, "Secret", "weft-gateway-fleet")
@@ -161,7 +169,7 @@ def test_tokens_in_urls_are_not_logged():
 
 
 def test_traces_go_where_they_are_wanted():
-    for values, endpoint, ratio in ((PRODUCTION, "http://collector.monitoring:4317", "0.05"), (SHARED, "https://traces.example", "1")):
+    for values, endpoint, ratio in ((PRODUCTION, "http://collector.monitoring:4318", "0.05"), (SHARED, "https://traces.example", "1")):
         for name in ("weft-gateway", "weft-executor"):
             told = env(gateway(render(values), name))
             assert told["WEFT_OTLP_ENDPOINT"] == endpoint and told["WEFT_TRACE_RATIO"] == ratio
@@ -173,7 +181,7 @@ def test_the_policy_lets_out_what_settings_name():
         rules = find(render(values), "NetworkPolicy", name)["spec"]["egress"]
         return sorted({port["port"] for rule in rules for port in rule.get("ports", [])})
 
-    assert ports(PRODUCTION) == [53, 3003, 4222, 4317, 5432, 6379, 8443, 26379]
+    assert ports(PRODUCTION) == [53, 3003, 4222, 4318, 5432, 6379, 8443, 26379]
     assert ports(SHARED) == [53, 443, 3003, 4222, 6379, 26379] and ports(SHARED, "weft-executor") == [53, 443, 4222, 6379, 26379]
     assert ports(KEDA, "events-gateway") == [53, 443, 4222, 6379, 26379] and ports(MINIMAL) == [53, 4222, 6379, 26379]
 
@@ -214,6 +222,9 @@ def test_without_a_broker_the_executor_goes_to_the_gateway():
     objects = render(VALUES["memory"])
     assert env(find(objects, "Deployment", "weft-executor"))["WEFT_GATEWAY_URL"] == "http://weft-gateway:80"
     assert gateway(objects)["spec"]["replicas"] == 1
+    guarded = {"gateway": {"auth": "jwt", "allowAnonymousRemote": False, "jwt": {"secret": {"name": "a"}}}, "executor": {"gatewayTokenSecret": {"name": "b"}}}
+    executor = find(render(merged(VALUES["memory"], guarded)), "Deployment", "weft-executor")
+    assert env(executor)["WEFT_GATEWAY_TOKEN_FILE"] == "/etc/weft/gateway-token/token" and secrets(executor)["gateway-token"] == "b"
 
 
 def test_a_trial_broker_is_where_the_bus_is():
@@ -341,9 +352,10 @@ REFUSED = [
         },
         "networkPolicy.enabled",
     ),
+    ({"gateway": {"service": {"externalTrafficPolicy": "Local"}}}, "NodePort and LoadBalancer"),
     ({"gateway": {"ports": {"peers": 3001}}}, "gateway.ports"),
     ({"gateway": {"env": {"WEFT_CONNECTS_PER_ADDRESS": "5"}}}, "WEFT_CONNECTS_PER_ADDRESS"),
-    ({"traces": {"endpoint": "collector:4317"}}, "endpoint"),
+    ({"traces": {"endpoint": "collector:4318"}}, "endpoint"),
     ({"traces": {"ratio": 2}}, "ratio"),
     ({"ingress": {"accessLog": "quiet"}}, "accessLog"),
     ({"gateway": {"auth": ""}}, "gateway.auth"),
@@ -373,6 +385,15 @@ REFUSED = [
     ({"executor": {"enabled": True, "workflows": {"a.yaml": "x"}, "workflowsConfigMap": "b"}}, "workflows"),
     ({"executor": {"workflows": {"a.txt": "x"}}}, "a.txt"),
     ({"executor": {"tenant": "a.b"}}, "tenant"),
+    ({"executor": {"enabled": True, "gatewayTokenSecret": {"name": "a"}}}, "gatewayTokenSecret"),
+    (
+        {
+            "bus": {"url": "memory:"},
+            "gateway": {"replicas": 1, "auth": "jwt", "allowAnonymousRemote": False, "jwt": {"secret": {"name": "a"}}},
+            "executor": {"enabled": True},
+        },
+        "gatewayTokenSecret",
+    ),
     ({"ingress": {"enabled": True}}, "hosts"),
     ({"ingress": {"controller": "caddy"}}, "controller"),
     ({"httpRoute": {"enabled": True}}, "parentRefs"),

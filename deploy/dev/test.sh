@@ -78,12 +78,13 @@ if [ "${1:-quick}" = full ]; then
 fi
 row "all tests, with building them" "" "" "" "$((SECONDS - began)) s"
 
-# Passed, failed and skipped of what vitest ("Tests  1 failed | 115 passed (116)") and pytest ("1 failed, 12 passed in 3.21s")
-# say, in colours perhaps, and of as many of them as a script runs.
+# Passed, failed and skipped of what vitest ("Tests  1 failed | 115 passed (116)"), pytest ("1 failed, 12 passed in 3.21s") and
+# Node.js ("ℹ pass 12") say, in colours perhaps, and of as many of them as a script runs.
 counted() {
     sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
         $1 == "Tests" || / in [0-9.]+s( \(.*\))?( =+)?$/ {
             for (i = 2; i <= NF; i++) if ($i ~ /^(passed|failed|skipped)[,|]?$/) n[substr($i, 1, 6)] += $(i - 1) }
+        $1 == "ℹ" && $2 ~ /^(pass|fail|skipped)$/ { n[$2 == "skipped" ? "skippe" : $2 "ed"] += $3 }
         END { print n["passed"] + 0, n["failed"] + 0, n["skippe"] + 0 }'
 }
 
@@ -105,6 +106,8 @@ script() {
 script clients/typescript
 script services/console "${full[@]+"${full[@]}"}"
 script clients/python
+# Front ends of others, unchanged, in a browser; in the quick run on one broker.
+if [ "${1:-quick}" = full ]; then script clients/examples full; else script clients/examples nats; fi
 
 printf '\n'
 cat "$table"

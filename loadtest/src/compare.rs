@@ -2,6 +2,7 @@
 //! connected, and take turns, event by event and in bursts, with the bare loop among them.
 
 use crate::{
+    client::speech::Speech,
     error::Failure,
     options::{compare::CompareOptions, load::Load},
     peers::{Kept, Peer, PeerPlan, Running, centrifugo, install, nats, nchan, node},
@@ -15,24 +16,26 @@ use crate::{
         rounds::{self, at},
         stage::Stage,
     },
-    servers::process::check_descriptors,
+    servers::{broker::BusChoice, process::check_descriptors},
 };
 use std::time::Duration;
 
-/// Source addresses of each peer's clients are its own.
-const PROCESS_BASE: u32 = 1000;
+/// Source addresses of each one's clients are its own.
+const PROCESSES_EACH: u32 = 100;
+const PEERS_PROCESS_BASE: u32 = 1000;
 
 /// Everything that is compared, and what keeps it alive.
 struct Field {
     floor: Contender,
     entrants: Vec<Entrant>,
-    _stage: Stage,
+    stages: Vec<Stage>,
     _kept: Vec<Kept>,
 }
 
 struct Entrant {
     contender: Contender,
     version: String,
+    ours: bool,
     connected: Connected,
     single: Vec<Run>,
     bursts: Vec<Run>,
@@ -77,12 +80,12 @@ async fn assemble(options: &CompareOptions, load: &Load) -> Result<Field, Failur
     say::progress(&format!("the floor: {} bare sockets", floor.clients));
     floor.connect(1, Duration::ZERO).await?;
     floor.rounds(WARM_UP_ROUNDS, 1).await?;
-    let stage = Stage::up(load).await?;
-    let weft = rounds::weft(load, &stage).await?;
-    let mut field = Field { floor, entrants: Vec::new(), _stage: stage, _kept: Vec::new() };
-    field.enter(weft, env!("CARGO_PKG_VERSION").into(), load).await?;
+    let mut field = Field { floor, entrants: Vec::new(), stages: Vec::new(), _kept: Vec::new() };
+    for (at, speech) in options.protocol.iter().enumerate() {
+        field.enter_ours(*speech, at as u32 * PROCESSES_EACH, load).await?;
+    }
     for (at, peer) in options.peers()?.into_iter().enumerate() {
-        let process_base = PROCESS_BASE + at as u32 * 100;
+        let process_base = PEERS_PROCESS_BASE + at as u32 * PROCESSES_EACH;
         let plan = PeerPlan {
             clients: load.clients,
             rooms: load.rooms,
@@ -94,7 +97,7 @@ async fn assemble(options: &CompareOptions, load: &Load) -> Result<Field, Failur
         let version = running.version.clone();
         let (contender, kept) = running.contend(&plan).await?;
         field._kept.push(kept);
-        field.enter(contender, version, load).await?;
+        field.enter(contender, version, load, false).await?;
     }
     Ok(field)
 }
@@ -113,17 +116,40 @@ async fn start(peer: Peer, options: &CompareOptions, plan: &PeerPlan) -> Result<
 }
 
 impl Field {
-    async fn enter(&mut self, mut contender: Contender, version: String, load: &Load) -> Result<(), Failure> {
+    /// A gateway of its own for each way to talk, on the broker of the first.
+    async fn enter_ours(&mut self, speech: Speech, process_base: u32, load: &Load) -> Result<(), Failure> {
+        let bus = match self.stages.first() {
+            Some(first) if load.bus != BusChoice::Memory => BusChoice::Url(first.broker.url().into()),
+            _ => load.bus.clone(),
+        };
+        let load = Load { name: our_name(speech).into(), speech, bus, ..load.clone() };
+        let stage = Stage::up(&load).await?;
+        let weft = rounds::weft(&load, &stage, process_base).await?;
+        self.stages.push(stage);
+        self.enter(weft, env!("CARGO_PKG_VERSION").into(), &load, true).await
+    }
+
+    async fn enter(&mut self, mut contender: Contender, version: String, load: &Load, ours: bool) -> Result<(), Failure> {
         say::progress(&format!("{} {version}: connecting {} clients", contender.name, contender.clients));
         let connected = contender.connect(1, load.rest).await?;
         contender.rounds(WARM_UP_ROUNDS, 1).await?;
-        self.entrants.push(Entrant { contender, version, connected, single: Vec::new(), bursts: Vec::new() });
+        self.entrants.push(Entrant { contender, version, ours, connected, single: Vec::new(), bursts: Vec::new() });
         Ok(())
     }
 }
 
+fn our_name(speech: Speech) -> &'static str {
+    match speech {
+        Speech::Msgpack => "Weft, MessagePack",
+        Speech::A => "Weft, Socket.IO (A)",
+        Speech::D => "Weft, Socket.IO (D)",
+        Speech::Sse => "Weft, SSE",
+        _ => "Weft",
+    }
+}
+
 async fn standing(entrant: Entrant, floors: &[Run], patience: Duration) -> Result<Standing, Failure> {
-    let Entrant { contender, version, connected, single, bursts } = entrant;
+    let Entrant { contender, version, ours, connected, single, bursts } = entrant;
     let missing = contender.swarms.settle(&[contender.counter], patience).await?;
     let counts = contender.swarms.counts().await?;
     let processes = match &contender.weighed {
@@ -133,6 +159,7 @@ async fn standing(entrant: Entrant, floors: &[Run], patience: Duration) -> Resul
     Ok(Standing {
         name: contender.name,
         version,
+        ours,
         processes,
         single: cost(&single, floors),
         bursts: cost(&bursts, floors),

@@ -134,6 +134,6 @@ mod tests {
         let shape = Shape { rooms, bytes: 300, owner: false };
         let text = delivered(&shape, Event { kind: Kind::Log, mark: Mark { room: 0, counter: 1, due_us: 2 } });
         let value: serde_json::Value = serde_json::from_str(&text).expect("json");
-        assert!(value["offset"].is_string() && value["data"]["mark"].is_string() && text.len() > 300);
+        assert!(value["offset"].is_string() && value["data"]["message"].is_string() && text.len() > 300);
     }
 }

@@ -1,6 +1,6 @@
 //! Load on real gateways: what a delivery and a connection cost, and whether every event arrived once and in order.
 //!
-//! A [`scenario`] starts [`servers`] of its own (a broker, gateways), many lean WebSocket clients in processes of their
+//! A [`scenario`] starts [`servers`] of its own (a broker, gateways), many lean clients in processes of their
 //! own ([`swarm`], [`client`]), and publishes to them ([`publish`]), beside the least that the same deliveries can cost
 //! ([`floor`]). What it finds becomes a [`report`]. Everything that it starts ends with it.
 

@@ -34,12 +34,18 @@ fn names(comparison: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn with_a_nats_server() {
-    assert_eq!(names(&compare("compare-nats", &["--peer", "nats", "--bus", "memory"]).await), ["Weft", "NATS WebSocket"]);
+    assert_eq!(
+        names(&compare("compare-nats", &["--peer", "nats", "--bus", "memory"]).await),
+        ["Weft", "Weft, Socket.IO (D)", "Weft, SSE", "NATS WebSocket"]
+    );
 }
 
 #[tokio::test]
 #[ignore = "fetches packages from npm and Debian"]
 async fn with_all_that_can_be_fetched() {
     let comparison = compare("compare-all", &[]).await;
-    assert_eq!(names(&comparison), ["Weft", "nginx + nchan", "Node ws", "NATS WebSocket", "Socket.IO"]);
+    assert_eq!(
+        names(&comparison),
+        ["Weft", "Weft, Socket.IO (D)", "Weft, SSE", "nginx + nchan", "Node ws", "NATS WebSocket", "Socket.IO"]
+    );
 }

@@ -64,6 +64,36 @@ async fn rooms() {
 }
 
 #[tokio::test]
+async fn rooms_in_each_protocol() {
+    for (protocol, each) in [("a", 3), ("d", 3), ("sse", 1)] {
+        let arguments = format!("--clients 20 --rooms 5 --rooms-each {each} --rate 50 --duration 2 --protocol {protocol}");
+        let found = run("rooms", &format!("{arguments} --bus redis")).await;
+        assert_eq!(number(&found, "deliveries"), 100.0 * 4.0 * f64::from(each), "{protocol}");
+        assert_eq!(found.outcome["protocol"], protocol);
+    }
+}
+
+/// Each protocol brings its token in a place of its own; a gateway that reads none refuses.
+#[tokio::test]
+async fn tokens_are_brought_in_each_protocol() {
+    for protocol in ["json", "msgpack", "a", "d", "sse"] {
+        let key = "--token-key 0123456789abcdef0123456789abcdef";
+        let arguments = format!("--bus memory --clients 10 --rooms 2 --rate 20 --duration 1 --protocol {protocol} {key}");
+        assert_eq!(number(&run("rooms", &arguments).await, "deliveries"), 20.0 * 5.0, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn idle_in_each_protocol() {
+    for protocol in ["a", "d", "sse"] {
+        let arguments = format!("--bus memory --clients 20 --rooms 5 --duration 1 --event-bytes 2000 --protocol {protocol}");
+        let found = run("idle", &arguments).await;
+        assert_eq!(number(&found, "deliveries"), 20.0, "{protocol}");
+        assert!(number(&found, "bytes_per_idle_follower") > 0.0, "{protocol}: {}", found.outcome);
+    }
+}
+
+#[tokio::test]
 async fn tokens() {
     let found = run("tokens", "--bus memory --clients 5 --duration 1").await;
     assert_eq!(number(&found, "deliveries"), 250.0);
@@ -85,6 +115,17 @@ async fn a_killed_gateways_clients_return() {
     assert_eq!(found.outcome["further"]["clients returned"], 30.0, "{}", found.outcome);
     assert_eq!(found.outcome["further"]["caught up again"], 30.0, "{}", found.outcome);
     assert!(number(&found, "broker_bytes") > 0.0);
+}
+
+#[tokio::test]
+async fn a_killed_gateways_clients_return_in_each_protocol() {
+    for (protocol, each) in [("a", 1), ("d", 2), ("sse", 1)] {
+        let arguments = format!("--bus nats --clients 38 --rooms 4 --rooms-each {each} --rate 40 --duration 3");
+        let found = run("resume-storm", &format!("{arguments} --protocol {protocol}")).await;
+        assert_eq!(found.outcome["further"]["clients returned"], 30.0, "{protocol}: {}", found.outcome);
+        let recovered = if protocol == "sse" { Value::Null } else { 30.0.into() };
+        assert_eq!(found.outcome["further"]["sessions recovered"], recovered, "{protocol}: {}", found.outcome);
+    }
 }
 
 #[tokio::test]

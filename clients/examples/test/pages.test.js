@@ -3,24 +3,28 @@
  * of one session at both gateways, and with their gateway killed under them. Once on each broker.
  *
  * `WEFT_TEST_BUS` names one broker alone, `WEFT_TEST_PART` what the names of the tests contain; with `WEFT_TEST_FULL=1`
- * gateways also leave as in a deployment.
+ * gateways are also killed again and again, and leave as in a deployment.
  */
 import { after, before, describe, it } from 'node:test';
 import { withoutAffinity } from './parts/apart.js';
 import { commands } from './parts/commands.js';
-import { drained, killed } from './parts/killed.js';
+import { killed, killedMore } from './parts/killed.js';
 import { late } from './parts/late.js';
 import { openBrowser } from './rig/browser.js';
 import { startFleet } from './rig/fleet.js';
+import { endAll } from './rig/processes.js';
 
-const { WEFT_TEST_BUS: bus_, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
-const buses = bus_ ? [bus_] : ['nats', 'redis'];
-const all = [...late, ...commands, ...withoutAffinity, ...killed, ...drained];
-const chosen = all.filter(([name]) => name.includes(part) && (full || part || !name.includes('drained')));
+const { WEFT_TEST_BUS: only, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
+const buses = only ? [only] : ['nats', 'redis'];
+const all = [...late, ...commands, ...withoutAffinity, ...killed, ...(full ? killedMore : [])];
+const chosen = all.filter(([name]) => name.includes(part));
 if (chosen.length === 0) throw new Error(`no test has ${part} in its name`);
 
+after(endAll);
+
 for (const bus of buses) {
-  describe(bus, { timeout: 300_000 }, () => {
+  // Most of the time of a test is spent waiting for clients to come back.
+  describe(bus, { timeout: 580_000, concurrency: 3 }, () => {
     const rig = {};
     before(async () => {
       rig.browser = await openBrowser();

@@ -63,17 +63,17 @@ impl Connection {
         self.stage = Stage::Open;
     }
 
-    /// Once the connection stands, `request` is sent; whether it was just now.
-    pub(crate) fn stands(&mut self, request: impl FnOnce() -> String) -> io::Result<()> {
-        let Some(socket) = &self.socket else { return Ok(()) };
+    /// Whether the connection stands just now, so that the request can be sent.
+    pub(crate) fn stands(&mut self) -> io::Result<bool> {
+        let Some(socket) = &self.socket else { return Ok(false) };
         if self.stage != Stage::Connecting {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(error) = socket.take_error()? {
             return Err(error);
         }
         self.stage = Stage::Upgrading;
-        self.send(request().as_bytes())
+        Ok(true)
     }
 
     /// How many bytes were read; `None` when there is nothing to be read now.
@@ -144,19 +144,25 @@ impl Connection {
     }
 }
 
-/// What follows the answer to the upgrade; `None` while that is not whole.
-pub(crate) fn upgraded(answer: &[u8]) -> io::Result<Option<&[u8]>> {
+/// What follows the head of the answer that grants the upgrade, or the stream; `None` while it is not whole.
+pub(crate) fn granted(answer: &[u8], stream: bool) -> io::Result<Option<&[u8]>> {
     let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n") else {
         if answer.len() > ANSWER_BYTES_MAX {
-            return Err(io::Error::other("no upgrade: an endless answer"));
+            return Err(io::Error::other("refused: an endless answer"));
         }
         return Ok(None);
     };
-    if answer.starts_with(b"HTTP/1.1 101") {
+    let head = String::from_utf8_lossy(&answer[..end]);
+    let granted = if stream {
+        // Without chunks there is nothing to tell the messages of a stream from its end.
+        head.starts_with("HTTP/1.1 200") && head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked")
+    } else {
+        head.starts_with("HTTP/1.1 101")
+    };
+    if granted {
         return Ok(Some(&answer[end + 4..]));
     }
-    let told = String::from_utf8_lossy(&answer[..end]).lines().next().unwrap_or_default().to_owned();
-    Err(io::Error::other(format!("no upgrade: {told}")))
+    Err(io::Error::other(format!("refused: {}", head.lines().next().unwrap_or_default())))
 }
 
 /// The address that a client of a process connects from; the kernel's choice where the server is not on loopback.
@@ -175,13 +181,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_upgrade_is_granted_whole() {
-        let granted = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nrest";
-        assert_eq!(upgraded(granted).expect("granted"), Some(&b"rest"[..]));
-        assert_eq!(upgraded(&granted[..40]).expect("not whole"), None);
-        let refused = upgraded(b"HTTP/1.1 401 Unauthorized\r\n\r\n").expect_err("refused");
-        assert_eq!(refused.to_string(), "no upgrade: HTTP/1.1 401 Unauthorized");
-        assert!(upgraded(&[b'x'; ANSWER_BYTES_MAX + 1]).is_err());
+    fn an_upgrade_or_a_stream_is_granted_whole() {
+        let upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nrest";
+        let stream = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nrest";
+        let page = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nrest";
+        for (answer, is_stream, expected) in [
+            (&upgrade[..], false, Some(Some(&b"rest"[..]))),
+            (&upgrade[..40], false, Some(None)),
+            (upgrade, true, None),
+            (stream, true, Some(Some(b"rest"))),
+            (&stream[..30], true, Some(None)),
+            (stream, false, None),
+            (page, true, None),
+            (&[b'x'; ANSWER_BYTES_MAX + 1], false, None),
+        ] {
+            assert_eq!(granted(answer, is_stream).ok(), expected, "{}", String::from_utf8_lossy(answer));
+        }
+        let refused = granted(b"HTTP/1.1 401 Unauthorized\r\n\r\n", false).expect_err("refused");
+        assert_eq!(refused.to_string(), "refused: HTTP/1.1 401 Unauthorized");
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Fleet {
         say::progress(&format!("fleet: starting {} gateways on {}", load.gateways, load.bus.word()));
         let before = MachineMemory::now();
         let stage = Stage::up(&load).await?;
-        let swarms = Swarms::start(&stage.swarm_plan(&load)).await?;
+        let swarms = Swarms::start(&stage.swarm_plan(&load, 0)).await?;
         tokio::time::sleep(load.rest).await;
         let empty = memory(&stage.processes())?.anonymous;
         Ok(Self { load, stage, swarms, before, empty, began: Instant::now(), steps: Vec::new() })

@@ -9,6 +9,9 @@ use std::{path::PathBuf, time::Duration};
 pub(crate) struct CompareOptions {
     #[command(flatten)]
     gateway: GatewayOptions,
+    /// How Weft's clients talk; may be repeated. Each way has a gateway and clients of its own.
+    #[arg(long, value_enum, default_values_t = [Speech::Json, Speech::D, Speech::Sse])]
+    pub(crate) protocol: Vec<Speech>,
     /// With what; may be repeated. All but Centrifugo by default, which needs --centrifugo.
     #[arg(long, value_enum)]
     peer: Vec<Peer>,

@@ -75,7 +75,8 @@ pub(crate) struct RunOptions {
     /// Measures so many times, in turns with the floor, and reports medians.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
     runs: u32,
-    /// How clients talk.
+    /// How clients talk: the native protocol in JSON or MessagePack, Socket.IO in the namespaces /executions (a) or / (d), or
+    /// event streams.
     #[arg(long, value_enum, default_value_t = Speech::Json)]
     protocol: Speech,
     /// Clients offer compression.
@@ -85,7 +86,7 @@ pub(crate) struct RunOptions {
     /// does, instead of in the execution's alone.
     #[arg(long)]
     all_rooms: bool,
-    /// Signs each client a token (HS256) with this key; the gateway needs it too, by --env.
+    /// Signs each client a token (HS256) with this key, of 32 bytes at least, which gateways that are started then ask for.
     #[arg(long, value_name = "KEY")]
     token_key: Option<String>,
     /// Repeats a scenario that has a rate, each time at a quarter more, until events are lost or the 99th percentile of
@@ -226,7 +227,25 @@ impl Load {
         if self.rate == 0.0 && matches!(self.scenario, Scenario::Tokens | Scenario::ResumeStorm | Scenario::SlowReaders) {
             return refuse("needs a --rate");
         }
-        Ok(())
+        self.unspoken().map_or(Ok(()), refuse)
+    }
+
+    /// Why clients that talk so cannot do this.
+    fn unspoken(&self) -> Option<&'static str> {
+        // A session of more rooms is not recovered.
+        const RECOVERED_ROOMS_MAX: u32 = 32;
+        match (self.speech, self.scenario) {
+            (Speech::Sse, _) if self.rooms_each > 1 => Some("an event stream is of one room: --rooms-each 1"),
+            (Speech::Sse, _) if self.deflate => Some("event streams are not compressed: without --deflate"),
+            (Speech::A, Scenario::Tokens) => Some("clients of a hear no tokens: another --protocol"),
+            (Speech::A | Speech::D, Scenario::Mixed) => {
+                Some("who comes late to Socket.IO is told the state, not the events: another --protocol")
+            }
+            (Speech::A | Speech::D, Scenario::ResumeStorm) if self.rooms_each > RECOVERED_ROOMS_MAX => {
+                Some("a session of more than 32 rooms is not recovered: fewer --rooms-each")
+            }
+            _ => None,
+        }
     }
 
     /// Of these clients one gateway holds at most so many.
@@ -277,6 +296,12 @@ mod tests {
             ("mixed --against 127.0.0.1:1 --gateways 2", "cannot be used with"),
             ("resume-storm --against 127.0.0.1:1", "needs --gateways 2"),
             ("swim", "invalid value"),
+            ("idle --protocol socket-io", "invalid value"),
+            ("rooms --protocol sse --rooms-each 2", "of one room"),
+            ("rooms --protocol sse --deflate", "not compressed"),
+            ("tokens --protocol a", "hear no tokens"),
+            ("mixed --protocol d", "the state"),
+            ("resume-storm --protocol d --rooms-each 33", "not recovered"),
         ] {
             let error = load(arguments).expect_err(arguments);
             assert!(error.contains(why), "{arguments}: {error}");

@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    /// What beside the mark and the padding this kind must say.
+    /// What this kind must say, up to a text that takes the mark and the padding.
     fn fields(self, out: &mut String, counter: u32) {
         let node = counter / 10;
         // Writing to a string does not fail.
@@ -80,8 +80,10 @@ impl Shape {
         if self.owner {
             let _ = write!(out, "\"userId\":\"owner-{}\",", event.mark.room);
         }
-        let _ = write!(out, "\"data\":{{\"mark\":\"{}\",", event.mark);
+        out.push_str("\"data\":{");
         event.kind.fields(&mut out, event.mark.counter);
+        // In the text, which every dialect carries, and not in a field of its own, which some leave out.
+        let _ = write!(out, "{} ", event.mark);
         let padding = (self.bytes as usize).saturating_sub(out.len() + END.len());
         // Words, so that compression finds about as much as in real text.
         out.extend(WORDS.chars().cycle().skip(event.mark.counter as usize % WORDS.len()).take(padding));

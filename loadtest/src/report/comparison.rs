@@ -28,6 +28,8 @@ pub(crate) struct Comparison {
 pub(crate) struct Standing {
     pub(crate) name: String,
     pub(crate) version: String,
+    /// Whether it is a gateway of Weft's.
+    pub(crate) ours: bool,
     /// Whose processor time and memory counts.
     pub(crate) processes: u64,
     pub(crate) single: Cost,
@@ -66,7 +68,8 @@ impl Standing {
 impl Comparison {
     /// Whether what was measured of Weft was sound; what becomes of the others is only told.
     pub(crate) fn is_sound(&self) -> bool {
-        self.standings.first().is_some_and(Standing::is_sound)
+        let mut ours = self.standings.iter().filter(|standing| standing.ours).peekable();
+        ours.peek().is_some() && ours.all(Standing::is_sound)
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
@@ -156,10 +159,11 @@ mod tests {
 
     #[test]
     fn a_comparison_is_as_sound_as_what_is_said_of_weft() {
-        let standing = |name: &str, lost| Standing { name: name.into(), lost, ..Standing::default() };
+        let standing = |ours, lost| Standing { ours, lost, ..Standing::default() };
         for (standings, sound) in [
-            (vec![standing("weft", 0), standing("other", 5)], true),
-            (vec![standing("weft", 1), standing("other", 0)], false),
+            (vec![standing(true, 0), standing(true, 0), standing(false, 5)], true),
+            (vec![standing(true, 0), standing(true, 1), standing(false, 0)], false),
+            (vec![standing(false, 0)], false),
             (vec![], false),
         ] {
             let comparison = Comparison { standings, ..Comparison::default() };

@@ -24,6 +24,7 @@ const RUN: &[Column<Outcome>] = &[
     ("clients", |outcome| outcome.clients.to_string()),
     ("rooms", |outcome| outcome.rooms.to_string()),
     ("bus", |outcome| outcome.bus.clone()),
+    ("protocol", |outcome| outcome.protocol.clone()),
     ("deliveries", |outcome| outcome.deliveries.to_string()),
     ("deliveries/s", |outcome| format!("{:.0}", outcome.deliveries_per_second)),
     ("CPU-µs/delivery", |outcome| format!("{:.2}", outcome.cpu_us_per_delivery)),

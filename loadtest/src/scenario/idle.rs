@@ -18,7 +18,7 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
         name: load.name.clone(),
         clients: load.clients,
         rooms: load.rooms,
-        swarms: Swarms::start(&stage.swarm_plan(load)).await?,
+        swarms: Swarms::start(&stage.swarm_plan(load, 0)).await?,
         publish: stage.publish(load, shape(load)).await?,
         weighed: Weighed::Processes(stage.processes()),
         counter: 0,

@@ -66,7 +66,7 @@ const STORY: &[Kind] = &[
 
 pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let stage = Stage::up(load).await?;
-    let mut plan = stage.swarm_plan(load);
+    let mut plan = stage.swarm_plan(load, 0);
     plan.come_back = Some(COME_BACK);
     let swarms = Swarms::start(&plan).await?;
     let mut publish = stage.publish(load, shape(load)).await?;

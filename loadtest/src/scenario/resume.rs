@@ -44,7 +44,7 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     if stage.gateways.len() < 2 {
         return Err(Failure::Options("resume-storm kills a gateway of its own: not with --against".into()));
     }
-    let mut plan = stage.swarm_plan(load);
+    let mut plan = stage.swarm_plan(load, 0);
     plan.come_back = Some(COME_BACK);
     let swarms = Swarms::start(&plan).await?;
     let mut publish = stage.publish(load, shape(load)).await?;
@@ -112,7 +112,11 @@ async fn storm(
         }
     }
     outcome.further.insert("listen queue overflows", listen_overflows().saturating_sub(overflows) as f64);
-    outcome.further.insert("clients returned", swarms.counts().await?.cut as f64);
+    let counts = swarms.counts().await?;
+    outcome.further.insert("clients returned", counts.cut as f64);
+    if load.speech.is_socket_io() {
+        outcome.further.insert("sessions recovered", counts.recovered as f64);
+    }
     Ok(outcome)
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
         floor.connect(1, Duration::ZERO).await?;
         floor.rounds(WARM_UP_ROUNDS, 1).await?;
     }
-    let mut weft = weft(load, &stage).await?;
+    let mut weft = weft(load, &stage, 0).await?;
     say::progress(&format!("{}: connecting {} clients", load.name, load.clients));
     let connected = weft.connect(load.gateways, load.rest).await?;
     weft.rounds(WARM_UP_ROUNDS, load.burst).await.map_err(|failure| stage.explain(failure))?;
@@ -68,12 +68,12 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
 }
 
 /// Gateways of a stage, with clients that are not connected yet.
-pub(crate) async fn weft(load: &Load, stage: &Stage) -> Result<Contender, Failure> {
+pub(crate) async fn weft(load: &Load, stage: &Stage, process_base: u32) -> Result<Contender, Failure> {
     Ok(Contender {
         name: load.name.clone(),
         clients: load.clients,
         rooms: load.rooms,
-        swarms: Swarms::start(&stage.swarm_plan(load)).await?,
+        swarms: Swarms::start(&stage.swarm_plan(load, process_base)).await?,
         publish: stage.publish(load, shape(load)).await?,
         weighed: Weighed::Processes(stage.processes()),
         counter: 0,

@@ -12,6 +12,7 @@ use crate::{
     report::say,
     servers::{
         broker::{Broker, BusChoice},
+        fleet_key::FleetKey,
         gateway::{Gateway, GatewayPlan},
         process::{Process, check_descriptors},
         sampler::{Group, Sampler},
@@ -28,6 +29,7 @@ pub(crate) struct Stage {
     pub(crate) broker: Broker,
     addresses: Vec<SocketAddr>,
     against: Vec<Process>,
+    _fleet_key: Option<FleetKey>,
 }
 
 impl Stage {
@@ -35,18 +37,20 @@ impl Stage {
         if let Some(address) = load.server.against {
             let broker = Broker::start(&BusChoice::Memory).await?;
             let against = load.server.pid.into_iter().map(Process).collect();
-            return Ok(Self { gateways: Vec::new(), broker, addresses: vec![address], against });
+            return Ok(Self { gateways: Vec::new(), broker, addresses: vec![address], against, _fleet_key: None });
         }
         check_descriptors(&load.name, load.clients_a_gateway())?;
         let broker = Broker::start(&load.bus).await?;
-        let gateway = load.server.gateway.clone();
-        let plan = GatewayPlan { path: gateway.path, bus: broker.url().into(), env: gateway.env };
+        // Without one no session of Socket.IO is recovered on another gateway.
+        let fleet_key = if load.speech.is_socket_io() { Some(FleetKey::new()?) } else { None };
+        let env = settings(load, fleet_key.as_ref());
+        let plan = GatewayPlan { path: load.server.gateway.path.clone(), bus: broker.url().into(), env };
         let mut gateways = Vec::new();
         for _ in 0..load.gateways {
             gateways.push(Gateway::start(&plan).await?);
         }
         let addresses = gateways.iter().map(|gateway| gateway.address).collect();
-        Ok(Self { gateways, broker, addresses, against: Vec::new() })
+        Ok(Self { gateways, broker, addresses, against: Vec::new(), _fleet_key: fleet_key })
     }
 
     /// The processes of all gateways.
@@ -63,7 +67,8 @@ impl Stage {
         Ok(Publish::Ingress(Ingress::new(self.addresses[0], shape, token)?))
     }
 
-    pub(crate) fn swarm_plan(&self, load: &Load) -> SwarmPlan {
+    /// The addresses that a swarm's clients come from are its own if its base is.
+    pub(crate) fn swarm_plan(&self, load: &Load, process_base: u32) -> SwarmPlan {
         SwarmPlan {
             clients: load.clients,
             speech: load.speech,
@@ -73,7 +78,7 @@ impl Stage {
             token_key: load.token_key.clone(),
             come_back: None,
             slow: None,
-            process_base: 0,
+            process_base,
         }
     }
 
@@ -109,8 +114,17 @@ impl Stage {
     }
 }
 
+/// Of gateways that are started; what the command line says comes last, and so counts.
+fn settings(load: &Load, fleet_key: Option<&FleetKey>) -> Vec<(String, String)> {
+    let token_key = load.token_key.as_ref();
+    let tokens = token_key.map(|key| [("WEFT_AUTH".into(), "jwt".into()), ("WEFT_JWT_SECRET".into(), key.clone())]);
+    let own = tokens.into_iter().flatten().chain(fleet_key.map(FleetKey::setting));
+    own.chain(load.server.gateway.env.clone()).collect()
+}
+
+/// Others for each way to talk: gateways of a comparison share a broker.
 pub(crate) fn rooms(load: &Load) -> Rooms {
-    Rooms { prefix: format!("{EXECUTION}load-"), count: load.rooms, each: load.rooms_each }
+    Rooms { prefix: format!("{EXECUTION}load-{}-", load.speech.word()), count: load.rooms, each: load.rooms_each }
 }
 
 pub(crate) fn shape(load: &Load) -> Shape {

@@ -34,7 +34,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let stage = Stage::up(load).await?;
     let slow = load.scenario == Scenario::SlowReaders;
-    let mut plan = stage.swarm_plan(load);
+    let mut plan = stage.swarm_plan(load, 0);
     if slow {
         (plan.slow, plan.come_back) = (Some(SLOW), Some(SLOW_COME_BACK));
     }

@@ -2,7 +2,6 @@
 //! the limit.
 
 use crate::{
-    client::speech::Speech,
     error::Failure,
     options::load::Load,
     report::outcome::{Moment, Outcome, Quantiles},
@@ -38,7 +37,7 @@ pub(crate) fn begin(load: &Load) -> Outcome {
         rooms: load.rooms.into(),
         gateways: load.gateways.into(),
         bus: load.bus.word().into(),
-        protocol: if load.speech == Speech::Json { "json" } else { "msgpack" }.into(),
+        protocol: load.speech.word().into(),
         deflate: load.deflate,
         event_bytes: load.event_bytes.into(),
         burst: load.burst.into(),

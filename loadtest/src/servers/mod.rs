@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod child;
+pub(crate) mod fleet_key;
 pub(crate) mod gateway;
 pub(crate) mod network;
 pub(crate) mod process;

@@ -1,7 +1,10 @@
 //! What the clients of one process share: counts, histograms, and what all of them were told to be.
 
 use super::order::{Counts, Setup};
-use crate::{client::inflate::Inflater, clock};
+use crate::{
+    client::{inflate::Inflater, token},
+    clock,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use hdrhistogram::{
     Histogram,
@@ -37,6 +40,11 @@ impl Common {
     /// Whether a client was chosen to read slowly.
     pub(crate) fn is_slow(&self, number: u32) -> bool {
         self.setup.slow.is_some_and(|slow| number.is_multiple_of(slow.every))
+    }
+
+    /// A client's token, where they bring any.
+    pub(crate) fn token(&self, number: u32) -> Option<String> {
+        self.setup.token_key.as_ref().map(|key| token::sign(key, number, &self.setup.rooms.prefix))
     }
 
     /// From when an event was due until now; of those who read slowly by choice nothing is said.

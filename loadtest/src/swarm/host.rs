@@ -300,6 +300,7 @@ fn sum(each: &[Counts]) -> Counts {
         open: sum.open + counts.open,
         connected: sum.connected + counts.connected,
         subscribed: sum.subscribed + counts.subscribed,
+        recovered: sum.recovered + counts.recovered,
         delivered: sum.delivered + counts.delivered,
         duplicated: sum.duplicated + counts.duplicated,
         misordered: sum.misordered + counts.misordered,

@@ -132,6 +132,8 @@ pub(crate) struct Counts {
     pub(crate) connected: u64,
     /// Rooms whose subscription was confirmed, again after each return.
     pub(crate) subscribed: u64,
+    /// Sessions of Socket.IO that were given back to their clients.
+    pub(crate) recovered: u64,
     /// Events that a client saw for the first time.
     pub(crate) delivered: u64,
     pub(crate) duplicated: u64,

@@ -5,7 +5,7 @@ use super::{
     order::{Counts, Follow, Order, Setup, Strain, Told, What},
 };
 use crate::{
-    client::{Client, connection, token},
+    client::{Client, connection},
     clock,
 };
 use rustix::{buffer::spare_capacity, event::epoll, fd::OwnedFd, time::Timespec};
@@ -124,14 +124,11 @@ impl Swarm {
     }
 
     fn writable(&mut self, number: u32) -> io::Result<()> {
-        let (client, setup) = (&mut self.clients[number as usize], &self.common.setup);
-        let to = setup.servers[client.server as usize];
-        let rooms = client.room_names(&setup.rooms);
-        client.connection.stands(|| {
-            let number = setup.first + number;
-            let token = setup.token_key.as_ref().map(|key| token::sign(key, number, &setup.rooms.prefix));
-            setup.speech.request(&to.to_string(), &rooms, setup.deflate, token.as_deref())
-        })?;
+        let client = &mut self.clients[number as usize];
+        if client.connection.stands()? {
+            let request = client.request(&self.common, self.common.setup.first + number);
+            client.connection.send(request.as_bytes())?;
+        }
         client.connection.flush()?;
         client.connection.watch(&self.epoll, number, false, true)
     }

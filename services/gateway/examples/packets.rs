@@ -29,6 +29,7 @@ use weft_gateway::{
     session::Shared,
     transport::{Engine, Frame, Mailboxes, Received, Transport, Wire},
 };
+use weft_guard::Guard;
 use weft_publisher::{HeadConfig, HeadKeeper};
 
 const NAMESPACES: &[Namespace] = &[Namespace::MAIN, Namespace::new("/custom")];
@@ -55,6 +56,8 @@ async fn main() -> io::Result<()> {
 async fn app(settings: &Settings) -> Result<App, String> {
     let config = settings.bus.config(&settings.instance).map_err(|error| error.to_string())?;
     let bus = Bus::connect(config).await.map_err(|error| error.to_string())?;
+    let guard = Arc::new(Guard::open(&settings.guard, bus.is_durable()).map_err(|error| error.to_string())?);
+    let bounds = Arc::new(weft_guard::Limits::new(settings.guard.bounds()));
     let (hub, to_open, _) = Hub::new(bus.clone(), settings.hub_limits(), Metrics::new());
     let feed = feed::start(&hub, to_open);
     let executors = Executors::new(bus.clone(), hub.metrics.replies_awaited.clone());
@@ -63,7 +66,16 @@ async fn app(settings: &Settings) -> Result<App, String> {
     let limits = settings.http_limits();
     let engine = EngineLimits { times: Arc::new(TIMES), payload_bytes_max: 1_000_000 };
     Ok(App {
-        shared: Arc::new(Shared { hub, feed, limits: settings.session_limits(), instance, fleet_key }),
+        shared: Arc::new(Shared {
+            hub,
+            feed,
+            limits: settings.session_limits(),
+            instance,
+            fleet_key,
+            guard,
+            bounds,
+            orders: Default::default(),
+        }),
         heads: HeadKeeper::new(bus, HeadConfig::for_retention(&settings.bus.retention())),
         executors,
         door: Arc::new(settings.door()),
@@ -73,7 +85,6 @@ async fn app(settings: &Settings) -> Result<App, String> {
         mailboxes: Mailboxes::default(),
         begin_packets: http::engine::begin,
         peers: None,
-        anonymous: true,
     })
 }
 

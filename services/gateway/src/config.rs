@@ -6,15 +6,16 @@ use crate::{
     session::SessionLimits,
     transport::{SocketTimes, WebSocketLimits},
 };
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use rustix::process::{Resource, getrlimit};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
-use weft_bus::BusSettings;
+use weft_bus::{BusConfig, BusSettings};
 use weft_dialect::{
     engine, native,
     socketio::{self, FleetKey},
 };
+use weft_guard::GuardSettings;
 use weft_telemetry::{LogOptions, TraceOptions};
 
 /// Delivers the events of workflow and agent executions to live clients.
@@ -27,15 +28,6 @@ pub struct Settings {
     /// Address of /metrics, /livez and /readyz.
     #[arg(long, env = "WEFT_ADMIN_LISTEN", default_value = "127.0.0.1:9464")]
     pub admin_listen: SocketAddr,
-    /// Whether clients authenticate. `off` listens on loopback only.
-    #[arg(long, env = "WEFT_AUTH", value_enum)]
-    pub auth: Option<Auth>,
-    /// Lets `WEFT_AUTH=off` listen on other addresses than loopback.
-    #[arg(long, env = "WEFT_ALLOW_ANONYMOUS_REMOTE", default_value_t = false, action = clap::ArgAction::Set)]
-    pub allow_anonymous_remote: bool,
-    /// Origins that browsers may connect from, comma separated, compared exactly.
-    #[arg(long, env = "WEFT_ORIGINS", value_delimiter = ',')]
-    pub origins: Vec<String>,
     /// The name of this gateway in the fleet; by default a random one.
     #[arg(long, env = "WEFT_INSTANCE", default_value_t = random_instance(), hide_default_value = true)]
     pub instance: String,
@@ -47,6 +39,9 @@ pub struct Settings {
     /// Without one, clients that poll need a load balancer with affinity.
     #[arg(long, env = "WEFT_PEER_LISTEN")]
     pub peer_listen: Option<SocketAddr>,
+    /// Who may come in, what they may see, how much they may take.
+    #[command(flatten)]
+    pub guard: GuardSettings,
     /// The bus.
     #[command(flatten)]
     pub bus: BusSettings,
@@ -59,13 +54,6 @@ pub struct Settings {
     /// Traces.
     #[command(flatten)]
     pub traces: TraceOptions,
-}
-
-/// Whether clients authenticate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Auth {
-    /// Whoever can connect may follow and do everything.
-    Off,
 }
 
 /// Bounds and times.
@@ -147,13 +135,7 @@ const COUNT_MOST: usize = 100_000_000;
 impl Settings {
     /// Checks what clap cannot.
     pub fn check(&self) -> Result<(), BadSetting> {
-        let remote = !self.listen.ip().is_loopback();
-        if remote && self.auth.is_none() {
-            return Err(BadSetting("WEFT_AUTH: must be set where WEFT_LISTEN is not loopback".into()));
-        }
-        if remote && !self.allow_anonymous_remote {
-            return Err(BadSetting("WEFT_AUTH: off listens on loopback only, unless WEFT_ALLOW_ANONYMOUS_REMOTE=true".into()));
-        }
+        self.guard.check(self.listen.ip()).map_err(|error| BadSetting(error.to_string()))?;
         weft_event::id::check("WEFT_INSTANCE", &self.instance).map_err(|invalid| BadSetting(invalid.to_string()))?;
         for (name, value, least, most) in [
             ("WEFT_EVENT_BYTES_MAX", self.limits.event_bytes_max, 1024, EVENT_BYTES_MOST),
@@ -171,21 +153,16 @@ impl Settings {
         if self.limits.command_timeout_ms == 0 {
             return Err(BadSetting("WEFT_COMMAND_TIMEOUT_MS: must be at least 1".into()));
         }
-        // Compared exactly with what browsers send, so that anything else would never match.
-        let is_origin = |origin: &String| {
-            origin.parse::<axum::http::Uri>().is_ok_and(|uri| {
-                matches!(uri.scheme_str(), Some("http" | "https"))
-                    && uri.host().is_some()
-                    && !origin.ends_with('/')
-                    && uri.path() == "/"
-            })
-        };
-        if let Some(origin) = self.origins.iter().find(|origin| !is_origin(origin)) {
-            return Err(BadSetting(format!("WEFT_ORIGINS: {origin} is no origin, such as https://app.example")));
-        }
         self.fleet_key()?;
         self.check_peer_listen()?;
-        self.bus.config(&self.instance).map(|_| ()).map_err(|error| BadSetting(error.to_string()))
+        self.bus_config().map(|_| ())
+    }
+
+    /// How the bus is reached.
+    pub fn bus_config(&self) -> Result<BusConfig, BadSetting> {
+        let mut config = self.bus.config(&self.instance).map_err(|error| BadSetting(error.to_string()))?;
+        config.journal_age = self.guard.journal_age();
+        Ok(config)
     }
 
     fn check_peer_listen(&self) -> Result<(), BadSetting> {
@@ -244,7 +221,8 @@ impl Settings {
             drain_secs: self.limits.drain_secs,
             command_timeout: Duration::from_millis(self.limits.command_timeout_ms),
             packets: socketio::Limits { packet_bytes_max: self.limits.message_bytes_max, ..socketio::Limits::default() },
-            connect_secs: CONNECT_SECS,
+            connect_secs: if self.guard.is_jwt() { self.guard.auth_secs } else { CONNECT_SECS },
+            auth_secs: self.guard.auth_secs,
         }
     }
 
@@ -280,6 +258,10 @@ impl Settings {
         // A stalled peer is to be closed with its code first.
         let unacknowledged = Duration::from_secs(u64::from(self.limits.stall_secs) + 10);
         Sockets {
+            first_limits: self.guard.is_jwt().then(|| {
+                let bytes = self.guard.auth_bytes_max as usize;
+                Arc::new(WebSocketLimits { frame_bytes_max: bytes, message_bytes_max: bytes, ..limits })
+            }),
             limits: Arc::new(limits),
             compression: self.limits.compression,
             times: SocketTimes { unacknowledged },
@@ -303,7 +285,8 @@ impl Settings {
     /// Who may come in.
     #[must_use]
     pub fn door(&self) -> Door {
-        Door { origins: self.origins.clone(), loopback_only: self.listen.ip().is_loopback() }
+        let loopback_only = self.listen.ip().is_loopback() && !self.guard.is_jwt();
+        Door { origins: self.guard.origins.clone(), loopback_only }
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use weft_bus::Bus;
 use weft_drain::Drain;
 use weft_gateway::{Settings, run, run::Listeners};
+use weft_guard::Guard;
 use weft_telemetry::{Metrics, Readiness, in_one_line, init_logs, init_traces, serve_admin};
 
 #[global_allocator]
@@ -48,23 +49,31 @@ fn main() -> ExitCode {
 
 async fn serve(settings: &Settings) -> Result<(), String> {
     let metrics = Metrics::install().map_err(|error| error.to_string())?;
-    let readiness = Readiness::new(&["bus", "listening"]);
+    let readiness = Readiness::new(&["bus", "guard", "listening"]);
     let drain = Drain::on_signals(Duration::from_secs(settings.limits.drain_secs.into())).map_err(|error| error.to_string())?;
     let admin = bind("WEFT_ADMIN_LISTEN", settings.admin_listen).await?;
     let admin_token = tokio_util::sync::CancellationToken::new();
     let admin_task = tokio::spawn(serve_admin(admin, metrics, readiness.clone(), admin_token.clone()));
     let fleet_key = settings.fleet_key().map_err(|error| error.to_string())?;
-    let config = settings.bus.config(&settings.instance).map_err(|error| error.to_string())?;
+    let config = settings.bus_config().map_err(|error| error.to_string())?;
     tracing::info!(bus = %config.url_shown(), "connecting");
-    tracing::warn!("WEFT_AUTH=off: whoever can connect may follow, publish and act on everything");
+    for warning in settings.guard.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let control = settings.guard.control().map_err(|error| error.to_string())?;
     let bus = tokio::select! {
         bus = Bus::connect_patiently(config) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
         () = drain.started() => return Ok(()),
     };
     let listener = listen("WEFT_LISTEN", settings.listen)?;
+    let guard = Guard::open(&settings.guard, bus.is_durable()).map_err(|error| error.to_string())?;
+    let control = match control {
+        Some((address, token)) => Some((bind("WEFT_CONTROL_LISTEN", address).await?, token)),
+        None => None,
+    };
     let peer_listener = settings.peer_listen.map(|address| listen("WEFT_PEER_LISTEN", address)).transpose()?;
-    let listeners = Listeners { clients: listener, peers: peer_listener };
-    run(settings, fleet_key, listeners, bus, &drain, &readiness).await;
+    let listeners = Listeners { clients: listener, peers: peer_listener, control };
+    run(settings, (fleet_key, guard), listeners, bus, &drain, &readiness).await;
     admin_token.cancel();
     let _ = admin_task.await;
     Ok(())

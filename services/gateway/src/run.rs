@@ -6,7 +6,7 @@ use crate::{
     http::{self, App, Executors},
     hub::Hub,
     metrics::Metrics,
-    session::Shared,
+    session::{self, Orders, Shared},
     transport::Mailboxes,
 };
 use std::{sync::Arc, time::Duration};
@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use weft_bus::Bus;
 use weft_dialect::socketio::FleetKey;
 use weft_drain::Drain;
+use weft_guard::{Guard, Limits, control::ControlToken};
 use weft_publisher::{HeadConfig, HeadKeeper};
 use weft_telemetry::Readiness;
 
@@ -27,14 +28,24 @@ pub struct Listeners {
     pub clients: TcpListener,
     /// By other gateways, where requests are passed on.
     pub peers: Option<TcpListener>,
+    /// By operators, who show this token.
+    pub control: Option<(TcpListener, ControlToken)>,
 }
 
 /// Serves until the process is told to leave, then leaves politely.
-pub async fn run(settings: &Settings, fleet_key: FleetKey, listeners: Listeners, bus: Bus, drain: &Drain, readiness: &Readiness) {
+pub async fn run(
+    settings: &Settings,
+    (fleet_key, guard): (FleetKey, Guard),
+    listeners: Listeners,
+    bus: Bus,
+    drain: &Drain,
+    readiness: &Readiness,
+) {
     let (hub, to_open, due_heads) = Hub::new(bus.clone(), settings.hub_limits(), Metrics::new());
     let feed = feed::start(&hub, to_open);
     let executors = Executors::new(bus.clone(), hub.metrics.replies_awaited.clone());
-    let Listeners { clients: listener, peers: peer_listener } = listeners;
+    let Listeners { clients: listener, peers: peer_listener, control } = listeners;
+    let guard = Arc::new(guard);
     let peer_address = peer_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
     let stopped = CancellationToken::new();
@@ -57,6 +68,9 @@ pub async fn run(settings: &Settings, fleet_key: FleetKey, listeners: Listeners,
             limits: settings.session_limits(),
             instance: settings.instance.clone(),
             fleet_key,
+            guard: guard.clone(),
+            bounds: Arc::new(Limits::new(settings.guard.bounds())),
+            orders: Orders::default(),
         }),
         heads: heads.clone(),
         executors,
@@ -67,8 +81,16 @@ pub async fn run(settings: &Settings, fleet_key: FleetKey, listeners: Listeners,
         begin_packets: http::engine::begin,
         mailboxes: Mailboxes::default(),
         peers,
-        anonymous: true,
     };
+    let _guarding = [
+        spawn(keep_guard(guard.clone(), bus.clone())),
+        spawn(session::heed_revocations(app.shared.clone())),
+        spawn(tell_when_ready(guard, readiness.clone())),
+    ];
+    let controlled = control.map(|(listener, token)| {
+        let router = http::router_of_control(app.clone(), token);
+        tokio::spawn(http::serve::serve(listener, router, app.sockets.times, stopped.clone()))
+    });
     let times = app.sockets.times;
     let serve = |listener, router| tokio::spawn(http::serve::serve(listener, router, times, stopped.clone()));
     let passing = peer_listener.map(|listener| serve(listener, http::router_of_peers(app.clone())));
@@ -88,12 +110,27 @@ pub async fn run(settings: &Settings, fleet_key: FleetKey, listeners: Listeners,
     if let Some(passing) = passing {
         let _ = passing.await;
     }
+    if let Some(controlled) = controlled {
+        let _ = controlled.await;
+    }
     bus.close().await;
     tracing::info!(sessions_left = hub.session_count(), "left");
 }
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+async fn keep_guard(guard: Arc<Guard>, bus: Bus) {
+    guard.keep(&bus).await;
+}
+
+/// Once somebody could be let in, and for good: later outages are the same for all gateways.
+async fn tell_when_ready(guard: Arc<Guard>, readiness: Readiness) {
+    while !guard.is_ready() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    readiness.set("guard", true);
 }
 
 async fn turn(hub: Arc<Hub>) {

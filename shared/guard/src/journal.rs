@@ -110,7 +110,8 @@ fn take(revoked: &Revoked, line: &Bytes) {
 }
 
 /// The time, as tokens tell it.
-pub(crate) fn unix_secs() -> u64 {
+#[must_use]
+pub fn unix_secs() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -49,6 +49,12 @@ impl<K: Eq + Hash + Clone> Shares<K> {
 pub struct Share<K: Eq + Hash + Clone>(Option<(Counts<K>, K)>);
 
 impl<K: Eq + Hash + Clone> Share<K> {
+    /// Whether this is one of a count.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// For who is not counted.
     pub fn uncounted() -> Self {
         Self(None)

@@ -8,9 +8,47 @@ import { Balancer } from '../rig/balancer.js';
 import { withoutWebSocket } from '../rig/browser.js';
 import { newId } from '../rig/fleet.js';
 import { examples, python, start } from '../rig/processes.js';
+import { until } from '../rig/until.js';
 import { event, line, lines } from './events.js';
 
+const polling = '/socket.io/?EIO=4&transport=polling';
+
+/** Opens a session as a client does; answers its id. */
+async function sessionAt({ http }) {
+  const greeting = await (await fetch(http + polling)).text();
+  return JSON.parse(greeting.slice(1)).sid;
+}
+
+/** Says CONNECT in a session; answers what the gateway said to that. */
+async function connectAt({ http }, sid) {
+  const response = await fetch(`${http}${polling}&sid=${sid}`, { method: 'POST', body: '40' });
+  return `${response.status} ${await response.text()}`;
+}
+
+/** The gateways have not heard of each other when the first sessions come, and none of those may suffer from it. */
+async function manyAtOnce({ fleet, ends }) {
+  const pair = ends(await fleet.pair(), it => it.stop());
+  const [holding, passing] = pair.gateways;
+  const sids = await Promise.all(Array.from({ length: 50 }, () => sessionAt(holding)));
+  const answers = await Promise.all(sids.map(sid => connectAt(passing, sid)));
+  const counts = {};
+  for (const answer of answers) counts[answer] = (counts[answer] ?? 0) + 1;
+  assert.deepEqual(counts, { '200 ok': sids.length });
+}
+
+/** Has both gateways know each other: what is so in the first moment is for `manyAtOnce`. */
+async function acquaint([first, second]) {
+  for (const [holding, passing] of [
+    [first, second],
+    [second, first],
+  ]) {
+    const known = async () => (await connectAt(passing, await sessionAt(holding))) === '200 ok';
+    await until(known, 'the gateways to know each other');
+  }
+}
+
 async function apart({ pair, ends }) {
+  await acquaint(pair.gateways);
   const ports = pair.gateways.map(({ port }) => port);
   const balancer = ends(await Balancer.start(ports), it => it.stop());
   const id = newId();
@@ -63,4 +101,5 @@ export const withoutAffinity = [
   ['d-react: without affinity', rig => page(rig, 'd-react')],
   ['d-react, polling: without affinity', rig => page(rig, 'd-react', withoutWebSocket)],
   ['d-python, polling: without affinity', script],
+  ['without affinity: many at once, at gateways that have just begun', manyAtOnce],
 ];

@@ -63,13 +63,13 @@ async function script({ pair, ends }, program, args, acks) {
 }
 
 const native = [process.execPath, [join(examples, 'b-node/follow.js')]];
-const d = join(examples, 'd-python/follow.py');
+const dScript = join(examples, 'd-python/follow.py');
 const words = { answer: 'ack user_input:provide accepted', cancel: 'ack cancel accepted' };
 
 export const commands = [
   ['b-page: answers and cancels', rig => page(rig, 'b-page', { snapshot: '1' })],
   ['d-react: answers and cancels', rig => page(rig, 'd-react')],
   ['b-node: answers and cancels', rig => script(rig, ...native, { answer: 'ack answer ', cancel: 'ack cancel ' })],
-  ['d-python: answers and cancels', rig => script(rig, python(), [d], words)],
-  ['d-python, polling: answers and cancels', rig => script(rig, python(), [d, '--polling'], words)],
+  ['d-python: answers and cancels', rig => script(rig, python(), [dScript], words)],
+  ['d-python, polling: answers and cancels', rig => script(rig, python(), [dScript, '--polling'], words)],
 ];

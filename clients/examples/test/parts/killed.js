@@ -13,6 +13,8 @@ import { event, line, lines, node, token } from './events.js';
 /** Publishes a line and two tokens of two agents again and again, until it is told to stop. */
 class Publishing {
   count = 0;
+  /** How often in one go. */
+  step = 1;
   #goes = true;
 
   constructor(pair, id, rest) {
@@ -28,11 +30,9 @@ class Publishing {
     const { pair, id, rest } = this;
     await pair.publish(event(id, 'execution:started', {}, rest), node(id, 'work', 'started'));
     while (this.#goes) {
-      const n = ++this.count;
-      await pair.publish(
-        line(id, `line ${n}`, rest),
-        ...['ada', 'bob'].map(agent => ({ ...token(id, agent, n), ...rest })),
-      );
+      const numbers = Array.from({ length: this.step }, () => ++this.count);
+      const events = numbers.flatMap(n => [line(id, `line ${n}`), token(id, 'ada', n), token(id, 'bob', n)]);
+      await pair.publish(...events.map(each => ({ ...each, ...rest })));
       await sleep(15);
     }
   }
@@ -58,6 +58,15 @@ class Publishing {
 /** How a gateway goes. */
 const goes = {
   killed: (pair, publishing) => pair.killFirst(() => publishing.more(20)),
+  // More than a gateway holds in memory: what comes then is read from the broker.
+  'killed, much missed': (pair, publishing) =>
+    pair.killFirst(async () => {
+      publishing.step = 200;
+      await publishing.more(1000);
+      publishing.step = 1;
+    }),
+  // Also before a client has come back from the time before.
+  'killed six times': pair => pair.killMany(6, () => sleep(Math.random() * 2500)),
   drained: pair => pair.drainFirst(),
 };
 
@@ -227,9 +236,9 @@ async function demo({ fleet, open, ends }) {
   await viewer.until(now => now.error === '409', 'a refusal, since it exists');
 }
 
-const c = join(examples, 'c-python/follow.py');
+const cScript = join(examples, 'c-python/follow.py');
 
-const node_ = join(examples, 'b-node/follow.js');
+const nodeScript = join(examples, 'b-node/follow.js');
 
 /** Clients that must have everything, however the gateway went. */
 const whole = [
@@ -240,8 +249,8 @@ const whole = [
   ['d-react, polling', 'recovered', rig => agents(rig, true, withoutWebSocket)],
   ['e-logs', 'each entry once', rig => page(rig, 'e-logs', false)],
   ['f-events', 'each event once', rig => page(rig, 'f-events', false)],
-  ['c-python', 'resumed', rig => script(rig, python(), [c], 'connected', 'completion "done"')],
-  ['b-node', 'resumed', rig => script(rig, process.execPath, [node_], 'subscribed live', 'execution:completed')],
+  ['c-python', 'resumed', rig => script(rig, python(), [cScript], 'connected', 'completion "done"')],
+  ['b-node', 'resumed', rig => script(rig, process.execPath, [nodeScript], 'subscribed live', 'execution:completed')],
 ];
 const every = how => whole.map(([name, what, run]) => [`${name}: ${how}, ${what}`, rig => run({ ...rig, how })]);
 
@@ -252,10 +261,11 @@ export const killed = [
   ['c-react: killed, the state again', rig => forgetfulPage(rig, 'c-react')],
   [
     'c-python: killed, the state again',
-    rig => forgetful(rig, scriptOf(rig, python(), [c, '--forgetful'], 'connected')),
+    rig => forgetful(rig, scriptOf(rig, python(), [cScript, '--forgetful'], 'connected')),
   ],
   ['d-python: killed, the state again', rig => pythonSocketIo(rig)],
   ['d-python, polling: killed, the state again', rig => pythonSocketIo(rig, '--polling')],
 ];
 
-export const drained = every('drained');
+/** What takes longer. */
+export const killedMore = [...every('killed, much missed'), ...every('killed six times'), ...every('drained')];

@@ -12,6 +12,18 @@ const pages = [
   ['f-events', {}, 'cancelled'],
 ];
 
+/** Texts that a frame, a page or a terminal could take for something else. */
+const odd = [
+  '',
+  '"]',
+  '</li><b>&amp;',
+  'Grüße, 世界, 🦀\u2028',
+  'two\nlines',
+  '\\u0000',
+  '42["log",{}]',
+  'x'.repeat(100_000),
+];
+
 async function opened(open, pair, page, execution, more) {
   const shown = await open(page, { gateway: pair.http, execution, ...more });
   if (page === 'b-page') await shown.page.click('text=Subscribe');
@@ -33,7 +45,7 @@ async function running({ open, pair }, page, more) {
   assert.deepEqual(first.nodes, ['fetch completed', 'build running']);
   assert.deepEqual(first.logs, [], 'lines from before are not replayed');
 
-  const expected = lines('line', 1, 20);
+  const expected = [...lines('line', 1, 20), ...odd];
   await pair.publish(...expected.map(message => line(id, message)));
   await pair.publish(node(id, 'build', 'completed'), event(id, 'execution:completed', { result: { ok: true } }));
   const last = await shown.until(now => now.status === 'completed' && now.result, 'the end');

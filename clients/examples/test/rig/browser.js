@@ -24,11 +24,11 @@ async function serve() {
 }
 
 export async function openBrowser() {
-  const server = await serve();
   const browser = await chromium.launch({
     executablePath: process.env.WEFT_TEST_CHROMIUM ?? '/usr/bin/chromium',
     args: ['--disable-dev-shm-usage', ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])],
   });
+  const server = await serve();
   const origin = `http://127.0.0.1:${server.address().port}`;
   return {
     /** Opens one of the example pages; what goes wrong in it fails the test that looks at it next. `before` runs in it first. */

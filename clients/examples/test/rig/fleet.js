@@ -10,8 +10,9 @@ export async function startFleet(kind) {
   return {
     /** Two gateways that reach each other, and an address that leads to the first of them. */
     async pair() {
-      const gateways = await Promise.all([startGateway(broker.bus, key), startGateway(broker.bus, key)]);
-      return new Pair(gateways, await Relay.start(gateways[0].port));
+      const start = () => startGateway(broker.bus, key);
+      const gateways = await Promise.all([start(), start()]);
+      return new Pair(gateways, await Relay.start(gateways[0].port), start);
     },
     async stop() {
       await executor.kill();
@@ -21,9 +22,12 @@ export async function startFleet(kind) {
 }
 
 class Pair {
-  constructor(gateways, relay) {
+  #start;
+
+  constructor(gateways, relay, start) {
     this.gateways = gateways;
     this.relay = relay;
+    this.#start = start;
     this.http = relay.http;
   }
 
@@ -33,6 +37,18 @@ class Pair {
     await this.gateways[0].kill();
     await away();
     this.relay.point(this.gateways[1].port);
+  }
+
+  /** Kills the gateway under the clients again and again; each time a new one takes its place. */
+  async killMany(times, pause) {
+    for (let time = 0; time < times; time++) {
+      const next = await this.#start();
+      this.relay.point(undefined);
+      await this.gateways[0].kill();
+      this.gateways[0] = next;
+      this.relay.point(next.port);
+      await pause();
+    }
   }
 
   /** Has the first gateway leave, as a deployment does; new connections come to the other one. */

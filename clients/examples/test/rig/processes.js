@@ -1,6 +1,6 @@
 /** Brokers, gateways, executors and scripts as processes of their own, ended by what started them. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, linkSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,15 +13,18 @@ const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
 
 const running = new Set();
 const folders = new Set();
-// Also when the tests are ended from outside: what they started must not stay.
-process.on('exit', () => {
+
+/** Nothing of what was started or made stays, whatever has failed before. */
+export function endAll() {
   for (const child of running) child.kill('SIGKILL');
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
+}
+// Also when the tests are ended from outside.
+process.on('exit', endAll);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
-export function folder() {
-  const path = mkdtempSync(join(tmpdir(), 'weft-examples-'));
+function folder(prefix = join(tmpdir(), 'weft-examples-')) {
+  const path = mkdtempSync(prefix);
   folders.add(path);
   return path;
 }
@@ -81,16 +84,37 @@ export function start(program, args, env = {}) {
   });
 }
 
-function program(what, ...places) {
+/** What the variable names, which is meant where it is set, or the first of these places that exists. */
+function program(what, named, ...places) {
+  if (named) {
+    if (!existsSync(named)) throw new Error(`no ${what}: ${named} is no program`);
+    return named;
+  }
   const found = places.find(place => place && existsSync(place));
   if (!found) throw new Error(`no ${what}: looked at ${places.filter(Boolean).join(', ')}`);
   return found;
 }
 
-const ours = what => program(what, process.env[`WEFT_TEST_${what.toUpperCase()}`], join(target, 'debug', what));
+const kept = new Map();
+
+/** One of our programs, kept under a name of its own, so that a build that runs meanwhile does not pull it away. */
+function ours(what) {
+  const known = kept.get(what);
+  if (known) return known;
+  const named = process.env[`WEFT_TEST_${what.toUpperCase()}`];
+  const built = program(`${what}: cargo build --package weft-${what}`, named, join(target, 'debug', what));
+  const path = join(folder(join(target, 'examples/programs-')), what);
+  try {
+    linkSync(built, path);
+  } catch {
+    copyFileSync(built, path);
+  }
+  kept.set(what, path);
+  return path;
+}
 
 /** What a script in Python is run with: the environment that test.sh has made. */
-export const python = () => program('environment for Python', join(target, 'examples/venv/bin/python'));
+export const python = () => program('environment for Python', undefined, join(target, 'examples/venv/bin/python'));
 
 async function ready(child, what, port) {
   const asks = async () => {

@@ -5,27 +5,6 @@ use crate::client::frame::{BINARY, TEXT, client_frame};
 use memchr::memmem::find;
 use serde_json::json;
 
-/// The default namespace of Socket.IO: an Engine.IO message (4) that connects (0).
-pub(super) fn socketio_greeting() -> Vec<u8> {
-    client_frame(TEXT, b"40")
-}
-
-/// An event for each room, with its number as acknowledgement id.
-pub(super) fn socketio_subscribe(rooms: &[(String, From<'_>)]) -> Vec<u8> {
-    let events = rooms.iter().enumerate();
-    events.flat_map(|(id, (room, _))| client_frame(TEXT, format!("42{id}{}", json!(["subscribe", room])).as_bytes())).collect()
-}
-
-pub(super) fn socketio_understand(payload: &[u8]) -> Said {
-    match payload {
-        // Engine.IO asks whether we are there.
-        b"2" => Said::Expects(client_frame(TEXT, b"3")),
-        [b'4', b'3', ..] => Said::Subscribed { rooms: 1, gap: false },
-        [b'4', b'4', ..] => Said::Refused,
-        _ => Said::Other,
-    }
-}
-
 pub(super) fn nats_greeting() -> Vec<u8> {
     let options = json!({"verbose": false, "pedantic": false, "protocol": 1, "headers": false, "lang": "load", "version": "1"});
     client_frame(BINARY, format!("CONNECT {options}\r\n").as_bytes())
@@ -84,11 +63,7 @@ mod tests {
         let subscribed = |rooms| Said::Subscribed { rooms, gap: false };
         let expects = |opcode, text: &[u8]| Said::Expects(client_frame(opcode, text));
         for (understand, payload, said) in [
-            (socketio_understand as fn(&[u8]) -> Said, &b"0{\"sid\":\"x\"}"[..], Said::Other),
-            (socketio_understand, b"2", expects(TEXT, b"3")),
-            (socketio_understand, b"430[{\"ok\":true}]", subscribed(1)),
-            (socketio_understand, b"44{\"message\":\"no\"}", Said::Refused),
-            (nats_understand, b"INFO {\"x\":1}\r\n", Said::Other),
+            (nats_understand as fn(&[u8]) -> Said, &b"INFO {\"x\":1}\r\n"[..], Said::Other),
             (nats_understand, b"INFO {\"x\":1}\r\nPONG\r\n", subscribed(1)),
             (nats_understand, b"PING\r\n", expects(BINARY, b"PONG\r\n")),
             (nats_understand, b"-ERR 'no'\r\n", Said::Refused),
@@ -105,7 +80,6 @@ mod tests {
     fn rooms_are_asked_for_as_each_server_has_it() {
         let rooms = [("load-0".to_owned(), From::Now)];
         for (frames, text) in [
-            (socketio_subscribe(&rooms), "420[\"subscribe\",\"load-0\"]"),
             (nats_subscribe(&rooms), "SUB load-0 0\r\nPING\r\n"),
             (centrifugo_subscribe(&rooms), "{\"id\":2,\"subscribe\":{\"channel\":\"load-0\"}}"),
         ] {

@@ -7,11 +7,19 @@
 use super::sync::Mutant;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weft_bus::Delivery;
+use weft_guard::check::{Check, without};
 
 /// Every so many live events one is lost.
 const LOST_EACH: u64 = 7;
 /// Every so many live events one comes twice.
 const REPEATED_EACH: u64 = 5;
+
+/// `WEFT_MUTANT_CHECK` names a check of the guard to be left out in the whole process.
+fn leave_out_check() {
+    let Ok(name) = std::env::var("WEFT_MUTANT_CHECK") else { return };
+    let check = Check::ALL.into_iter().find(|check| format!("{check:?}") == name);
+    without(Some(check.unwrap_or_else(|| panic!("WEFT_MUTANT_CHECK={name}: is no check"))));
+}
 
 /// What disturbs the live path.
 #[derive(Default)]
@@ -33,6 +41,7 @@ impl Mischief {
             "seam-merge" => Mutant::SeamMerge,
             _ => panic!("WEFT_MUTANT={name}: must be nothing, dedup, gap-check or seam-merge"),
         });
+        leave_out_check();
         Self { mutant, ..Self::default() }
     }
 

@@ -59,8 +59,12 @@ impl IntoResponse for Refusal {
         if let Some(index) = self.index {
             error["index"] = index.into();
         }
+        let needs_token = self.code == told::UNAUTHENTICATED;
         let status = StatusCode::from_u16(self.code.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(json!({ "error": error }))).into_response();
+        if needs_token {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

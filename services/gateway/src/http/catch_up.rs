@@ -5,6 +5,7 @@ use super::{
     answer::Refusal,
     extract::{Path, Query, resume},
     stream,
+    who::Visitor,
 };
 use axum::{
     extract::State,
@@ -36,26 +37,29 @@ pub struct Range {
 /// `GET /api/executions/{id}/events`
 pub async fn of_execution(
     State(app): State<App>,
+    visitor: Visitor,
     Path(id): Path<String>,
     Query(range): Query<Range>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    answer(app, Room::execution(&id)?, range, &headers).await
+    answer(app, &visitor, &Room::execution(&id)?, range, &headers).await
 }
 
 /// `GET /api/rooms/{room}/events`
 pub async fn of_room(
     State(app): State<App>,
+    visitor: Visitor,
     Path(room): Path<String>,
     Query(range): Query<Range>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    answer(app, Room::parse(&room)?, range, &headers).await
+    answer(app, &visitor, &Room::parse(&room)?, range, &headers).await
 }
 
-async fn answer(app: App, room: Room, range: Range, headers: &HeaderMap) -> Result<Response, Refusal> {
+async fn answer(app: App, visitor: &Visitor, room: &Room, range: Range, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let room = visitor.reads(&app, room).await?;
     if stream::is_wanted(headers) {
-        return stream::begin(&app, room, range.offset.as_deref(), range.snapshot, headers).await;
+        return stream::begin(&app, visitor, room, range.offset.as_deref(), range.snapshot, headers).await;
     }
     read(&app, room, range).await
 }

@@ -4,13 +4,14 @@ use super::{
     App,
     answer::Refusal,
     extract::{Json, Path, Query},
+    who::Visitor,
 };
 use axum::{
     extract::State,
     http::StatusCode,
     response::sse::{Event, KeepAlive, Sse},
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use metrics::Gauge;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weft_bus::{Address, Bus, BusError, Incoming, PRESENCE_LIFETIME, Presence, Reply, Serving};
 use weft_dialect::told;
 use weft_event::{Room, id};
+use weft_guard::Caller;
 
 /// Commands waiting for one executor; past this the sender is told that it is busy.
 const INBOX: usize = 64;
@@ -170,20 +172,55 @@ pub struct Which {
     executor: String,
 }
 
+/// The name of an executor among those of all tenants, so that none can take another's commands. Executors that reach the
+/// bus themselves have names without a colon in front of which a tenant stands.
+fn own_name(caller: &Caller, executor: &str) -> String {
+    match caller {
+        Caller::Everyone => executor.to_owned(),
+        _ => format!("{}:{executor}", caller.tenant().unwrap_or("-")),
+    }
+}
+
+/// Ends when the token that a stream was opened with has expired or was taken back.
+async fn no_longer_admitted(app: App, caller: Caller) {
+    let guard = &app.shared.guard;
+    let expired = async {
+        match caller.time_left() {
+            Some(left) => tokio::time::sleep(left).await,
+            None => std::future::pending().await,
+        }
+    };
+    let revoked = async {
+        let mut changes = guard.revoked().changes();
+        while !guard.is_revoked(&caller) {
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = expired => {}
+        () = revoked => {}
+    }
+}
+
 /// `GET /api/commands?executor=<id>`: commands as they come. The newest stream of an executor is the one that counts.
 pub async fn stream(
     State(app): State<App>,
+    visitor: Visitor,
     Query(which): Query<Which>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    visitor.runs()?;
     id::check("executor", &which.executor)?;
+    let executor = own_name(&visitor.caller, &which.executor);
     let number = app.executors.streams.fetch_add(1, Ordering::Relaxed) + 1;
-    let (outbox, newest) = app.executors.with(&which.executor, |executor| {
+    let (outbox, newest) = app.executors.with(&executor, |executor| {
         executor.newest.send_replace(number);
         executor.lost_at = None;
         (executor.outbox.clone(), executor.newest.subscribe())
     })?;
-    app.executors.serve_own_address(&which.executor).await?;
-    let listening = Listening { executors: app.executors.clone(), id: which.executor, number };
+    app.executors.serve_own_address(&executor).await?;
+    let listening = Listening { executors: app.executors.clone(), id: executor, number };
     let commands = stream::unfold((outbox, newest, listening), move |(outbox, mut newest, listening)| async move {
         let replaced = async {
             let _ = newest.wait_for(|newest| *newest != number).await;
@@ -198,6 +235,7 @@ pub async fn stream(
         let event = told(&listening.executors, incoming);
         Some((Ok(event), (outbox, newest, listening)))
     });
+    let commands = commands.take_until(no_longer_admitted(app.clone(), visitor.caller));
     Ok(Sse::new(commands).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
 }
 
@@ -242,19 +280,22 @@ pub struct Registered {
 /// `PUT /api/commands/{executor}`: what this executor runs, in full; renews it for 30 seconds.
 pub async fn register(
     State(app): State<App>,
+    visitor: Visitor,
     Path(executor): Path<String>,
     Json(registered): Json<Registered>,
 ) -> Result<StatusCode, Refusal> {
+    visitor.runs()?;
     id::check("executor", &executor)?;
+    let (name, executor) = (executor.clone(), own_name(&visitor.caller, &executor));
     if registered.executions.len() > EXECUTIONS_MAX {
         return Err(Refusal::new(told::TOO_LARGE, format!("executions: must be at most {EXECUTIONS_MAX}")).field("executions"));
     }
     let mut addresses = vec![Address::Executor(executor.clone())];
     for execution in &registered.executions {
-        addresses.push(Address::Execution(Room::execution(execution)?));
+        addresses.push(Address::Execution(visitor.caller.at_home(&Room::execution(execution)?)?));
     }
     app.executors.serve(&executor, addresses).await?;
-    let announced = json!({ "id": executor, "workflows": registered.workflows });
+    let announced = json!({ "id": name, "tenant": visitor.caller.tenant(), "workflows": registered.workflows });
     match app.shared.hub.bus.announce(Presence::Executor, &executor, announced.to_string().into()).await {
         // A bus that keeps nothing lists no workflows, but it carries commands.
         Ok(()) | Err(BusError::NotDurable) => Ok(StatusCode::NO_CONTENT),
@@ -265,9 +306,11 @@ pub async fn register(
 /// `POST /api/commands/{ref}/reply`: 404 for a command that is not known here, 409 for one that has its reply.
 pub async fn reply(
     State(app): State<App>,
+    visitor: Visitor,
     Path(reference): Path<String>,
     Json(reply): Json<Reply>,
 ) -> Result<StatusCode, Refusal> {
+    visitor.runs()?;
     let waiting = app.executors.replies.lock().by_reference.get_mut(&reference).map(Option::take);
     match waiting {
         None => Err(Refusal::plain(told::NOT_FOUND)),

@@ -1,9 +1,9 @@
 //! `/socket.io/`: from requests of Engine.IO to sessions.
 
-use super::{App, answer, peer, poll, upgrade};
+use super::{App, Opened, answer, peer, poll, upgrade, who};
 use crate::{
     hub::Place,
-    session::Connection,
+    session::{Connection, Pass},
     transport::{Ask, Engine},
 };
 use axum::{
@@ -17,6 +17,7 @@ use weft_dialect::{
     socketio::{Purpose, SessionId},
     told,
 };
+use weft_guard::bearer::Purpose as Bearing;
 
 /// Times and bounds of Engine.IO.
 #[derive(Clone, Debug)]
@@ -35,8 +36,18 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
         Err(refusal) => return refuse(refusal),
     };
     match query.admit(method(&request), is_upgrade(request.headers())) {
-        Ok(Asked::Open(Transport::WebSocket)) => open_socket(app, request, query.bears_recovery()),
-        Ok(Asked::Open(Transport::Polling)) => open_polling(&app, query.bears_recovery()),
+        Ok(Asked::Open(Transport::WebSocket)) => {
+            match opened(&app, who::Head::of(&app, &request), Bearing::Upgrade, query.bears_recovery()).await {
+                Ok(opened) => open_socket(app, request, opened),
+                Err(refusal) => refusal.into_response(),
+            }
+        }
+        Ok(Asked::Open(Transport::Polling)) => {
+            match opened(&app, who::Head::of(&app, &request), Bearing::SocketIo, query.bears_recovery()).await {
+                Ok(opened) => open_polling(&app, opened),
+                Err(refusal) => refusal.into_response(),
+            }
+        }
         Ok(asked @ (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid))) => {
             // A forged one is not even looked for.
             match SessionId::verify(&app.shared.fleet_key, Purpose::Engine, sid) {
@@ -66,8 +77,19 @@ pub(super) async fn ask(app: App, asked: Asked<'_>, request: Request) -> Respons
     }
 }
 
+/// Who opens a connection. A token that is not accepted is told in the namespace: nowhere else would the client hear it.
+async fn opened(app: &App, head: who::Head, purpose: Bearing, bears_recovery: bool) -> Result<Opened, answer::Refusal> {
+    let address = head.arrive(app)?;
+    let identified = head.identify(app, purpose).await;
+    let (caller, refused) = match identified {
+        Ok(caller) => (caller, None),
+        Err(refused) => (None, Some(refused)),
+    };
+    Ok(Opened { bears_recovery, pass: Pass::of_socketio(caller, refused, address, app.sockets.limits.clone()) })
+}
+
 /// A session that is polled, for now. Its client is greeted by this answer.
-fn open_polling(app: &App, bears_recovery: bool) -> Response {
+fn open_polling(app: &App, opened: Opened) -> Response {
     let hub = &app.shared.hub;
     if hub.is_draining() {
         return answer::Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
@@ -79,21 +101,21 @@ fn open_polling(app: &App, bears_recovery: bool) -> Response {
     let sid = new_sid(app);
     let EngineLimits { times, payload_bytes_max } = &app.sockets.engine;
     let engine = Engine::polling(app.mailboxes.register(sid.as_str()), times.clone(), began(app), *payload_bytes_max);
-    (app.begin_packets)(app, place, engine, bears_recovery);
+    (app.begin_packets)(app, place, engine, opened);
     poll::text(greeting(app, &sid, Transport::Polling).into())
 }
 
 /// The sessions of A and D, each a task of its own.
-pub fn begin(app: &App, place: Place, engine: Engine, bears_recovery: bool) {
-    tokio::spawn(Connection::of_packets(app.shared.clone(), place, engine, bears_recovery));
+pub fn begin(app: &App, place: Place, engine: Engine, opened: Opened) {
+    tokio::spawn(Connection::of_packets(app.shared.clone(), place, opened.pass, engine, opened.bears_recovery));
 }
 
 /// A session on a WebSocket from its beginning.
-fn open_socket(app: App, request: Request, bears_recovery: bool) -> Response {
+fn open_socket(app: App, request: Request, opened: Opened) -> Response {
     let greeting = greeting(&app, &new_sid(&app), Transport::WebSocket);
     upgrade::packets(app, request, move |app, place, socket| {
         let engine = Engine::on_web_socket(socket, greeting, app.sockets.engine.times.clone(), began(app));
-        (app.begin_packets)(app, place, engine, bears_recovery);
+        (app.begin_packets)(app, place, engine, opened);
     })
 }
 

@@ -4,6 +4,7 @@ use super::{
     App,
     answer::Refusal,
     extract::{Path, Query},
+    who::Visitor,
 };
 use crate::hub::fold_history;
 use axum::{
@@ -31,7 +32,10 @@ pub struct Listed {
 }
 
 /// `GET /api/executions`
-pub async fn list(State(app): State<App>, Query(listed): Query<Listed>) -> Result<Json<Value>, Refusal> {
+pub async fn list(State(app): State<App>, visitor: Visitor, Query(listed): Query<Listed>) -> Result<Json<Value>, Refusal> {
+    visitor.has_name()?;
+    let tenant = visitor.caller.tenant().map(str::to_owned);
+    let owner = visitor.caller.subject().filter(|_| !visitor.caller.is_admin()).map(str::to_owned);
     let limit = listed.limit.unwrap_or(50);
     if limit == 0 || limit > LIMIT_MAX {
         return Err(Refusal::new(told::INVALID, format!("limit: must be 1 to {LIMIT_MAX}")).field("limit"));
@@ -39,7 +43,7 @@ pub async fn list(State(app): State<App>, Query(listed): Query<Listed>) -> Resul
     let mut after = listed.cursor.as_deref().map(read_cursor).transpose()?;
     let (mut found, mut scanned, mut complete) = (Vec::new(), 0, false);
     while found.len() < limit && scanned < SCAN_MAX && !complete {
-        let query = HeadQuery { tenant: None, owner: None, after: after.clone(), limit: LIMIT_MAX };
+        let query = HeadQuery { tenant: tenant.clone(), owner: owner.clone(), after: after.clone(), limit: LIMIT_MAX };
         let heads = app.shared.hub.bus.list_heads(&query).await?;
         complete = heads.len() < LIMIT_MAX;
         scanned += heads.len();
@@ -78,8 +82,8 @@ fn summary(head: &Head) -> Value {
 }
 
 /// `GET /api/executions/{id}`: the snapshot, or 404.
-pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let name = Room::execution(&id)?;
+pub async fn read(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let name = visitor.reads(&app, &Room::execution(&id)?).await?;
     let hub = &app.shared.hub;
     let followed = hub.room(&name);
     let found = match followed.filter(|room| room.is_open()) {

@@ -3,6 +3,7 @@
 use super::{
     App,
     answer::{Refusal, timestamp},
+    who::Visitor,
 };
 use axum::{
     Json,
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use weft_dialect::told;
 use weft_event::{Prepared, prepare};
+use weft_guard::Caller;
 use weft_publisher::{StoreEventError, Stored, store_all};
 
 /// How long a body may wait for its turn, and then take to come.
@@ -23,18 +25,36 @@ const TURN_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// Takes events in.
-pub async fn publish(State(app): State<App>, body: Body) -> Result<Response, Refusal> {
+pub async fn publish(State(app): State<App>, visitor: Visitor, body: Body) -> Result<Response, Refusal> {
     if app.shared.hub.is_draining() {
         return Err(Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs));
     }
+    let caller = &visitor.caller;
+    visitor.has_name()?;
     let announced = body.size_hint().upper();
     let _turn = turn(&app, announced).await?;
     let body = tokio::time::timeout(BODY_TIME, to_bytes(body, app.limits.ingress_bytes)).await;
     let body = body.map_err(|_| Refusal::new(told::MALFORMED, format!("the body did not come within {BODY_TIME:?}")))?;
     let body = body.map_err(|error| unread(&app, error))?;
     let events = read(&app, &body)?;
-    let stored = store_all(&app.shared.hub.bus, &app.heads, None, events).await;
+    may_publish(&app, caller, &events)?;
+    let stored = store_all(&app.shared.hub.bus, &app.heads, caller.tenant(), events).await;
     answer(&app, stored)
+}
+
+/// All of them or none, so that a refused body has had no effect.
+fn may_publish(app: &App, caller: &Caller, events: &[Prepared]) -> Result<(), Refusal> {
+    if matches!(caller, Caller::Everyone) {
+        return Ok(());
+    }
+    for (index, event) in events.iter().enumerate() {
+        let rooms = event.rooms(caller.tenant()).map_err(|invalid| Refusal::from(invalid).index(index))?;
+        let may = rooms.first().is_some_and(|first| app.shared.guard.publish(caller, first, event.user_id.as_deref()));
+        if !may {
+            return Err(Refusal::plain(told::FORBIDDEN).index(index));
+        }
+    }
+    Ok(app.shared.bounds.publish(caller, u32::try_from(events.len()).unwrap_or(u32::MAX))?)
 }
 
 /// Waits until there is memory for the body: as much as it announces, or as a body may have.

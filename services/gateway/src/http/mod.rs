@@ -3,6 +3,7 @@
 mod answer;
 mod catch_up;
 mod commands;
+mod control;
 mod door;
 pub mod engine;
 mod executions;
@@ -14,9 +15,11 @@ mod poll;
 pub mod serve;
 mod stream;
 mod upgrade;
+mod who;
 mod workflows;
 
 pub use commands::Executors;
+pub use control::router_of_control;
 pub use door::Door;
 pub use engine::EngineLimits;
 pub use page::has_console;
@@ -59,6 +62,8 @@ pub struct HttpLimits {
 pub struct Sockets {
     /// Bounds of what clients send.
     pub limits: Arc<WebSocketLimits>,
+    /// The same before they have shown a token, where they must.
+    pub first_limits: Option<Arc<WebSocketLimits>>,
     /// Whether offers to compress are taken.
     pub compression: bool,
     /// How long the kernel may try.
@@ -69,8 +74,16 @@ pub struct Sockets {
     pub turned_away: Arc<Semaphore>,
 }
 
-/// Begins the session of a client of Socket.IO, and whether that can bear recovery.
-pub type BeginPackets = fn(&App, Place, Engine, bool);
+/// What is known of a client of Socket.IO that opens a connection.
+pub struct Opened {
+    /// Whether it can bear recovery.
+    pub bears_recovery: bool,
+    /// What it came in with.
+    pub pass: Option<Box<session::Pass>>,
+}
+
+/// Begins the session of a client of Socket.IO.
+pub type BeginPackets = fn(&App, Place, Engine, Opened);
 
 /// What every request can reach.
 #[derive(Clone)]
@@ -95,8 +108,6 @@ pub struct App {
     pub peers: Option<Arc<Peers>>,
     /// Permits for bodies under way, one for each KiB.
     pub ingress: Arc<Semaphore>,
-    /// Whether clients authenticate; without, whoever comes in may do everything.
-    pub anonymous: bool,
 }
 
 /// All routes.
@@ -145,7 +156,8 @@ async fn health(State(app): State<App>) -> axum::Json<Value> {
 }
 
 /// `GET /api/fleet`: the gateways that are alive, from their announcements.
-async fn fleet(State(app): State<App>) -> Result<axum::Json<Value>, answer::Refusal> {
+async fn fleet(State(app): State<App>, visitor: who::Visitor) -> Result<axum::Json<Value>, answer::Refusal> {
+    visitor.sees_all()?;
     let present = app.shared.hub.bus.present(Presence::Gateway).await?;
     let gateways: Vec<Value> = present.iter().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
     Ok(axum::Json(json!({ "gateways": gateways })))

@@ -2,15 +2,21 @@
 
 use crate::transport::SocketTimes;
 use axum::Router;
+use hyper::{Request, body::Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
 use socket2::SockRef;
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
 
 /// A client that has not sent its headers by then is not a client.
 const HEADER_TIME: Duration = Duration::from_secs(10);
@@ -18,6 +24,10 @@ const HEADER_TIME: Duration = Duration::from_secs(10);
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Largest request head in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Who is connected, as the kernel says.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Serves until `token` is cancelled, then answers what was asked before; connections that were upgraded live on in
 /// their sessions.
@@ -29,8 +39,8 @@ pub async fn serve(listener: TcpListener, router: Router, times: SocketTimes, to
             () = token.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(serve_one(stream, router.clone(), times, token.clone()));
+            Ok((stream, peer)) => {
+                connections.spawn(serve_one(stream, peer, router.clone(), times, token.clone()));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -47,7 +57,7 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn serve_one(stream: TcpStream, router: Router, times: SocketTimes, token: CancellationToken) {
+async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, times: SocketTimes, token: CancellationToken) {
     // Events are small and must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     // Who stops reading an event stream holds its session for no longer than this.
@@ -55,7 +65,13 @@ async fn serve_one(stream: TcpStream, router: Router, times: SocketTimes, token:
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(times.unacknowledged));
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEAD_BYTES_MAX);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = builder.serve_connection_with_upgrades(
+        TokioIo::new(stream),
+        TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer.ip()));
+            request
+        })),
+    );
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,7 +1,12 @@
 //! Server-Sent Events: a room as a stream that goes on after `Last-Event-ID`.
 
-use super::{App, answer::Refusal, extract::resume};
-use crate::session::{Following, StreamBody};
+use super::{
+    App,
+    answer::Refusal,
+    extract::resume,
+    who::{self, Visitor},
+};
+use crate::session::{Badge, Following, Pass, StreamBody};
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -30,6 +35,7 @@ pub fn is_wanted(headers: &HeaderMap) -> bool {
 /// Begins a stream: after the client's last event, else after `offset`, else with what happens next.
 pub async fn begin(
     app: &App,
+    visitor: &Visitor,
     room: Room,
     offset: Option<&str>,
     snapshot: bool,
@@ -37,6 +43,8 @@ pub async fn begin(
 ) -> Result<Response, Refusal> {
     let resume = where_to_begin(offset, headers)?;
     let hub = &app.shared.hub;
+    let address = who::arrive(app, visitor.address)?;
+    let pass = Pass::of(Badge::new(visitor.caller.clone(), &app.shared.bounds)?, address);
     let place = if hub.is_draining() { None } else { hub.admit() };
     let (Some(place), Ok(follower)) = (place, hub.follow(&room, &Arc::default())) else {
         hub.metrics.turned_away.increment(1);
@@ -47,7 +55,7 @@ pub async fn begin(
     let _ = tokio::time::timeout(OPENING_MAX, follower.room.wait_open()).await;
     // Who comes again has had the state.
     let following = Following { room, resume, snapshot: snapshot && resume.is_none() };
-    Ok(stream(Body::new(StreamBody::new(app.shared.clone(), place, following))))
+    Ok(stream(Body::new(StreamBody::new(app.shared.clone(), place, pass, following))))
 }
 
 fn where_to_begin(offset: Option<&str>, headers: &HeaderMap) -> Result<Option<Resume>, Refusal> {

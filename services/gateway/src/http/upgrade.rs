@@ -4,10 +4,11 @@ use super::{
     App,
     answer::Refusal,
     extract::{Path, Query, resume},
+    who,
 };
 use crate::{
     hub::Place,
-    session::{Connection, Following},
+    session::{Badge, Connection, Following, Pass},
     transport::{Dialect, Engine, Io, Transport, WebSocket, Wire},
 };
 use axum::{
@@ -24,17 +25,18 @@ use std::time::Duration;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use weft_dialect::{
     native::Encoding,
-    told::{self, CloseCode},
+    told::{self, CloseCode, ErrorCode},
     websocket::{Handshake, Unacceptable, handshake},
 };
 use weft_event::{Resume, Room};
+use weft_guard::{bearer::Purpose, limits::Full};
 
 /// How long a client that is turned away may take to go.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// `GET /api/ws`: the native protocol.
 pub async fn native(State(app): State<App>, request: Request) -> Response {
-    upgrade(app, request, Dialect::Native, None)
+    upgrade(app, request, Dialect::Native, None).await
 }
 
 /// `?offset=` of C, `?after=` of E. The rest of the query is none of ours.
@@ -54,7 +56,7 @@ pub async fn c(
     let room = Room::execution(&id)?;
     let resume = from.offset.as_deref().map(|text| resume("offset", text)).transpose()?;
     let following = Following { room, resume, snapshot: resume.is_none() };
-    Ok(upgrade(app, request, Dialect::C, Some(following)))
+    Ok(upgrade(app, request, Dialect::C, Some(following)).await)
 }
 
 /// `GET /ws/executions/{execution_id}/logs`: system E. Without an offset it begins with the first entry that is retained.
@@ -67,35 +69,70 @@ pub async fn e(
     let room = Room::execution(&id)?;
     let resume = from.after.as_deref().map(|text| resume("after", text)).transpose()?;
     let following = Following { room, resume: Some(resume.unwrap_or(Resume::Start)), snapshot: false };
-    Ok(upgrade(app, request, Dialect::E, Some(following)))
+    Ok(upgrade(app, request, Dialect::E, Some(following)).await)
 }
 
-fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Option<Following>) -> Response {
+async fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Option<Following>) -> Response {
     if app.shared.hub.is_draining() {
         return Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
     }
-    let values = |name: &'static str| values(request.headers(), name);
-    // The others' frames are few and small; only native ones are compressed.
-    let compression = app.sockets.compression && dialect == Dialect::Native;
-    let handshake = match Handshake::accept(values, compression) {
-        Ok(handshake) => handshake,
+    let (handshake, chosen, wire) = match agree(&app, request.headers(), dialect) {
+        Ok(agreed) => agreed,
         Err(unacceptable) => return refuse(unacceptable),
     };
+    let (pass, guest) = match let_in(&app, who::Head::of(&app, &request), dialect).await {
+        Ok(pass) => (pass, Guest::come(&app)),
+        Err((code, error)) => (None, Guest::turn_away(&app, code, error)),
+    };
+    let guest = match guest {
+        Ok(guest) => guest,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let following = following.map(|following| following.at_home(pass.as_deref()));
+    let answer = switch(&handshake, chosen);
+    let is_unknown = pass.as_ref().is_some_and(|pass| pass.is_to_be_shown());
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, (guest, is_unknown), move |app, place, socket| {
+        tokio::spawn(Connection::new(app.shared.clone(), place, pass, socket, following));
+    }));
+    answer
+}
+
+/// What a client's handshake comes to.
+fn agree(app: &App, headers: &HeaderMap, dialect: Dialect) -> Result<(Handshake, Option<&'static str>, Wire), Unacceptable> {
+    let values = |name: &'static str| values(headers, name);
+    // The others' frames are few and small; only native ones are compressed.
+    let compression = app.sockets.compression && dialect == Dialect::Native;
+    let handshake = Handshake::accept(values, compression)?;
     let offers = [Encoding::Json, Encoding::MessagePack];
     let chosen = (dialect == Dialect::Native)
         .then(|| handshake::choose_subprotocol(values("sec-websocket-protocol"), &offers.map(Encoding::subprotocol)))
         .flatten();
     let encoding = offers.into_iter().find(|offer| Some(offer.subprotocol()) == chosen).unwrap_or_default();
     let wire = Wire { dialect, encoding, deflate: handshake.extensions.is_some() };
-    let guest = match Guest::come(&app) {
-        Ok(guest) => guest,
-        Err(refusal) => return refusal.into_response(),
+    Ok((handshake, chosen, wire))
+}
+
+/// Who asks for an upgrade, and whether it may have one; else the code to close with, and what is answered where too many
+/// are being told so.
+async fn let_in(app: &App, head: who::Head, dialect: Dialect) -> Result<Option<Box<Pass>>, (CloseCode, ErrorCode)> {
+    let crowded = |full: Full| {
+        tracing::debug!(%full, "a client has too many connections");
+        (told::POLICY, told::RATE_LIMITED)
     };
-    let answer = switch(&handshake, chosen);
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, guest, move |app, place, socket| {
-        tokio::spawn(Connection::new(app.shared.clone(), place, socket, following));
-    }));
-    answer
+    let address = head.arrive(app).map_err(crowded)?;
+    let identified = head.identify(app, Purpose::Upgrade).await;
+    let identified = identified.map_err(|refused| match refused.is_passing() {
+        true => (told::TRY_AGAIN_LATER, told::OVERLOADED),
+        false => (told::TOKEN_REQUIRED, told::UNAUTHENTICATED),
+    })?;
+    match identified.or_else(|| app.shared.guard.stranger()) {
+        Some(caller) => Ok(Pass::of(Badge::new(caller, &app.shared.bounds).map_err(crowded)?, address)),
+        None if dialect == Dialect::Native => {
+            let full = app.sockets.limits.clone();
+            Ok(Some(Pass::to_be_shown(address, app.shared.limits.auth_secs, full)))
+        }
+        None => Err((told::TOKEN_REQUIRED, told::UNAUTHENTICATED)),
+    }
 }
 
 /// What becomes of who asks for an upgrade.
@@ -103,7 +140,7 @@ enum Guest {
     Admitted(Place),
     /// There is no place. A browser cannot read a refused upgrade, so that as many as there are permits are told by a
     /// close code.
-    TurnedAway(OwnedSemaphorePermit),
+    TurnedAway(OwnedSemaphorePermit, CloseCode),
 }
 
 impl Guest {
@@ -111,9 +148,14 @@ impl Guest {
         if let Some(place) = app.shared.hub.admit() {
             return Ok(Self::Admitted(place));
         }
-        app.sockets.turned_away.clone().try_acquire_owned().map(Self::TurnedAway).map_err(|_| {
+        Self::turn_away(app, told::TRY_AGAIN_LATER, told::OVERLOADED)
+    }
+
+    /// To be told by a close code, or where there is no permit for it by an error.
+    fn turn_away(app: &App, code: CloseCode, error: ErrorCode) -> Result<Self, Refusal> {
+        app.sockets.turned_away.clone().try_acquire_owned().map(|permit| Self::TurnedAway(permit, code)).map_err(|_| {
             app.shared.hub.metrics.turned_away.increment(1);
-            Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs)
+            Refusal::plain(error).retry_after(app.limits.retry_after_secs)
         })
     }
 }
@@ -132,7 +174,7 @@ pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, P
         Err(refusal) => return refusal.into_response(),
     };
     let answer = switch(&handshake, None);
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), Engine::WIRE, guest, begin));
+    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), Engine::WIRE, (guest, true), begin));
     answer
 }
 
@@ -208,19 +250,26 @@ fn switch(handshake: &Handshake, subprotocol: Option<&'static str>) -> Response 
 }
 
 /// Waits until the answer is written, and goes on in a small task of the session's own.
-async fn take_over(app: App, upgrade: OnUpgrade, wire: Wire, guest: Guest, begin: impl FnOnce(&App, Place, WebSocket)) {
+async fn take_over(
+    app: App,
+    upgrade: OnUpgrade,
+    wire: Wire,
+    (guest, is_unknown): (Guest, bool),
+    begin: impl FnOnce(&App, Place, WebSocket),
+) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::trace!(%error, "a connection ended before its upgrade"),
     };
     let (io, read) = stream(upgraded, &app);
-    let socket = WebSocket::new(io, read, wire, app.sockets.limits.clone());
+    let limits = if is_unknown { app.sockets.first_limits.as_ref() } else { None };
+    let socket = WebSocket::new(io, read, wire, limits.unwrap_or(&app.sockets.limits).clone());
     match guest {
         Guest::Admitted(place) => begin(&app, place, socket),
-        Guest::TurnedAway(_permit) => {
+        Guest::TurnedAway(_permit, code) => {
             app.shared.hub.metrics.turned_away.increment(1);
-            app.shared.hub.metrics.closed(told::TRY_AGAIN_LATER.code);
-            close(socket, told::TRY_AGAIN_LATER).await;
+            app.shared.hub.metrics.closed(code.code);
+            close(socket, code).await;
         }
     }
 }

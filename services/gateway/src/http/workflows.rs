@@ -1,6 +1,6 @@
 //! Workflows and what is asked of executors: passed on over the bus, answered with the executor's own words.
 
-use super::{App, answer::Refusal, extract::Path};
+use super::{App, answer::Refusal, extract::Path, who::Visitor};
 use axum::{
     Json,
     extract::State,
@@ -13,18 +13,22 @@ use std::collections::BTreeMap;
 use weft_bus::{Address, Command, Presence, Reply};
 use weft_dialect::told::{self, ErrorCode};
 use weft_event::Room;
+use weft_guard::Caller;
 
 /// What an executor announces.
 #[derive(Debug, Deserialize)]
 struct Announced {
+    /// Whose executions it runs; none is the space without tenants.
+    #[serde(default)]
+    tenant: Option<String>,
     #[serde(default)]
     workflows: Vec<Value>,
 }
 
 /// `GET /api/workflows`: every workflow that some executor runs.
-pub async fn list(State(app): State<App>) -> Result<Json<Value>, Refusal> {
+pub async fn list(State(app): State<App>, visitor: Visitor) -> Result<Json<Value>, Refusal> {
     let mut by_name = BTreeMap::new();
-    for (_, announced) in executors(&app).await? {
+    for (_, announced) in executors(&app, &visitor).await? {
         for workflow in announced.workflows {
             if let Some(name) = workflow["name"].as_str() {
                 by_name.insert(name.to_owned(), workflow);
@@ -34,9 +38,17 @@ pub async fn list(State(app): State<App>) -> Result<Json<Value>, Refusal> {
     Ok(Json(json!({ "workflows": by_name.into_values().collect::<Vec<_>>() })))
 }
 
-async fn executors(app: &App) -> Result<Vec<(String, Announced)>, Refusal> {
+/// Those of the visitor's tenant.
+async fn executors(app: &App, visitor: &Visitor) -> Result<Vec<(String, Announced)>, Refusal> {
+    visitor.has_name()?;
     let present = app.shared.hub.bus.present(Presence::Executor).await?;
-    Ok(present.into_iter().filter_map(|(id, value)| Some((id, serde_json::from_slice(&value).ok()?))).collect())
+    let read = present.into_iter().filter_map(|(id, value)| Some((id, serde_json::from_slice::<Announced>(&value).ok()?)));
+    // Where nobody authenticates there are no tenants to be kept apart.
+    let is_theirs = |announced: &Announced| match visitor.caller {
+        Caller::Everyone => true,
+        _ => announced.tenant.as_deref() == visitor.caller.tenant(),
+    };
+    Ok(read.filter(|(_, announced)| is_theirs(announced)).collect())
 }
 
 /// `{"inputs":{},"executionId"?,"userId"?}`
@@ -50,32 +62,37 @@ pub struct Execute {
 }
 
 /// `POST /api/workflows/{name}/execute`
-pub async fn execute(State(app): State<App>, Path(name): Path<String>, body: axum::body::Bytes) -> Result<Response, Refusal> {
+pub async fn execute(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Response, Refusal> {
     let invalid = |error: serde_json::Error| {
         Refusal::new(told::INVALID, format!("the body must be {{\"inputs\":{{}},\"executionId\"?}}: {error}"))
     };
     let execute: Execute = if body.is_empty() { Execute::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
     let id = execute.execution_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     Room::execution(&id)?;
-    let user = if app.anonymous { execute.user_id } else { None };
+    let user = if matches!(visitor.caller, Caller::Everyone) { execute.user_id } else { None };
     if let Some(user) = &user {
         Room::user(user)?;
     }
     let runs = |announced: &Announced| announced.workflows.iter().any(|workflow| workflow["name"] == *name);
     let mut able: Vec<String> =
-        executors(&app).await?.into_iter().filter(|(_, announced)| runs(announced)).map(|(id, _)| id).collect();
+        executors(&app, &visitor).await?.into_iter().filter(|(_, announced)| runs(announced)).map(|(id, _)| id).collect();
     if able.is_empty() {
         return Err(Refusal::plain(told::NO_EXECUTOR));
     }
     let chosen = able.swap_remove(rand::random_range(0..able.len()));
     let body = json!({ "workflow": name, "executionId": id, "inputs": execute.inputs, "userId": user });
-    let reply = ask(&app, &Address::Executor(chosen), "execute", &body).await?;
+    let reply = ask(&app, &visitor, &Address::Executor(chosen), "execute", &body).await?;
     Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
 }
 
 /// `POST /api/workflows`, as system B sends it: `{"name"?,"executionId"?,"steps":[…]}`, or `nodes` as in a workflow file. Runs it once. The
 /// executor takes built-in steps only; nobody can bring a command along.
-pub async fn run(State(app): State<App>, body: axum::body::Bytes) -> Result<Response, Refusal> {
+pub async fn run(State(app): State<App>, visitor: Visitor, body: axum::body::Bytes) -> Result<Response, Refusal> {
     let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be a workflow: {error}"));
     let mut definition: serde_json::Map<String, Value> = serde_json::from_slice(&body).map_err(invalid)?;
     match (definition.remove("steps"), definition.contains_key("nodes")) {
@@ -90,38 +107,43 @@ pub async fn run(State(app): State<App>, body: axum::body::Bytes) -> Result<Resp
     };
     Room::execution(&id)?;
     definition.entry("name").or_insert_with(|| "unnamed".into());
-    let mut able = executors(&app).await?;
+    let mut able = executors(&app, &visitor).await?;
     if able.is_empty() {
         return Err(Refusal::plain(told::NO_EXECUTOR));
     }
     let (chosen, _) = able.swap_remove(rand::random_range(0..able.len()));
     let body = json!({ "definition": definition, "executionId": id });
-    let reply = ask(&app, &Address::Executor(chosen), "execute", &body).await?;
+    let reply = ask(&app, &visitor, &Address::Executor(chosen), "execute", &body).await?;
     Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
 }
 
 /// `POST /executions/{execution_id}/start-streaming`, as system E sends it: an executor's demo workflow under that id.
-pub async fn start_streaming(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refusal> {
+pub async fn start_streaming(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refusal> {
     Room::execution(&id)?;
-    let mut able = executors(&app).await?;
+    let mut able = executors(&app, &visitor).await?;
     if able.is_empty() {
         return Err(Refusal::plain(told::NO_EXECUTOR));
     }
     let (chosen, _) = able.swap_remove(rand::random_range(0..able.len()));
-    let reply = ask(&app, &Address::Executor(chosen), "start-streaming", &json!({ "executionId": id })).await?;
+    let reply = ask(&app, &visitor, &Address::Executor(chosen), "start-streaming", &json!({ "executionId": id })).await?;
     Ok((StatusCode::ACCEPTED, Json(reply.unwrap_or_else(|| json!({ "executionId": id })))).into_response())
 }
 
 /// `POST /api/executions/{id}/cancel`, with `{"reason"}` or without a body.
-pub async fn cancel(State(app): State<App>, Path(id): Path<String>, body: axum::body::Bytes) -> Result<Response, Refusal> {
+pub async fn cancel(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Response, Refusal> {
     #[derive(Default, Deserialize)]
     struct Cancel {
         reason: Option<String>,
     }
     let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be {{\"reason\"}}: {error}"));
     let cancel: Cancel = if body.is_empty() { Cancel::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
-    let address = Address::Execution(Room::execution(&id)?);
-    ask(&app, &address, "cancel", &json!({ "reason": cancel.reason })).await?;
+    let address = Address::Execution(visitor.acts(&app, &Room::execution(&id)?).await?);
+    ask(&app, &visitor, &address, "cancel", &json!({ "reason": cancel.reason })).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "executionId": id }))).into_response())
 }
 
@@ -136,9 +158,11 @@ fn refused(code: &str) -> ErrorCode {
     }
 }
 
-async fn ask(app: &App, address: &Address, kind: &str, body: &Value) -> Result<Option<Value>, Refusal> {
+async fn ask(app: &App, visitor: &Visitor, address: &Address, kind: &str, body: &Value) -> Result<Option<Value>, Refusal> {
     let body = to_raw_value(body).map_err(|error| Refusal::new(told::INTERNAL, error.to_string()))?;
-    let command = Command { reference: uuid::Uuid::new_v4().to_string(), kind: kind.to_owned(), subject: None, body };
+    // Whoever asks for it owns it, whatever the body says.
+    let subject = visitor.caller.subject().map(str::to_owned);
+    let command = Command { reference: uuid::Uuid::new_v4().to_string(), kind: kind.to_owned(), subject, body };
     match app.shared.hub.request(address, command, app.shared.limits.command_timeout).await? {
         Reply::Accepted { body } => Ok(body.and_then(|body| serde_json::from_str(body.get()).ok())),
         Reply::Rejected { code, message } => Err(Refusal::new(refused(&code), format!("{code}: {message}"))),

@@ -112,6 +112,11 @@ impl Room {
         })
     }
 
+    /// How many sessions follow it.
+    pub fn follower_count(&self) -> u64 {
+        self.followers.lock().count()
+    }
+
     /// The log's next index: a cursor below it has something to read.
     pub fn next_index(&self) -> u64 {
         self.next.load(Ordering::Acquire)

@@ -28,6 +28,13 @@ pub struct Wanted {
     pub history_logs: bool,
 }
 
+impl Wanted {
+    /// Whether nothing was asked for but what comes next.
+    pub fn is_nothing(&self) -> bool {
+        self.resume.is_none() && !self.snapshot && !self.history_logs
+    }
+}
+
 /// How a subscription begins.
 pub struct Begun {
     /// The outcome to tell.
@@ -67,7 +74,7 @@ pub struct PageRead {
 /// Decides how a subscription begins. Waits for as long as the broker is away; an error is one that stays.
 pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
     room.wait_open().await?;
-    if wanted.resume.is_none() && !wanted.snapshot && !wanted.history_logs {
+    if wanted.is_nothing() {
         return Ok(live(room));
     }
     // Apart, because it is some KiB: while a broker is slow to open a room, many wait for nothing but that.

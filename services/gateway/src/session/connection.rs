@@ -2,7 +2,7 @@
 //! transport, and says goodbye in the end.
 
 use super::{
-    End, Following, Session, Shared,
+    End, Following, Pass, Session, Shared,
     round::{DESK, Desk},
 };
 use crate::{
@@ -49,8 +49,9 @@ impl From<Gone> for End {
 
 impl<T: Transport> Connection<T> {
     /// A connection whose handshake is done. `following` is what its address says to follow, if it does.
-    pub fn new(shared: Arc<Shared>, place: Place, transport: T, following: Option<Following>) -> Self {
+    pub fn new(shared: Arc<Shared>, place: Place, pass: Option<Box<Pass>>, transport: T, following: Option<Following>) -> Self {
         let mut session = Session::new(shared, place, transport.wire());
+        session.admit(pass);
         if let Some(following) = following {
             session.follow(following);
         }
@@ -58,9 +59,10 @@ impl<T: Transport> Connection<T> {
     }
 
     /// A connection of Socket.IO, whose client says in what namespaces it wants to be.
-    pub fn of_packets(shared: Arc<Shared>, place: Place, transport: T, bears_recovery: bool) -> Self {
+    pub fn of_packets(shared: Arc<Shared>, place: Place, pass: Option<Box<Pass>>, transport: T, bears_recovery: bool) -> Self {
         let mut session = Session::new(shared, place, transport.wire());
         session.speak_socketio(bears_recovery);
+        session.admit(pass);
         Self { session, transport, ending: None }
     }
 
@@ -110,13 +112,18 @@ impl<T: Transport> Connection<T> {
         self.transport.keep_time(self.session.now_ms()).map_err(End::Close)?;
         let held_back = self.read(context)?;
         self.session.poll_operations(context);
+        if let Some(limits) = self.session.take_full_limits() {
+            self.transport.set_limits(limits);
+        }
+        self.session.look_at_waiting();
+        self.session.heed()?;
         self.session.wake_by_ms(self.transport.due());
         if self.session.keep_time()? {
             self.transport.ping();
         }
         self.write(context, desk)?;
-        if self.session.lost {
-            return Err(End::Close(told::TRY_AGAIN_LATER));
+        if let Some(code) = self.session.lost {
+            return Err(End::Close(*code));
         }
         if held_back && self.session.takes_more() {
             context.waker().wake_by_ref();

@@ -29,6 +29,8 @@ struct Past {
 #[derive(Default)]
 pub struct Copies {
     possible: bool,
+    /// Whether some room waits to become known: what another delivers meanwhile it is not to tell again.
+    pub has_pending: bool,
     memory: Option<Box<Memory>>,
 }
 
@@ -76,6 +78,7 @@ impl Copies {
                 other != index
                     && subscription.space == subscriptions[index].space
                     && !subscription.has_begun()
+                    && !subscription.is_pending()
                     && subscription.since.is_none()
                     && subscription.follower.room.name.kind() != RoomKind::User
             })
@@ -83,12 +86,12 @@ impl Copies {
 
     /// Whether the event, read by the subscription at `index`, is another room's to deliver.
     pub fn is_repeat(&mut self, entry: &Entry, subscriptions: &mut [Subscription], index: usize) -> bool {
-        if !self.possible {
+        if !self.possible && !self.has_pending {
             return false;
         }
         let (space, by) = (subscriptions[index].space, subscriptions[index].follower.room.name.clone());
         let Some(first) = &entry.first else { return self.came_by_another(entry, &by) };
-        let mut epochs_differ = false;
+        let mut epochs_differ = self.has_pending;
         for subscription in subscriptions.iter_mut().filter(|subscription| subscription.is_of(space, &first.room)) {
             let Some((epoch, since)) = subscription.since else { continue };
             epochs_differ |= epoch != first.epoch;

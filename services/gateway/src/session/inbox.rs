@@ -1,21 +1,19 @@
 //! What a client says, and what is answered at once.
 
 use super::{
-    End, FOREIGN_MAX, Session,
-    begin::{self, Begun, PageRead, Wanted},
+    End, FOREIGN_MAX, Session, access,
+    begin::{Begun, PageRead, Wanted},
     subscription::{Leaving, Subscription, offset},
     timestamp,
 };
-use crate::{
-    session::{Done, socketio::Space},
-    transport::Dialect,
-};
+use crate::{session::socketio::Space, transport::Dialect};
 use weft_bus::BusError;
 use weft_dialect::{
     native::{self, ClientMessage, Outcome, RoomRequest, Subscribe},
     told,
 };
-use weft_event::{Offset, Resume, Room};
+use weft_event::{Offset, Room};
+use weft_guard::Verdict;
 
 impl Session {
     /// Reads one message and does what it says.
@@ -29,16 +27,21 @@ impl Session {
             }
         };
         self.foreign = 0;
+        if self.is_unknown() && !matches!(message, ClientMessage::Auth { .. } | ClientMessage::Ping { .. }) {
+            self.answer_refused(told::UNAUTHENTICATED, None);
+            self.lost = Some(&told::TOKEN_REQUIRED);
+            return Ok(());
+        }
         match message {
             ClientMessage::Subscribe(subscribe) => self.subscribe(subscribe),
             ClientMessage::Unsubscribe { room, as_execution, reference } => {
+                let room = self.at_home(Space::Main, room);
                 self.unsubscribe(Space::Main, &room, Leaving { as_execution, reference })
             }
             ClientMessage::Ping { reference } => {
                 self.reply(native::pong(self.wire.encoding, &timestamp(), reference.as_deref()));
             }
-            // Without authentication there is no token to replace.
-            ClientMessage::Auth { reference, .. } => self.reply(native::ack(self.wire.encoding, reference.as_deref())),
+            ClientMessage::Auth { token, reference } => self.show(&token, reference),
             ClientMessage::ProvideInput { execution_id, request_id, value, reference } => {
                 self.provide_input(Space::Main, &execution_id, &request_id, &value, reference);
             }
@@ -49,7 +52,20 @@ impl Session {
         Ok(())
     }
 
+    /// The same room in the tenant of who speaks: the one way from a client's words to a room.
+    pub(super) fn at_home(&self, space: Space, room: Room) -> Room {
+        match self.caller(space).tenant() {
+            None => room,
+            // A tenant of a verified token is a legal one.
+            Some(tenant) => room.in_tenant(Some(tenant)).unwrap_or(room),
+        }
+    }
+
     fn subscribe(&mut self, subscribe: Subscribe) {
+        let mut subscribe = subscribe;
+        for request in &mut subscribe.rooms {
+            request.room = self.at_home(Space::Main, request.room.clone());
+        }
         for request in &subscribe.rooms {
             self.subscribe_one(Space::Main, request, &subscribe);
         }
@@ -86,38 +102,32 @@ impl Session {
             let message = format!("a connection follows at most {} rooms", self.shared.limits.rooms);
             return self.refuse(space, told::TOO_MANY_ROOMS, &message, Some(&request.room), subscribe.reference.as_deref());
         }
+        let verdict = access::at_once(&self.shared, self.caller(space), &request.room);
+        if matches!(verdict, Some(Verdict::No | Verdict::Pending)) {
+            let (message, room) = (told::FORBIDDEN.sentence, Some(&request.room));
+            return self.refuse(space, told::FORBIDDEN, message, room, subscribe.reference.as_deref());
+        }
         let Ok(follower) = self.shared.hub.follow(&request.room, &self.cell) else {
             let (reference, room) = (subscribe.reference.as_deref(), Some(&request.room));
             return self.refuse(space, told::OVERLOADED, told::OVERLOADED.sentence, room, reference);
         };
         let key = self.next_key;
         self.next_key += 1;
-        let mut subscription = Subscription::new(key, space, follower, subscribe);
-        // A returning client brings where its follow began, so other rooms need not wait to know it.
-        if let Some(Resume::After(offset)) = request.resume {
-            subscription.since = Some((offset.at.epoch, offset.since.unwrap_or(offset.at.seq)));
-            self.note_resume();
-        }
-        let room = subscription.follower.room.clone();
+        let subscription = Subscription::new(key, space, follower, subscribe);
         if self.subscriptions.len() == self.subscriptions.capacity() {
             // Most connections follow one room; what follows many wastes little.
             self.subscriptions.reserve_exact((self.subscriptions.len() / 8).clamp(1, 16));
         }
         self.subscriptions.push(subscription);
-        // Where several are asked for at once, each must be known before the first is answered.
-        let is_alone = subscribe.rooms.len() == 1;
-        if is_alone && request.resume.is_none() && !subscribe.snapshot && !subscribe.history_logs && room.is_open() {
-            return self.begun(key, begin::live(&room), request, subscribe.reference.as_deref());
-        }
         let wanted = Wanted { resume: request.resume, snapshot: subscribe.snapshot, history_logs: subscribe.history_logs };
-        let (shared, request, reference) = (self.shared.clone(), request.clone(), subscribe.reference.clone());
-        self.operate(async move {
-            let begun = begin::begin(&shared.hub, &room, wanted).await;
-            Done::Begun(key, begun, request, reference)
-        });
+        let (is_alone, reference) = (subscribe.rooms.len() == 1, subscribe.reference.as_deref());
+        match verdict {
+            Some(Verdict::Yes) => self.begin_following(key, request, wanted, is_alone, reference),
+            _ => self.ask_first(key, space, request, wanted, is_alone, reference),
+        }
     }
 
-    fn note_resume(&mut self) {
+    pub(super) fn note_resume(&mut self) {
         if !std::mem::replace(&mut self.resumed, true) {
             self.shared.hub.metrics.reconnected();
         }
@@ -225,7 +235,7 @@ impl Session {
         }
     }
 
-    fn tell_unsubscribed(&mut self, space: Space, room: &Room, leaving: &Leaving) {
+    pub(super) fn tell_unsubscribed(&mut self, space: Space, room: &Room, leaving: &Leaving) {
         if self.wire.dialect == Dialect::SocketIo {
             return self.packet_left(space, room, leaving.reference.as_deref());
         }

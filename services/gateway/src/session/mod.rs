@@ -11,6 +11,9 @@ mod begin;
 mod connection;
 mod copies;
 mod inbox;
+mod orders;
+mod pass;
+mod pending;
 mod round;
 mod socketio;
 mod speech;
@@ -20,6 +23,8 @@ mod time;
 mod upstream;
 
 pub use connection::Connection;
+pub use orders::{Orders, Question, REPORTS_MAX, Report};
+pub use pass::{Badge, Pass};
 pub use stream::StreamBody;
 
 use crate::{
@@ -45,6 +50,7 @@ use weft_dialect::{
     told::{self, CloseCode},
 };
 use weft_event::{Resume, Room};
+use weft_guard::{Caller, Guard, Limits, Refused, Verdict, guard::Unanswered, rate::Bucket};
 
 /// Bounds and times of a session.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +75,8 @@ pub struct SessionLimits {
     pub packets: weft_dialect::socketio::Limits,
     /// Seconds in which a client of Socket.IO must have joined a namespace.
     pub connect_secs: u32,
+    /// Seconds in which a client must have shown a token, where it must.
+    pub auth_secs: u32,
 }
 
 /// The one room that a connection follows from its beginning, in dialects whose address says what to follow.
@@ -80,6 +88,15 @@ pub struct Following {
     pub resume: Option<Resume>,
     /// With the folded state.
     pub snapshot: bool,
+}
+
+impl Following {
+    /// The same in the tenant of who came in with this.
+    pub fn at_home(self, pass: Option<&Pass>) -> Self {
+        let tenant = pass.and_then(|pass| pass.badge.caller.tenant());
+        let room = tenant.and_then(|tenant| self.room.in_tenant(Some(tenant)).ok()).unwrap_or(self.room);
+        Self { room, ..self }
+    }
 }
 
 /// What every session of this process shares.
@@ -94,6 +111,12 @@ pub struct Shared {
     pub instance: String,
     /// Makes and verifies the ids of sessions.
     pub fleet_key: FleetKey,
+    /// Who is who, and may do what.
+    pub guard: Arc<Guard>,
+    /// How much one client may take.
+    pub bounds: Arc<Limits>,
+    /// What is said to all.
+    pub orders: Orders,
 }
 
 /// Frames waiting to be written; past this the session stops reading its client.
@@ -121,6 +144,16 @@ enum Done {
     Recalled(Box<Recalled>),
     /// A session's record was written.
     Stored(Box<Stored>),
+    /// Whether a room may be followed was found out.
+    Asked(Box<pending::Answered>),
+    /// The same of a room that is followed already.
+    AskedAgain(u32, Result<Verdict, Unanswered>),
+    /// A subscription has waited for its room long enough.
+    Overdue(u32, Option<String>),
+    /// A token that came in a message was looked at.
+    Shown(Box<(Result<Caller, Refused>, Option<String>)>),
+    /// A token that came with the CONNECT to a namespace was looked at.
+    Seated(Box<socketio::Seated>),
 }
 
 type Operations = FuturesUnordered<BoxFuture<'static, Done>>;
@@ -150,8 +183,14 @@ struct Session {
     foreign: u32,
     resumed: bool,
     told_degraded: bool,
-    /// It cannot follow what it is there for, and closes when that has been told.
-    lost: bool,
+    /// It cannot do what it is there for, and closes with this code when that has been told.
+    lost: Option<&'static CloseCode>,
+    /// What it came in with; `None` where nobody authenticates.
+    pass: Option<Box<Pass>>,
+    /// What was said to all, up to here.
+    heeded: u32,
+    /// How fast its client talks.
+    bucket: Bucket,
     timed: bool,
     /// When the last event on its way came; only of timed sessions.
     last_event: Option<Box<Times>>,
@@ -196,7 +235,10 @@ impl Session {
             foreign: 0,
             resumed: false,
             told_degraded: false,
-            lost: false,
+            lost: None,
+            pass: None,
+            heeded: shared.orders.version(),
+            bucket: Bucket::default(),
             timed: number.is_multiple_of(TIMED_EACH),
             last_event: None,
             clock: Clock::new(shared.hub.wheel.now(), number, time::ping_secs(wire.dialect, &shared.limits)),
@@ -209,6 +251,9 @@ impl Session {
     /// What came from the client.
     fn receive(&mut self, received: Received<'_>) -> Result<(), End> {
         self.clock.heard();
+        if matches!(received, Received::Text(_) | Received::Binary(_)) && !self.may_talk() {
+            return Err(End::Close(told::POLICY));
+        }
         match (received, self.wire.encoding) {
             (received @ (Received::Text(_) | Received::Binary(_)), _) if self.wire.dialect == Dialect::SocketIo => {
                 self.hear_packet(&received)
@@ -225,6 +270,13 @@ impl Session {
         }
     }
 
+    /// Whether its client talks no faster than it may. Without authentication this machine's own are not held to it, as
+    /// they are to no other bound of one client.
+    fn may_talk(&mut self) -> bool {
+        let now_ms = self.now_ms();
+        self.pass.is_none() || self.shared.bounds.messages.is_none_or(|rate| self.bucket.take(now_ms, rate))
+    }
+
     /// Whether it takes further messages. A client that does not read what we answer is not read: its next messages wait
     /// in its socket.
     fn takes_more(&self) -> bool {
@@ -232,6 +284,8 @@ impl Session {
             && self.commands < COMMANDS_MAX
             && self.operations.as_ref().is_none_or(|operations| operations.len() < OPERATIONS_MAX)
             && self.answers_waiting() < OUTGOING_MAX
+            && self.lost.is_none()
+            && !self.is_being_admitted()
     }
 
     /// Whether two rooms followed there may hold the same event.
@@ -274,6 +328,47 @@ impl Session {
             }
             Done::Recalled(recalled) => self.recalled(*recalled),
             Done::Stored(stored) => self.stored(&stored),
+            Done::Asked(answered) => self.answered(*answered),
+            Done::AskedAgain(key, verdict) => self.answered_again(key, &verdict),
+            Done::Overdue(key, reference) => self.overdue(key, reference.as_deref()),
+            Done::Shown(shown) => self.shown(shown.0, shown.1.as_deref()),
+            Done::Seated(seated) => self.seated(*seated),
+        }
+    }
+
+    /// Heeds what was said to all.
+    fn heed(&mut self) -> Result<(), End> {
+        let version = self.shared.orders.version();
+        if version == self.heeded {
+            return Ok(());
+        }
+        let orders = self.shared.orders.since(self.heeded);
+        self.heeded = version;
+        // Asked also where the order itself has been forgotten.
+        if self.is_revoked() {
+            return Err(End::Close(told::TOKEN_REQUIRED));
+        }
+        for order in orders {
+            match order {
+                orders::Order::Revoked => {}
+                orders::Order::Go(id) if id == self.id => return Err(End::Close(told::RESTARTING)),
+                orders::Order::Go(_) => {}
+                orders::Order::Tell(question) => question.answer(self.report()),
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let caller = self.named_caller();
+        Report {
+            id: self.id,
+            dialect: self.wire.dialect.word(),
+            tenant: caller.tenant().map(str::to_owned),
+            subject: caller.subject().map(str::to_owned),
+            rooms: self.subscriptions.iter().map(|of| of.follower.room.name.name().to_owned()).collect(),
+            pending: self.subscriptions.iter().filter(|of| of.is_pending()).count(),
+            behind: self.subscriptions.iter().map(Subscription::behind).sum(),
         }
     }
 
@@ -286,7 +381,33 @@ impl Session {
         self.socketio = None;
         self.operations = None;
         self.last_event = None;
+        self.pass = None;
         waiting + behind
+    }
+}
+
+/// Has every session look whether it was taken back, whenever something is; for the life of the process.
+pub async fn heed_revocations(shared: Arc<Shared>) {
+    let mut changes = shared.guard.revoked().changes();
+    while changes.changed().await.is_ok() {
+        shared.say(orders::Order::Revoked);
+    }
+}
+
+impl Shared {
+    fn say(&self, order: orders::Order) {
+        self.orders.say(order);
+        self.hub.wake_all();
+    }
+
+    /// Has a connection go, if it is here.
+    pub fn send_away(&self, id: uuid::Uuid) {
+        self.say(orders::Order::Go(id));
+    }
+
+    /// Asks connections to tell of themselves; their reports come in within a moment.
+    pub fn ask_all(&self, question: &Arc<Question>) {
+        self.say(orders::Order::Tell(question.clone()));
     }
 }
 
@@ -307,8 +428,8 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         for (what, bytes, most) in [
-            ("a connection", size_of::<Connection<WebSocket>>(), 328),
-            ("a connection of Socket.IO", size_of::<Connection<Engine>>(), 440),
+            ("a connection", size_of::<Connection<WebSocket>>(), 352),
+            ("a connection of Socket.IO", size_of::<Connection<Engine>>(), 464),
             ("what a connection of Socket.IO has beside", size_of::<SocketIo>(), 80),
             ("a subscription", size_of::<Subscription>(), 112),
             ("a frame", size_of::<Frame>(), 64),

@@ -80,7 +80,33 @@ impl Session {
             // An entry that is no event would be kept by the viewer; a stream has no word for it. Both come again.
             Dialect::E | Dialect::Sse => {}
         }
-        self.lost = true;
+        self.lost = Some(if code == told::FORBIDDEN { &told::NOT_ALLOWED } else { &told::TRY_AGAIN_LATER });
+    }
+
+    /// Says that it is done.
+    pub(super) fn acknowledge(&mut self, reference: Option<&str>) {
+        if self.wire.dialect == Dialect::Native {
+            self.reply(native::ack(self.wire.encoding, reference));
+        }
+    }
+
+    /// Says why a token was not accepted, or that one is needed.
+    pub(super) fn answer_refused(&mut self, code: ErrorCode, reference: Option<&str>) {
+        if self.wire.dialect == Dialect::Native {
+            self.refuse(Space::Main, code, code.sentence, None, reference);
+        }
+    }
+
+    /// A token is about to expire. Dialects without a word for it are closed when it has.
+    pub(super) fn warn_of_expiry(&mut self, space: Space) {
+        let is_told = match self.wire.dialect {
+            Dialect::Native => true,
+            Dialect::SocketIo => space == Space::Main,
+            _ => false,
+        };
+        if is_told {
+            self.refuse(space, told::TOKEN_EXPIRED, told::TOKEN_EXPIRED.sentence, None, None);
+        }
     }
 
     /// Says where a stream begins, before its first event: who is cut off until then goes on from here.

@@ -1,6 +1,6 @@
 //! A session as the body of an HTTP answer: it is polled by the task that writes the answer, and has none of its own.
 
-use super::{Connection, Following, Shared};
+use super::{Connection, Following, Pass, Shared};
 use crate::{hub::Place, transport::EventStream};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
@@ -19,8 +19,8 @@ pub struct StreamBody {
 
 impl StreamBody {
     /// A stream of one room.
-    pub fn new(shared: Arc<Shared>, place: Place, following: Following) -> Self {
-        let connection = Connection::new(shared, place, EventStream::default(), Some(following));
+    pub fn new(shared: Arc<Shared>, place: Place, pass: Option<Box<Pass>>, following: Following) -> Self {
+        let connection = Connection::new(shared, place, pass, EventStream::default(), Some(following));
         Self { connection, has_ended: false }
     }
 }

@@ -20,6 +20,8 @@ use weft_event::{Epoch, Offset, Position, Room};
 pub enum Place {
     /// It has not begun: the room is being opened, or history is being read.
     Opening,
+    /// Whether it may be followed is not known yet: nothing is read, and no other room waits for it.
+    Unknown,
     /// In the room's log, at this index next.
     Log(u64),
     /// In a page of history, at this index next.
@@ -181,9 +183,14 @@ impl Subscription {
         part.take_if(|part| part.0 == at).map(|part| part.1)
     }
 
+    /// Whether it waits to become known.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.place, Place::Unknown)
+    }
+
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
-        !matches!(self.place, Place::Opening)
+        !matches!(self.place, Place::Opening | Place::Unknown)
     }
 
     /// Whether everything up to `seen` has been told, so that a client may go on from there.
@@ -241,7 +248,7 @@ impl Subscription {
     pub fn behind(&self) -> u64 {
         let next = self.follower.room.next_index();
         match &self.place {
-            Place::Opening => 0,
+            Place::Opening | Place::Unknown => 0,
             Place::Log(cursor) => next.saturating_sub(*cursor),
             Place::History(read) => (read.0.slots.len() - read.1) as u64 + next.saturating_sub(self.follower.room.base()),
             Place::Reading | Place::Ahead => next.saturating_sub(self.follower.room.base()),
@@ -274,7 +281,7 @@ impl Subscription {
             told.push(Told::Gap(gap));
         }
         match &self.place {
-            Place::Opening | Place::Reading => Next::Wait,
+            Place::Opening | Place::Unknown | Place::Reading => Next::Wait,
             Place::Log(cursor) => self.read_log(*cursor, most, slots, told),
             Place::History(read) => self.read_page(&read.0.clone(), read.1, most, told),
             Place::Ahead => self.join(None),

@@ -131,7 +131,9 @@ impl Session {
         }
         self.tell_degraded();
         self.drain(now)?;
+        self.keep_admitted(now)?;
         let due = self.clock.due(&limits, ping_secs);
+        let due = self.admitted_until(now).map_or(due, |until| due.min(until));
         self.wake_by(self.connect_by().map_or(due, |by| due.min(by)));
         Ok(ping_is_due)
     }

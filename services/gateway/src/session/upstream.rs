@@ -1,7 +1,7 @@
 //! From client to executor: exactly one answer for each command.
 
 use super::{
-    Done, Session,
+    Done, Session, Shared,
     socketio::{Space, command_answer},
     timestamp,
 };
@@ -13,6 +13,7 @@ use weft_dialect::{
     told::{self, ErrorCode},
 };
 use weft_event::Room;
+use weft_guard::{Caller, owners};
 
 impl Session {
     /// Passes an answer to a prompt on to whoever runs the execution.
@@ -42,18 +43,20 @@ impl Session {
         body: serde_json::Result<Box<RawValue>>,
         reference: Option<String>,
     ) {
-        let (Ok(room), Ok(body)) = (Room::execution(execution), body) else {
+        let room = Room::execution(execution).map(|room| self.at_home(space, room));
+        let (Ok(room), Ok(body)) = (room, body) else {
             return self.refuse(space, told::INVALID, "executionId: is not a legal id", None, reference.as_deref());
         };
         // Clients count their refs from one, each for itself; on the bus a command needs a name of its own.
         let unique = format!("{}.{}", self.id, self.next_key);
         self.next_key += 1;
         self.commands += 1;
-        let command = Command { reference: unique, kind: kind.to_owned(), subject: None, body };
+        let caller = self.caller(space).clone();
+        let subject = caller.subject().map(str::to_owned);
+        let command = Command { reference: unique, kind: kind.to_owned(), subject, body };
         let (shared, wire) = (self.shared.clone(), self.wire);
         let answer = async move {
-            let timeout = shared.limits.command_timeout;
-            let reply = shared.hub.request(&Address::Execution(room.clone()), command, timeout).await;
+            let reply = command_if_allowed(&shared, &caller, &room, command).await;
             Done::Reply(match wire.dialect {
                 Dialect::SocketIo => command_answer(space, reply, &room, reference.as_deref()),
                 _ => Some(frame(wire.encoding, reply, &room, reference.as_deref())),
@@ -63,7 +66,25 @@ impl Session {
     }
 }
 
-fn frame(encoding: Encoding, reply: Result<Reply, RequestError>, room: &Room, reference: Option<&str>) -> Vec<u8> {
+/// Why a command was not passed on, or what became of it.
+pub(super) type Commanded = Result<Result<Reply, RequestError>, ErrorCode>;
+
+/// Passes a command on for who may act on the execution. Refusals come at a beat, so that their time tells nothing.
+async fn command_if_allowed(shared: &Shared, caller: &Caller, room: &Room, command: Command) -> Commanded {
+    let began = tokio::time::Instant::now();
+    match shared.guard.act(&shared.hub.bus, caller, room).await {
+        Ok(true) => {}
+        Ok(false) => {
+            owners::evenly(began).await;
+            return Err(told::FORBIDDEN);
+        }
+        Err(error) => return Ok(Err(RequestError::Bus(error))),
+    }
+    let address = Address::Execution(room.clone());
+    Ok(shared.hub.request(&address, command, shared.limits.command_timeout).await)
+}
+
+fn frame(encoding: Encoding, reply: Commanded, room: &Room, reference: Option<&str>) -> Vec<u8> {
     let Some((code, message)) = refused(reply) else { return native::ack(encoding, reference) };
     let timestamp = timestamp();
     let error =
@@ -72,7 +93,11 @@ fn frame(encoding: Encoding, reply: Result<Reply, RequestError>, room: &Room, re
 }
 
 /// Why a command was not accepted, if it was not.
-pub(super) fn refused(reply: Result<Reply, RequestError>) -> Option<(ErrorCode, String)> {
+pub(super) fn refused(reply: Commanded) -> Option<(ErrorCode, String)> {
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(code) => return Some((code, code.sentence.to_owned())),
+    };
     Some(match reply {
         Ok(Reply::Accepted { .. }) => return None,
         Ok(Reply::Rejected { code, message }) => (told::REJECTED, format!("{code}: {message}")),

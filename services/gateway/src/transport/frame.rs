@@ -36,6 +36,20 @@ pub enum Dialect {
     SocketIo,
 }
 
+impl Dialect {
+    /// The word that operators see.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::C => "c",
+            Self::E => "e",
+            Self::Sse => "sse",
+            Self::SocketIo => "socketio",
+        }
+    }
+}
+
 /// How the messages of one connection are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wire {

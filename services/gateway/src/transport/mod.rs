@@ -63,6 +63,9 @@ pub trait Transport: Send + Unpin + 'static {
     /// What has begun to come in and is unfinished, by a number that is another one for every message.
     fn unfinished(&self) -> Option<u32>;
 
+    /// Holds what comes in to other bounds from now on.
+    fn set_limits(&mut self, _limits: std::sync::Arc<WebSocketLimits>) {}
+
     /// Asks the peer whether it is there; written before the next frames.
     fn ping(&mut self);
 

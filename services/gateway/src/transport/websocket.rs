@@ -264,6 +264,10 @@ impl Transport for WebSocket {
         self.wire
     }
 
+    fn set_limits(&mut self, limits: Arc<WebSocketLimits>) {
+        self.limits = limits;
+    }
+
     fn poll_receive(&mut self, context: &mut Context<'_>, take: &mut dyn FnMut(Received<'_>) -> bool) -> Poll<Result<(), Gone>> {
         DESK.with_borrow_mut(|desk| self.receive(context, desk, take))
     }

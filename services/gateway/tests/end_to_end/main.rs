@@ -2,6 +2,10 @@
 //!
 //! `WEFT_TEST_FULL=1` runs the long forms.
 
+mod auth;
+mod auth_life;
+mod auth_matrix;
+mod auth_rig;
 mod clients;
 mod commands;
 mod dialects;

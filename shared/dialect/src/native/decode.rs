@@ -1,6 +1,6 @@
 //! A client's bytes to one [`ClientMessage`], or a refusal that names the field and the rule.
 
-use super::{ClientMessage, Encoding, Refused, RoomRequest, Subscribe, TypeFilter};
+use super::{ClientMessage, Encoding, Refused, RoomRequest, Secret, Subscribe, TypeFilter};
 use crate::{msgpack, told};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
@@ -120,7 +120,7 @@ fn message(fields: &Fields<'_>, reference: Option<String>, limits: &Limits) -> R
         "ping" => Ok(ClientMessage::Ping { reference }),
         "auth" => {
             let token = required_text("token", fields.token, TOKEN_BYTES_MAX)?;
-            Ok(ClientMessage::Auth { token, reference })
+            Ok(ClientMessage::Auth { token: Secret::new(token), reference })
         }
         "user_input:provide" => {
             let execution_id = execution_id(fields)?;

@@ -5,6 +5,30 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use weft_event::{Invalid, Kind, Resume, Room};
 
+/// A text that no format shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Takes it.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for whoever verifies it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// One message of a client.
 #[derive(Clone, Debug)]
 pub enum ClientMessage {
@@ -27,7 +51,7 @@ pub enum ClientMessage {
     /// Replace the connection's token.
     Auth {
         /// The new one.
-        token: String,
+        token: Secret,
         /// Echoed in the reply.
         reference: Option<String>,
     },

@@ -15,7 +15,7 @@ pub use frame::{
     ErrorFrame, Outcome, Subscribed, Unsubscribed, ack, connected, degraded, error, gap, pong, reconnect, snapshot, subscribed,
     unsubscribed,
 };
-pub use message::{ClientMessage, Refused, RoomRequest, Subscribe, TypeFilter};
+pub use message::{ClientMessage, Refused, RoomRequest, Secret, Subscribe, TypeFilter};
 
 use crate::websocket::handshake::choose_subprotocol;
 

@@ -54,7 +54,7 @@ impl From<Malformed> for Violation {
 pub type Args = Vec<Box<RawValue>>;
 
 /// What a client says of itself when it connects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Auth {
     /// The whole object; `None` where there was none.
     pub object: Option<Box<RawValue>>,
@@ -64,6 +64,13 @@ pub struct Auth {
     pub pid: Option<String>,
     /// The last offset it was told in that session, to be read as a [`SessionOffset`](super::SessionOffset).
     pub offset: Option<String>,
+}
+
+impl std::fmt::Debug for Auth {
+    /// Nothing of it: it holds a token, and a secret of ours.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Auth(***)")
+    }
 }
 
 /// An event of a client.

@@ -5,17 +5,18 @@
 mod recovery;
 mod telling;
 
-use super::{End, Session, access, access::Who, subscription::Leaving};
+use super::{Badge, Done, End, Pass, Session, subscription::Leaving};
 use crate::transport::Received;
 use recovery::{Kept, Recalling, Recovering};
 use std::borrow::Cow;
 use weft_dialect::{
     a, d,
     native::{RoomRequest, Subscribe},
-    socketio::{self, Auth, Command, Incoming, Link, Namespace, Purpose, SessionId, connect_error, connected},
+    socketio::{self, Auth, Command, ConnectRefusal, Incoming, Link, Namespace, Purpose, SessionId, connect_error, connected},
     told,
 };
 use weft_event::Room;
+use weft_guard::{Caller, Refused, bearer};
 
 pub(super) use recovery::{Recalled, Stored};
 pub(super) use telling::command_answer;
@@ -31,7 +32,7 @@ pub(super) enum Space {
 }
 
 impl Space {
-    const ALL: [Self; 2] = [Self::Main, Self::Executions];
+    pub(super) const ALL: [Self; 2] = [Self::Main, Self::Executions];
 
     fn of(namespace: Namespace) -> Self {
         if namespace == Namespace::EXECUTIONS { Self::Executions } else { Self::Main }
@@ -60,7 +61,7 @@ pub(super) struct SocketIo {
 
 /// One namespace of a connection.
 struct Seat {
-    who: Who,
+    badge: Badge,
     /// What the bus keeps of it; `None` without recovery.
     kept: Option<Kept>,
     /// Set while it is being recovered: nothing is told until that is decided.
@@ -75,6 +76,23 @@ impl SocketIo {
     fn seat(&mut self, space: Space) -> Option<&mut Seat> {
         self.seats[space as usize].as_deref_mut()
     }
+
+    /// Whether nobody has been let into any namespace yet.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.seats.iter().all(Option::is_none)
+    }
+
+    /// Who is in this namespace; before somebody is, somebody who may do nothing.
+    pub(super) fn caller(&self, space: Space) -> &Caller {
+        self.seats[space as usize].as_ref().map_or(&Caller::Guest, |seat| &seat.badge.caller)
+    }
+}
+
+/// Whether somebody may be let into a namespace was found out.
+pub struct Seated {
+    space: Space,
+    recalling: Option<Recalling>,
+    caller: Result<Caller, Refused>,
 }
 
 impl Session {
@@ -145,25 +163,79 @@ impl Session {
         }
     }
 
+    /// Whoever wants to be in a namespace is who its `auth` says, or else who asked for the connection.
     fn connect(&mut self, namespace: Namespace, auth: &Auth) {
         let space = Space::of(namespace);
-        let who = match access::who(auth) {
-            Ok(who) => who,
-            Err(refusal) => {
-                if let Some(socketio) = &mut self.socketio {
-                    socketio.link.refuse(namespace);
-                }
-                return self.reply(connect_error(namespace, refusal, None));
-            }
-        };
         let recalling = Recalling::wanted(auth, &self.shared.fleet_key).filter(|_| self.can_recover());
+        let guard = self.shared.guard.clone();
+        if let Some(caller @ Caller::Everyone) = guard.stranger() {
+            return self.seated(Seated { space, recalling, caller: Ok(caller) });
+        }
+        if let Some(token) = auth.object.as_ref().and_then(|object| bearer::in_auth(object.get().as_bytes())) {
+            return self
+                .operate(async move { Done::Seated(Box::new(Seated { space, recalling, caller: guard.admit(&token).await })) });
+        }
+        let caller = match self.pass.as_deref() {
+            Some(Pass { refused: Some(refused), .. }) => Err(*refused),
+            Some(Pass { badge, .. }) if badge.caller.subject().is_some() => Ok(badge.caller.clone()),
+            _ => guard.stranger().ok_or(Refused::Missing),
+        };
+        self.seated(Seated { space, recalling, caller });
+    }
+
+    /// Lets somebody into a namespace, or not.
+    pub(super) fn seated(&mut self, seated: Seated) {
+        let Seated { space, recalling, caller } = seated;
+        let badge = match caller {
+            // Who is refused by a word of Socket.IO does not come back.
+            Err(refused) if refused.is_passing() => return self.lost = Some(&told::TRY_AGAIN_LATER),
+            Err(refused) => {
+                tracing::debug!(%refused, "a token was not accepted");
+                return self.refuse_seat(space, ConnectRefusal::Unauthenticated);
+            }
+            Ok(caller) => match Badge::new(caller, &self.shared.bounds) {
+                Ok(badge) => badge,
+                Err(full) => {
+                    tracing::debug!(%full, "a user has too many connections");
+                    return self.refuse_seat(space, ConnectRefusal::RateLimited);
+                }
+            },
+        };
+        let is_revoked = self.shared.guard.is_revoked(&badge.caller);
         if let Some(socketio) = &mut self.socketio {
-            socketio.seats[space as usize] = Some(Box::new(Seat { who, kept: None, recovering: None }));
+            socketio.seats[space as usize] = Some(Box::new(Seat { badge, kept: None, recovering: None }));
+        }
+        if is_revoked {
+            return self.lost = Some(&told::TOKEN_REQUIRED);
         }
         match recalling {
             Some(recalling) => self.recall(space, recalling),
             None => self.let_in_anew(space),
         }
+    }
+
+    fn refuse_seat(&mut self, space: Space, refusal: ConnectRefusal) {
+        let namespace = space.namespace();
+        if let Some(socketio) = &mut self.socketio {
+            socketio.link.refuse(namespace);
+        }
+        self.reply(connect_error(namespace, refusal, None));
+    }
+
+    /// What somebody in a namespace came in with.
+    pub(super) fn seat_badge(&mut self, space: Space) -> Option<&mut Badge> {
+        self.seat(space).map(|seat| &mut seat.badge)
+    }
+
+    /// Whether a namespace waits for rooms of an earlier session.
+    pub(super) fn is_recovering(&mut self, space: Space) -> bool {
+        self.seat(space).is_some_and(|seat| seat.recovering.is_some())
+    }
+
+    /// Somebody with a name, if there is one on this connection.
+    pub(super) fn named_caller(&self) -> &Caller {
+        let named = Space::ALL.map(|space| self.caller(space)).into_iter().find(|caller| caller.subject().is_some());
+        named.unwrap_or_else(|| self.caller(Space::Main))
     }
 
     /// Answers a CONNECT, after which the client is in.
@@ -175,8 +247,20 @@ impl Session {
             socketio.link.join(namespace);
         }
         self.reply(connected(namespace, sid.as_str(), pid.as_deref()));
+        self.follow_own_room(space);
         if self.told_degraded {
             self.tell_degraded_in(space, true);
+        }
+    }
+
+    /// In the main namespace, a user is in its own room without asking.
+    fn follow_own_room(&mut self, space: Space) {
+        let own = self.caller(space).subject().and_then(|subject| Room::user(subject).ok());
+        let Some(room) = own.filter(|_| space == Space::Main).map(|room| self.at_home(space, room)) else { return };
+        // After a recovery it may be in it already.
+        if !self.subscriptions.iter().any(|of| of.is_of(space, &room)) {
+            let request = RoomRequest { room, resume: None, as_execution: false };
+            self.subscribe_one(space, &request, &plain(&request, false, None));
         }
     }
 
@@ -205,7 +289,9 @@ impl Session {
         };
         match command {
             Ok(Command::Subscribe(room)) => self.subscribe_in(space, room, reference),
-            Ok(Command::Unsubscribe(room)) => self.unsubscribe(space, &room, Leaving { as_execution: false, reference }),
+            Ok(Command::Unsubscribe(room)) => {
+                self.unsubscribe(space, &self.at_home(space, room), Leaving { as_execution: false, reference })
+            }
             Ok(Command::ProvideInput { execution_id, request_id, value }) => {
                 self.provide_input(space, &execution_id, &request_id, &value, reference);
             }
@@ -219,10 +305,7 @@ impl Session {
 
     /// Begins with the present state, for a client of A and D knows nothing of offsets.
     fn subscribe_in(&mut self, space: Space, room: Room, reference: Option<String>) {
-        let may = self.seat(space).is_some_and(|seat| access::may_follow(&seat.who, &room));
-        if !may {
-            return self.refuse(space, told::FORBIDDEN, told::FORBIDDEN.sentence, Some(&room), reference.as_deref());
-        }
+        let room = self.at_home(space, room);
         let request = RoomRequest { room, resume: None, as_execution: false };
         self.subscribe_one(space, &request, &plain(&request, true, reference));
     }

@@ -4,9 +4,8 @@ use super::{Session, Space};
 use crate::{
     hub::{Snapped, entry::Entry, log::Gap},
     metrics::Failed,
-    session::{begin::Begun, subscription, timestamp},
+    session::{begin::Begun, subscription, timestamp, upstream::Commanded},
 };
-use weft_bus::{Reply, RequestError};
 use weft_dialect::{
     a, d,
     notice::Notice,
@@ -45,7 +44,7 @@ fn refusal(space: Space, refused: &Refused<'_>, reference: Option<&str>) -> Vec<
 /// What a command's sender is answered; `None` if it waits for nothing.
 pub(in crate::session) fn command_answer(
     space: Space,
-    reply: Result<Reply, RequestError>,
+    reply: Commanded,
     room: &Room,
     reference: Option<&str>,
 ) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ mod polling;
 
 pub use mailbox::{Ask, Full, Mailbox, Mailboxes, Registered};
 
-use super::{Dialect, Frame, Gone, Received, Transport, WebSocket, Wire, Written};
+use super::{Dialect, Frame, Gone, Received, Transport, WebSocket, WebSocketLimits, Wire, Written};
 use polling::Polling;
 use std::{
     collections::VecDeque,
@@ -128,6 +128,12 @@ impl Engine {
 impl Transport for Engine {
     fn wire(&self) -> Wire {
         WIRE
+    }
+
+    fn set_limits(&mut self, limits: Arc<WebSocketLimits>) {
+        if let Carrier::Socket(socket) = &mut self.carrier {
+            socket.set_limits(limits);
+        }
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, take: &mut dyn FnMut(Received<'_>) -> bool) -> Poll<Result<(), Gone>> {

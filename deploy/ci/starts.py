@@ -1,0 +1,126 @@
+"""Starts gateways with the very environment that the chart gives them, for every CI values file.
+
+    python starts.py [directory with the programs]       default: target/debug
+
+Only what must be otherwise on this machine is changed: the bus is in memory, addresses are of loopback with free ports, files
+hold keys made here. Each must come up, let strangers in or not as it was asked to, and each setting that is spoilt must stop it with its name. Needs openssl.
+"""
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import chart
+from live import ROOT, Lab, free_port
+
+# What others provide and no memory bus can have.
+FOREIGN = ("WEFT_BUS_CREDENTIALS_FILE", "WEFT_BUS_TLS_CA_FILE", "WEFT_BUS_TLS_CERT_FILE", "WEFT_BUS_TLS_KEY_FILE")
+# One for each kind of setting that the chart makes up or passes on.
+SPOILT = {
+    "WEFT_AUTH": "yes",
+    "WEFT_JWT_SECRET_FILE": "/nowhere",
+    "WEFT_JWT_PUBLIC_KEY_FILE": "/nowhere",
+    "WEFT_JWKS_URL": "http://idp.example/",
+    "WEFT_AUTHORIZE_URL": "jwks",
+    "WEFT_ORIGINS": "app.example",
+    "WEFT_TRUSTED_PROXIES": "10.0.0.0/99",
+    "WEFT_FLEET_KEY_FILE": "/nowhere",
+    "WEFT_PEER_LISTEN": "$(POD_IP):3003",
+    "WEFT_CONTROL_TOKEN_FILE": "/nowhere",
+    "WEFT_CONNECTIONS_PER_ADDRESS_MAX": "-1",
+    "WEFT_TRACE_RATIO": "2",
+}
+
+
+GIVEN = set()
+
+
+def unused_port():
+    """One that no other setting here has been given."""
+    while (port := free_port()) in GIVEN:
+        pass
+    GIVEN.add(port)
+    return port
+
+
+def content(variable, directory):
+    if variable == "WEFT_JWT_PUBLIC_KEY_FILE":
+        key = directory / "ed25519.key"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+        return subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True, text=True).stdout
+    return os.urandom(32).hex()
+
+
+def environment(objects, program, directory):
+    """What the chart says, for this machine."""
+    deployment = next(item for item in objects if item["kind"] == "Deployment" and item["metadata"]["name"].endswith(f"-{program}"))
+    env, references = {}, {"POD_IP": "127.0.0.1"}
+    for entry in deployment["spec"]["template"]["spec"]["containers"][0]["env"]:
+        name, value = entry["name"], entry.get("value")
+        if name in FOREIGN or name in references:
+            continue
+        if value is None:
+            value = {"metadata.name": "weft-gateway-0"}.get(entry["valueFrom"].get("fieldRef", {}).get("fieldPath"), "secret")
+        if name.endswith("_FILE"):
+            path = directory / value.strip("/").replace("/", "-")
+            path.write_text(content(name, directory))
+            value = str(path)
+        if name.endswith("_LISTEN"):
+            value = f"127.0.0.1:{unused_port()}"
+        env[name] = value
+    return {**env, "WEFT_BUS": "memory:"}
+
+
+def listens(env):
+    """What it answers to whoever brings nothing."""
+    try:
+        with urllib.request.urlopen(f"http://{env['WEFT_LISTEN']}/api/executions", timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def came_up(lab, name, env):
+    lab.start(name, lab.programs / "gateway", **env)
+    try:
+        lab.wait(name, f"http://{env['WEFT_ADMIN_LISTEN']}/livez", 20)
+    except SystemExit as reason:
+        return str(reason)
+    # A key set that cannot be reached is no reason not to start; nobody is let in.
+    status, wanted = listens(env), (401, 503) if env["WEFT_AUTH"] == "jwt" else (200,)
+    return None if status in wanted else f"{name}: answers {status} to a stranger, not {wanted}"
+
+
+def stops(lab, env):
+    run = subprocess.run([lab.programs / "gateway"], env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, timeout=20)
+    return run.returncode, (run.stderr.strip().splitlines() or [""])[-1]
+
+
+def main():
+    lab = Lab(sys.argv[1] if len(sys.argv) > 1 else Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug")
+    failures, releases, spoilt = [], chart.ci_values(), set()
+    try:
+        for name, values in releases.items():
+            env = environment(chart.render(values), "gateway", lab.directory)
+            env["WEFT_DRAIN_SECS"] = "1"
+            problem = came_up(lab, name, env)
+            failures += [problem] if problem else []
+            for setting in SPOILT.keys() & env.keys() - spoilt:
+                spoilt.add(setting)
+                code, said = stops(lab, {**env, setting: SPOILT[setting], "WEFT_ADMIN_LISTEN": f"127.0.0.1:{unused_port()}", "WEFT_LISTEN": f"127.0.0.1:{unused_port()}"})
+                # 69: what is to be there, such as a file, is not.
+                if code not in (64, 69) or setting not in said:
+                    failures.append(f"{name}: with {setting}={SPOILT[setting]} it ends with {code}: {said}")
+    finally:
+        lab.end()
+    failures += [f"{setting} is in no CI values" for setting in SPOILT.keys() - spoilt]
+    print("\n".join(failures), end="\n" if failures else "")
+    print(f"{len(releases)} releases, {len(spoilt)} spoilt settings")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+/** Figures that the questions repeat are those of PERFORMANCE.md, with its commands. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { root } from './rig.js';
+
+const read = name => readFileSync(join(root, 'docs', name), 'utf8');
+const [faq, performance] = [read('faq.md'), read('PERFORMANCE.md')];
+const cells = row =>
+  row
+    .split('|')
+    .slice(1, -1)
+    .map(cell => cell.replaceAll('*', '').trim());
+const rows = text =>
+  text
+    .split('\n')
+    .filter(line => line.startsWith('|') && !line.includes('---'))
+    .map(cells);
+
+it('compares with what was measured', () => {
+  const measured = new Map(
+    rows(performance.slice(performance.indexOf('## Beside others'))).map(([name, , ...figures]) => [name, figures]),
+  );
+  const told = rows(faq.slice(faq.indexOf('## Compared with'))).filter(([name]) => name);
+  for (const [name, ...figures] of told) expect(figures, name).toEqual(measured.get(name));
+  expect(told.length).toBe(3);
+  const nats = measured.get("NATS server's WebSocket");
+  expect(faq).toContain(`${nats[0]} × the floor, ${nats[2]} bytes`);
+});
+
+it('names commands that stand beside figures', () => {
+  const commands = [...faq.replaceAll('\n', ' ').matchAll(/`(loadtest [^`]+)`/g)].map(([, command]) => command);
+  const known = ['loadtest compare --centrifugo PATH'];
+  expect(commands.filter(command => !performance.includes(command) && !known.includes(command))).toEqual([]);
+  expect(commands.length).toBeGreaterThan(6);
+});
+
+it.each([
+  ['885 bytes', '885 bytes'],
+  ['1,030 with', '1,030 bytes'],
+  ['of 380,000 events', 'misordered of 380,000'],
+  ['Of 15,000 clients', '15,000 returned'],
+  ['median latency stayed at 1.9 ms', '1.9 ms in the'],
+])('says "%s" as it was measured', (told, measured) => {
+  expect(faq.replaceAll('\n', ' ')).toContain(told);
+  expect(performance.replaceAll('\n', ' ')).toContain(measured);
+});

@@ -1,0 +1,161 @@
+//! `/admin/*`: what operators ask of this process, on a listener of its own, with a token of its own. Each request leaves a
+//! line behind, whatever becomes of it.
+
+use super::{
+    App,
+    answer::{Refusal, no_such_method, no_such_route},
+    extract::{Path, Query},
+    serve::Peer,
+};
+use crate::session::{Question, REPORTS_MAX, Report};
+use axum::{
+    Extension, Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{Method, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+use weft_dialect::told;
+use weft_event::Room;
+use weft_guard::{
+    Refused, Revocation,
+    bearer::{Places, Purpose},
+    control::{ControlToken, audit},
+    journal,
+};
+
+/// Largest body in bytes.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long connections may take to tell of themselves. Each does when it is woken; one whose thread is busy may be late,
+/// and is then left out.
+const TELLING_TIME: Duration = Duration::from_millis(500);
+
+/// What operators may ask.
+pub fn router_of_control(app: App, token: ControlToken) -> Router {
+    Router::new()
+        .route("/admin/revoke", post(revoke))
+        .route("/admin/connections", get(connections))
+        .route("/admin/connections/{id}", get(connection).delete(disconnect))
+        .route("/admin/rooms", get(rooms))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::new(token), check))
+        .with_state(app)
+}
+
+/// Only who shows the token; in the header, and nowhere else.
+async fn check(
+    State(token): State<Arc<ControlToken>>,
+    Extension(Peer(from)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let shown = Places::default().token(Purpose::Request, &Method::POST, request.headers(), None);
+    let checked = shown.and_then(|shown| token.check(shown.as_ref()));
+    // No page of a browser has any business here.
+    let is_page = request.headers().contains_key(axum::http::header::ORIGIN);
+    if checked.is_err() || is_page {
+        audit(from, "refused", request.uri().path(), "unauthenticated");
+        return Refusal::from(Refused::Missing).into_response();
+    }
+    next.run(request).await
+}
+
+/// `POST /admin/revoke` with `{"subject"|"token"|"tenant": …}`.
+async fn revoke(State(app): State<App>, Extension(Peer(from)): Extension<Peer>, body: Bytes) -> Result<Response, Refusal> {
+    let target = String::from_utf8_lossy(&body);
+    let revoked = app.shared.guard.revoked();
+    if !revoked.is_possible() {
+        audit(from, "revoke", &target, "impossible");
+        let mut response = Refusal::plain(told::NOT_DURABLE).into_response();
+        *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+        return Ok(response);
+    }
+    let revocation = Revocation::asked(&body, journal::unix_secs()).inspect_err(|_| audit(from, "revoke", &target, "invalid"))?;
+    match journal::revoke(revoked, &app.shared.hub.bus, &revocation).await {
+        Ok(()) => {
+            audit(from, "revoke", &target, "done");
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Err(error) => {
+            audit(from, "revoke", &target, "failed");
+            tracing::error!(%error, "a revocation was not stored; it holds here until this process ends");
+            Err(Refusal::new(told::UNAVAILABLE, "the revocation holds here, and is not stored; try again").retry_after(1))
+        }
+    }
+}
+
+/// `?subject=&tenant=&room=`
+#[derive(Debug, Default, Deserialize)]
+struct Which {
+    subject: Option<String>,
+    tenant: Option<String>,
+    room: Option<String>,
+}
+
+async fn ask(app: &App, question: Question) -> Vec<Report> {
+    let question = Arc::new(question);
+    app.shared.ask_all(&question);
+    tokio::time::sleep(TELLING_TIME).await;
+    std::mem::take(&mut *question.reports.lock())
+}
+
+/// `GET /admin/connections`: those of this gateway.
+async fn connections(State(app): State<App>, Extension(Peer(from)): Extension<Peer>, Query(which): Query<Which>) -> Json<Value> {
+    audit(from, "list", which.subject.as_deref().unwrap_or_default(), "done");
+    let Which { subject, tenant, room } = which;
+    let reports = ask(&app, Question { subject, tenant, room, ..Question::default() }).await;
+    Json(json!({ "connections": reports, "open": app.shared.hub.session_count(), "listedAtMost": REPORTS_MAX }))
+}
+
+fn id(text: &str) -> Result<Uuid, Refusal> {
+    text.parse().map_err(|_| Refusal::plain(told::NOT_FOUND))
+}
+
+/// `GET /admin/connections/{id}`
+async fn connection(
+    State(app): State<App>,
+    Extension(Peer(from)): Extension<Peer>,
+    Path(text): Path<String>,
+) -> Result<Json<Report>, Refusal> {
+    let found = ask(&app, Question { id: Some(id(&text)?), ..Question::default() }).await.pop();
+    audit(from, "inspect", &text, if found.is_some() { "done" } else { "unknown" });
+    found.map(Json).ok_or_else(|| Refusal::plain(told::NOT_FOUND))
+}
+
+/// `DELETE /admin/connections/{id}`: closed with 1012, so that an honest client comes back.
+async fn disconnect(
+    State(app): State<App>,
+    Extension(Peer(from)): Extension<Peer>,
+    Path(text): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    let id = id(&text)?;
+    let is_here = !ask(&app, Question { id: Some(id), ..Question::default() }).await.is_empty();
+    audit(from, "disconnect", &text, if is_here { "done" } else { "unknown" });
+    if !is_here {
+        return Err(Refusal::plain(told::NOT_FOUND));
+    }
+    app.shared.send_away(id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /admin/rooms`: those that this gateway follows, by their names on the bus.
+async fn rooms(State(app): State<App>, Extension(Peer(from)): Extension<Peer>) -> Json<Value> {
+    audit(from, "rooms", "", "done");
+    let hub = &app.shared.hub;
+    let of = |name: &Room| name.broker_name().to_owned();
+    let all = hub.all_rooms();
+    let rooms: Vec<Value> = all
+        .iter()
+        .take(REPORTS_MAX)
+        .map(|room| json!({ "room": of(&room.name), "followers": room.follower_count(), "isOpen": room.is_open() }))
+        .collect();
+    Json(json!({ "rooms": rooms, "followed": all.len(), "listedAtMost": REPORTS_MAX }))
+}

@@ -1,0 +1,163 @@
+//! Who asks: found out for every request before anything is done for it.
+
+use super::{App, answer::Refusal, serve::Peer, stream};
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{Extensions, HeaderMap, Method, Uri, request::Parts},
+};
+use std::net::{IpAddr, Ipv4Addr};
+use weft_dialect::told;
+use weft_event::Room;
+use weft_guard::{
+    Caller, Refused, Verdict,
+    bearer::Purpose,
+    guard::Unanswered,
+    limits::{AddressShare, Full},
+    owners,
+};
+
+/// Who sent a request, by its token or as a stranger who may ask for what is public.
+pub struct Visitor {
+    /// Who.
+    pub caller: Caller,
+    /// From where.
+    pub address: IpAddr,
+}
+
+/// The address that a request is counted by.
+fn address(app: &App, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+    // Requests come with the address of their connection; what does not is taken for this machine.
+    let peer = extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0);
+    app.shared.bounds.client(peer, headers)
+}
+
+/// The head of a request, apart from its body.
+pub struct Head {
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+    address: IpAddr,
+}
+
+impl Head {
+    /// Of this request.
+    pub fn of(app: &App, request: &Request) -> Self {
+        let address = address(app, request.extensions(), request.headers());
+        let (method, headers) = (request.method().clone(), request.headers().clone());
+        Self { method, headers, uri: request.uri().clone(), address }
+    }
+
+    /// A connection more of its address.
+    pub fn arrive(&self, app: &App) -> Result<AddressShare, Full> {
+        app.shared.bounds.arrive(self.address)
+    }
+
+    /// Who a token in it stands for; `None` where it brings none.
+    pub async fn identify(&self, app: &App, purpose: Purpose) -> Result<Option<Caller>, Refused> {
+        identify(app, purpose, &self.method, &self.headers, &self.uri).await
+    }
+}
+
+/// A connection more of an address.
+pub fn arrive(app: &App, address: IpAddr) -> Result<AddressShare, Refusal> {
+    app.shared.bounds.arrive(address).map_err(Refusal::from)
+}
+
+/// Who a token in this request stands for; `None` where it brings none.
+async fn identify(
+    app: &App,
+    purpose: Purpose,
+    method: &Method,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Option<Caller>, Refused> {
+    let guard = &app.shared.guard;
+    if let Some(caller @ Caller::Everyone) = guard.stranger() {
+        return Ok(Some(caller));
+    }
+    let token = guard.places().token(purpose, method, headers, uri.query());
+    let identified = match token {
+        Ok(Some(token)) => guard.admit(&token).await.map(Some),
+        Ok(None) => Ok(None),
+        Err(refused) => Err(refused),
+    };
+    if let Err(refused) = &identified {
+        tracing::debug!(%refused, path = %weft_guard::Shown(uri.path()), "a token was not accepted");
+    }
+    identified
+}
+
+impl FromRequestParts<App> for Visitor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let is_stream = parts.method == Method::GET && stream::is_wanted(&parts.headers);
+        let purpose = if is_stream { Purpose::EventStream } else { Purpose::Request };
+        let caller = identify(app, purpose, &parts.method, &parts.headers, &parts.uri).await?;
+        let caller = caller.or_else(|| app.shared.guard.stranger()).ok_or(Refused::Missing)?;
+        Ok(Self { caller, address: address(app, &parts.extensions, &parts.headers) })
+    }
+}
+
+impl Visitor {
+    /// The room that it means, if it may read there. One that does not exist and one of somebody else are answered alike.
+    pub async fn reads(&self, app: &App, room: &Room) -> Result<Room, Refusal> {
+        let began = tokio::time::Instant::now();
+        let room = self.caller.at_home(room)?;
+        match app.shared.guard.follow(&app.shared.hub.bus, &self.caller, &room).await {
+            Ok(Verdict::Yes) => Ok(room),
+            Ok(Verdict::No) => Err(Refusal::plain(told::FORBIDDEN)),
+            Ok(Verdict::Pending) => {
+                owners::evenly(began).await;
+                Err(Refusal::plain(told::NOT_FOUND))
+            }
+            Err(Unanswered::Bus(error)) => Err(error.into()),
+            Err(Unanswered::Hook(_)) => Err(Refusal::plain(told::UNAVAILABLE).retry_after(1)),
+        }
+    }
+
+    /// The execution's room, if it may answer its prompts and cancel it.
+    pub async fn acts(&self, app: &App, execution: &Room) -> Result<Room, Refusal> {
+        let began = tokio::time::Instant::now();
+        let room = self.caller.at_home(execution)?;
+        if app.shared.guard.act(&app.shared.hub.bus, &self.caller, &room).await? {
+            return Ok(room);
+        }
+        owners::evenly(began).await;
+        Err(Refusal::plain(told::FORBIDDEN))
+    }
+
+    /// Refuses who is known only as somebody.
+    pub fn has_name(&self) -> Result<(), Refusal> {
+        if matches!(self.caller, Caller::Guest) { Err(Refused::Missing.into()) } else { Ok(()) }
+    }
+
+    /// Refuses who is no executor.
+    pub fn runs(&self) -> Result<(), Refusal> {
+        if self.caller.may_run() { Ok(()) } else { Err(Refusal::plain(told::FORBIDDEN)) }
+    }
+
+    /// Refuses who does not see all of its tenant.
+    pub fn sees_all(&self) -> Result<(), Refusal> {
+        if self.caller.is_admin() { Ok(()) } else { Err(Refusal::plain(told::FORBIDDEN)) }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused.is_passing() {
+            true => Self::plain(told::OVERLOADED).retry_after(5),
+            false => Self::plain(told::UNAUTHENTICATED),
+        }
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Self {
+        let secs = match full {
+            Full::Connections => 10,
+            Full::Rate { retry_ms } => retry_ms.div_ceil(1000).max(1),
+        };
+        Self::new(told::RATE_LIMITED, full.to_string()).retry_after(secs)
+    }
+}
