@@ -173,6 +173,11 @@ impl Room {
         self.inner.lock().log.base()
     }
 
+    /// Whether the log has begun at the end of a room that held nothing, and still has all since.
+    pub fn is_bare(&self) -> bool {
+        self.inner.lock().log.is_bare()
+    }
+
     /// The last position that the feed knows, once open.
     pub fn last(&self) -> Option<Position> {
         self.inner.lock().sync.last()

@@ -360,6 +360,11 @@ impl Subscription {
                 self.place = Place::Ahead;
                 if newly { Next::Behind } else { Next::Wait }
             }
+            // The room was empty then and when it was opened here, each told as the broker's end of all rooms.
+            Found::Older if verified && self.follower.room.is_bare() => {
+                self.place = Place::Log(self.follower.room.base());
+                Next::Again
+            }
             Found::Newer | Found::Unknown | Found::Older => {
                 self.place = Place::Reading;
                 Next::ReadPage(ReadFrom::After(at))

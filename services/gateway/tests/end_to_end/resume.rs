@@ -33,6 +33,30 @@ async fn a_client_that_comes_back_gets_what_it_missed_and_then_what_happens() {
     }
 }
 
+/// An empty room's offset is the broker's end of all rooms, and another gateway finds that end further on.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_to_a_room_in_which_nothing_has_happened_waits_without_reading() {
+    for kind in SHARED {
+        let broker = Broker::start(kind).await;
+        let gateways = broker.gateways(&[]).await;
+        publish_numbers(&gateways[0], "elsewhere", 1..=3).await;
+        let mut socket = Socket::open(&gateways[0]).await;
+        let empty = socket.subscribe(json!({"room": ROOM})).await["offset"].clone();
+        socket.cut();
+        publish_numbers(&gateways[0], "elsewhere", 4..=6).await;
+        let mut socket = Socket::open(&gateways[1]).await;
+        let answer = socket.subscribe(json!({"room": ROOM, "offset": empty})).await;
+        assert_eq!((&answer["outcome"], &answer["recovered"]), (&json!("resumed"), &json!(true)), "{kind:?}: {answer}");
+        let reads = async || gateways[1].metric("weft_bus_reads_total").await.expect("metrics");
+        let before = reads().await;
+        socket.hears_nothing_more().await;
+        let read = reads().await - before;
+        assert!(read <= 10.0, "{kind:?}: {read} reads while nothing happened");
+        publish_numbers(&gateways[0], "back", 1..=2).await;
+        socket.hear_numbers(1..=2).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn subscribing_again_is_answered_live_and_repeats_nothing() {
     let broker = Broker::start(Kind::Memory).await;
