@@ -36,7 +36,7 @@ console: ## Builds the page that the gateway serves (Node.js 20); the gateway em
 fetch: ## Fetches what the tests need, if it is missing
 	@deploy/dev/fetch.sh
 
-test: ## Everything quick: format, lint, all suites against real brokers, chaos of 20 s each, clients, console
+test: ## Everything quick: format, lint, all suites against real brokers, chaos of 20 s each, clients, console, documents
 	@deploy/dev/fetch.sh
 	@deploy/dev/test.sh
 

@@ -168,8 +168,18 @@ class Broker(Lab):
             raise Problem(f"{user} ended with {process.returncode}:\n{(self.directory / f'{user}.log').read_text()[-2000:]}")
 
     def connect(self):
-        stream = socket.create_connection(("127.0.0.1", self.port), timeout=5)
-        return stream
+        return socket.create_connection(("127.0.0.1", self.port), timeout=5)
+
+    def listens(self):
+        """Waits for the server; nothing is left behind where it does not come up."""
+        for _ in range(100):
+            try:
+                return self.connect().close()
+            except OSError:
+                time.sleep(0.1)
+        said = (self.directory / "broker.log").read_text()
+        self.end()
+        raise Problem(f"the broker does not listen:\n{said[-1000:]}")
 
     def secured(self, stream, with_certificate=True):
         if not self.is_tls:
@@ -194,7 +204,7 @@ class Nats(Broker):
         passwords = {f"WEFT_{user.upper()}_PASSWORD": password for user, password in PASSWORDS.items()}
         # -sd: the store's directory is not in the file.
         self.start("broker", server or live.nats_server(), "-c", whole, "-sd", self.directory / "store", **passwords)
-        wait_for(self.connect)
+        self.listens()
 
     def prepare(self):
         """The streams are made by the user who may."""
@@ -257,7 +267,7 @@ class Redis(Broker):
         whole.write_text("\n".join(lines) + "\n")
         server = os.environ.get("WEFT_TEST_REDIS_SERVER") or shutil.which("redis-server") or sys.exit("redis-server not found: make fetch")
         self.start("broker", server, whole)
-        wait_for(self.connect)
+        self.listens()
 
     def prepare(self):
         pass
@@ -293,15 +303,6 @@ class Redis(Broker):
 def ask(stream, *words):
     stream.sendall(f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words))
     return stream.recv(65536)
-
-
-def wait_for(connect):
-    for _ in range(100):
-        try:
-            return connect().close()
-        except OSError:
-            time.sleep(0.1)
-    raise Problem("the broker does not listen")
 
 
 def use(broker):

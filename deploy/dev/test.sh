@@ -108,6 +108,8 @@ script services/console "${full[@]+"${full[@]}"}"
 script clients/python
 # Front ends of others, unchanged, in a browser; in the quick run on one broker.
 if [ "${1:-quick}" = full ]; then script clients/examples full; else script clients/examples nats; fi
+# The documents against the programs, and the tutorial, command by command.
+script docs
 
 printf '\n'
 cat "$table"

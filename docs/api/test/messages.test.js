@@ -30,16 +30,20 @@ afterAll(async () => {
   await gateway?.stop();
 });
 
+/** Of these every type is documented; others are carried as they are. */
+const families = ['execution', 'node', 'agent', 'user_input', 'kb'];
+const failures = [];
+
 /** Holds what was told against the document. */
 function check(channel, name, value) {
   const named = byName(channel);
-  const key = named.get(name) ?? (name.includes(':') ? 'eventOther' : undefined);
-  expect(key, `${channel} has no message ${name}: ${JSON.stringify(value)}`).toBeTruthy();
+  const isOther = name.includes(':') && !families.includes(name.split(':')[0]);
+  const key = named.get(name) ?? (isOther ? 'eventOther' : undefined);
+  if (!key) return failures.push(`${channel} has no message ${name}: ${JSON.stringify(value)}`);
   const wrong = flaws('asyncapi.yaml', `/components/messages/${key}/payload`, value);
   if (wrong) failures.push(wrong);
   seen.get(channel).add(key);
 }
-const failures = [];
 
 /** A client that checks all it is told. */
 class Client {

@@ -15,7 +15,10 @@ let browser;
 let page;
 
 // Built already: `make run` must not build it again, nor anything else.
-const env = { ...process.env, MAKEFLAGS: 'BUILD=true', CARGO_TARGET_DIR: join(work, 'target') };
+const inherited = Object.entries(process.env).filter(
+  ([name]) => !name.startsWith('WEFT_') || name.startsWith('WEFT_TEST_'),
+);
+const env = { ...Object.fromEntries(inherited), MAKEFLAGS: 'BUILD=true', CARGO_TARGET_DIR: join(work, 'target') };
 
 function listens(port) {
   return new Promise(resolve => {
