@@ -148,7 +148,7 @@ pub(super) async fn ensure_all(link: &Link) -> Result<(), ConnectError> {
 
 async fn ensure(link: &Link, stream: Stream) -> Result<(), ConnectError> {
     let name = link.names.stream(stream.word());
-    let wanted = stream.config(link);
+    let mut wanted = stream.config(link);
     let found = match info(link, stream, None).await {
         Ok(found) => found,
         Err(failure) if failure.is_api(&[STREAM_NOT_FOUND]) => {
@@ -171,8 +171,20 @@ async fn ensure(link: &Link, stream: Stream) -> Result<(), ConnectError> {
         }
     };
     check(&name, &wanted, &found, stream.essential())?;
+    if stream == Stream::Journals {
+        keep_longest(&mut wanted, &found);
+    }
     follow_settings(link, &name, &wanted, found).await;
     Ok(())
+}
+
+/// What a journal holds is somebody's safety: a process that needs it for a shorter time must not shorten it for others.
+fn keep_longest(wanted: &mut Value, found: &Info) {
+    let (ours, theirs) = (wanted["max_age"].as_i64().unwrap_or(0), found.setting("max_age"));
+    // 0 is for ever.
+    if ours != 0 && (theirs == 0 || theirs > ours) {
+        wanted["max_age"] = theirs.into();
+    }
 }
 
 fn check(name: &str, wanted: &Value, found: &Info, essential: &[&str]) -> Result<(), ConnectError> {

@@ -166,6 +166,7 @@ suite! {
     jetstream_only = Setup::JetStream(Current) => [
         live::an_event_may_be_too_large,
         live::a_slow_inlet_loses_nothing,
+        records::a_journal_is_kept_as_long_as_any_process_has_needed,
         outage::a_full_broker_says_so,
     ];
     nats_core_only = Setup::NatsCore(Current) => [live::an_event_may_be_too_large, live::a_slow_inlet_loses_nothing];

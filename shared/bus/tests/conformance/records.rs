@@ -37,6 +37,17 @@ pub async fn records_and_lines_expire(mut world: World) {
     assert_eq!(bus.record(KIND, "a").await, Ok(Some(Bytes::from_static(b"2"))));
 }
 
+/// A gateway keeps revocations for as long as tokens live; an executor knows nothing of that.
+pub async fn a_journal_is_kept_as_long_as_any_process_has_needed(mut world: World) {
+    world.config.journal_age = Duration::from_secs(3600);
+    let gateway = world.bus().await;
+    world.config.journal_age = Duration::from_secs(1);
+    let executor = world.bus().await;
+    executor.write_line(JOURNAL, Bytes::from_static(b"1")).await.expect("written");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(read(&gateway, &mut Mark::default()).await, ["1"]);
+}
+
 async fn read(bus: &Bus, mark: &mut Mark) -> Vec<String> {
     let mut all = Vec::new();
     loop {
