@@ -221,6 +221,7 @@ impl Session {
     pub(super) fn leave_rooms(&mut self) {
         while let Some(index) = self.subscriptions.iter().position(Subscription::may_leave) {
             let mut subscription = self.subscriptions.swap_remove(index);
+            self.look_for_pending();
             let space = subscription.space;
             if space == Space::Main {
                 self.copies.remember(&subscription);

@@ -81,8 +81,10 @@ pub struct Pass {
     full: Option<Arc<WebSocketLimits>>,
     /// A token is being looked at.
     is_asking: bool,
-    /// Second of the wheel in which expiry was last looked at.
+    /// Second of the wheel in which expiry was last looked at; 0: look at it now.
     looked_at: u32,
+    /// Second in which it must be looked at next.
+    due: u32,
     _address: AddressShare,
 }
 
@@ -95,7 +97,18 @@ impl Pass {
 
     fn new(badge: Badge, address: AddressShare) -> Self {
         let (waiting, auth_secs, auth_by, full) = (Vec::new(), None, None, None);
-        Self { badge, refused: None, waiting, auth_secs, auth_by, full, is_asking: false, looked_at: 0, _address: address }
+        Self {
+            badge,
+            refused: None,
+            waiting,
+            auth_secs,
+            auth_by,
+            full,
+            is_asking: false,
+            looked_at: 0,
+            due: u32::MAX,
+            _address: address,
+        }
     }
 
     /// For somebody who has not shown a token yet and must, within so many seconds; `full` is what it may send then.
@@ -205,6 +218,7 @@ impl Session {
             }
         }
         pass.auth_by = None;
+        self.look_at_expiry();
         if self.is_revoked() {
             self.lost = Some(&told::TOKEN_REQUIRED);
             return;
@@ -213,40 +227,49 @@ impl Session {
         self.ask_again_for_all();
     }
 
-    /// Who has not shown a token in time, or whose token has expired, goes. Warns who is about to.
+    /// Who has not shown a token in time, or whose token has expired, goes. Warns who is about to. Looks at most once a
+    /// second, whatever is delivered meanwhile.
     pub(super) fn keep_admitted(&mut self, now: u32) -> Result<(), End> {
-        let Some(pass) = &mut self.pass else { return Ok(()) };
-        if pass.looked_at == now {
-            return Ok(());
-        }
+        let Some(pass) = self.pass.as_mut().filter(|pass| pass.looked_at != now) else { return Ok(()) };
         pass.looked_at = now;
         if pass.auth_by.is_some_and(|by| now >= by) {
             return Err(End::Close(told::TOKEN_REQUIRED));
         }
         let clock = Instant::now();
-        if self.socketio.is_none() {
-            if pass.badge.keep_time(clock).map_err(End::Close)? {
-                self.warn_of_expiry(Space::Main);
-            }
-            return Ok(());
-        }
+        let mut due = pass.auth_by.unwrap_or(u32::MAX);
         for space in Space::ALL {
-            let is_due = self.seat_badge(space).map_or(Ok(false), |badge| badge.keep_time(clock));
-            if is_due.map_err(End::Close)? {
+            let Some(badge) = self.badge(space) else { continue };
+            let is_to_be_warned = badge.keep_time(clock).map_err(End::Close)?;
+            due = badge.due_in(clock).map_or(due, |secs| due.min(now.saturating_add(secs)));
+            if is_to_be_warned {
                 self.warn_of_expiry(space);
             }
+        }
+        if let Some(pass) = &mut self.pass {
+            pass.due = due;
         }
         Ok(())
     }
 
+    /// Who is in a namespace; of other dialects, who is connected is in the main one.
+    fn badge(&mut self, space: Space) -> Option<&mut Badge> {
+        match (&self.socketio, space) {
+            (Some(_), _) => self.seat_badge(space),
+            (None, Space::Main) => self.pass.as_mut().map(|pass| &mut pass.badge),
+            (None, Space::Executions) => None,
+        }
+    }
+
+    /// Somebody new is in, or with another token: when that ends is to be looked at.
+    pub(super) fn look_at_expiry(&mut self) {
+        if let Some(pass) = &mut self.pass {
+            pass.looked_at = 0;
+        }
+    }
+
     /// When it must be looked at again, as a second of the wheel.
-    pub(super) fn admitted_until(&mut self, now: u32) -> Option<u32> {
-        let pass = self.pass.as_ref()?;
-        let clock = Instant::now();
-        let (by, own) = (pass.auth_by, pass.badge.due_in(clock).filter(|_| self.socketio.is_none()));
-        let seats = Space::ALL.map(|space| self.seat_badge(space).and_then(|badge| badge.due_in(clock)));
-        let due = seats.into_iter().chain([own]).flatten().min().map(|secs| now.saturating_add(secs));
-        by.into_iter().chain(due).min()
+    pub(super) fn admitted_until(&self) -> Option<u32> {
+        self.pass.as_ref().map(|pass| pass.due)
     }
 
     /// Whether what any of its clients showed was taken back.

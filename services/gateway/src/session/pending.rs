@@ -5,7 +5,7 @@ use super::{
     Done, Session, access,
     begin::{self, Begun, Wanted},
     socketio::Space,
-    subscription::Place,
+    subscription::{Place, Subscription},
 };
 use tokio::time::Instant;
 use weft_dialect::{
@@ -90,7 +90,7 @@ impl Session {
         match verdict {
             Ok(Verdict::Yes) => {
                 self.subscriptions[index].place = Place::Opening;
-                self.copies.has_pending = self.subscriptions.iter().any(|of| of.is_pending());
+                self.look_for_pending();
                 self.begin_allowed(*asked);
             }
             Ok(Verdict::No) => self.turn_down(asked.key, told::FORBIDDEN, asked.reference.as_deref()),
@@ -136,6 +136,11 @@ impl Session {
         self.ask(asked);
     }
 
+    /// Whether some room still waits.
+    pub(super) fn look_for_pending(&mut self) {
+        self.copies.has_pending = self.copies.has_pending && self.subscriptions.iter().any(Subscription::is_pending);
+    }
+
     /// Its time is over.
     pub(super) fn overdue(&mut self, key: u32, reference: Option<&str>) {
         if self.subscriptions.iter().any(|of| of.key == key && of.is_pending()) {
@@ -162,7 +167,7 @@ impl Session {
     fn turn_down(&mut self, key: u32, code: ErrorCode, reference: Option<&str>) {
         let Some(index) = self.subscriptions.iter().position(|of| of.key == key) else { return };
         let mut subscription = self.subscriptions.swap_remove(index);
-        self.copies.has_pending = self.subscriptions.iter().any(|of| of.is_pending());
+        self.look_for_pending();
         let (space, room) = (subscription.space, subscription.follower.room.name.clone());
         let leaving = subscription.take_leaving();
         self.refuse(space, code, code.sentence, Some(&room), reference);

@@ -133,7 +133,7 @@ impl Session {
         self.drain(now)?;
         self.keep_admitted(now)?;
         let due = self.clock.due(&limits, ping_secs);
-        let due = self.admitted_until(now).map_or(due, |until| due.min(until));
+        let due = self.admitted_until().map_or(due, |until| due.min(until));
         self.wake_by(self.connect_by().map_or(due, |by| due.min(by)));
         Ok(ping_is_due)
     }

@@ -216,6 +216,27 @@ async fn publishing_and_acting_need_their_scopes() {
     }
 }
 
+/// What does not exist and what is somebody else's are answered in the same words.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_learns_what_exists() {
+    for kind in [Kind::Memory, Kind::JetStream, Kind::Redis] {
+        let broker = Broker::start(kind).await;
+        let gateway = auth_rig::gateway(&broker, &[]).await;
+        publish(&gateway, None, log("hers", Some("ada"), "x")).await;
+        publish(&gateway, None, log("nobodys", None, "x")).await;
+        for path in
+            ["/api/executions/@", "/api/executions/@/events", "/api/rooms/execution:@/events", "/api/rooms/agent:a:@/events"]
+        {
+            let mut answers = Vec::new();
+            for execution in ["hers", "nobodys", "none"] {
+                answers.push(ask(&gateway, "GET", &path.replace('@', execution), Some(&of("bob")), None).await);
+            }
+            assert_eq!(answers[0].0, 404, "{kind:?} {path}: {answers:?}");
+            assert!(answers.iter().all(|answer| *answer == answers[0]), "{kind:?} {path}: {answers:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_public_needs_no_token() {
     let broker = Broker::start(Kind::Memory).await;

@@ -150,6 +150,12 @@ async fn who_is_revoked_is_closed_everywhere_and_refused_by_who_starts_later() {
                 closed.push(socket);
             }
         }
+        let stream = format!("{}/api/executions/e/events", second.url());
+        let stream = weft_testkit::http::client().get(stream).header("accept", "text/event-stream").bearer_auth(&ada);
+        let stream = stream.timeout(SOON).send().await.expect("a stream");
+        let polling = Polling::open(&second).await;
+        polling.say(format!("40{}", json!({"token": ada}))).await;
+        assert!(polling.poll(SOON).await.expect("an answer").contains("40{"));
         let (mut d, answer) = Ws::socketio(&second, &json!({"token": ada})).await;
         d.text(r#"420["subscribe","execution:e"]"#.into()).await;
         d.hear("430[").await;
@@ -170,7 +176,9 @@ async fn who_is_revoked_is_closed_everywhere_and_refused_by_who_starts_later() {
             assert_eq!(socket.closes().await, Some(4401), "{kind:?}");
         }
         assert_eq!(d.closes().await, Some(4401), "{kind:?}");
-        eprintln!("{kind:?}: the last of 7 connections of 2 gateways closed {:?} after the revocation", revoked.elapsed());
+        assert!(stream.text().await.is_ok(), "{kind:?}: the stream ends");
+        while polling.poll(SOON).await.is_some() {}
+        eprintln!("{kind:?}: the last of 9 connections of 2 gateways closed {:?} after the revocation", revoked.elapsed());
         other.say(json!({"type": "ping"})).await;
         other.hear("pong").await;
         let third = auth_rig::gateway(&broker, &[]).await;

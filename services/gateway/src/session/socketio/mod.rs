@@ -205,6 +205,7 @@ impl Session {
         if let Some(socketio) = &mut self.socketio {
             socketio.seats[space as usize] = Some(Box::new(Seat { badge, kept: None, recovering: None }));
         }
+        self.look_at_expiry();
         if is_revoked {
             return self.lost = Some(&told::TOKEN_REQUIRED);
         }
