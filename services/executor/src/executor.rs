@@ -197,6 +197,12 @@ impl Executor {
         self.execute(Order { plan, execution_id: Some(id), inputs: Map::new(), user, traceparent: None }).await
     }
 
+    /// The tenant of all its executions.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.0.tenant.as_deref()
+    }
+
     /// One workflow.
     pub fn workflow(&self, name: &str) -> Result<Arc<Workflow>, Refusal> {
         self.0

@@ -128,12 +128,14 @@ async fn stay_reachable(
             let commands = gateway::take_commands(registration.clone(), inbox, ended.clone());
             tokio::join!(registration.keep(ended), commands);
         }
-        Reach::Bus { bus, .. } => stay_on_bus(bus, &id, &summaries, inbox, ended).await,
+        Reach::Bus { bus, .. } => {
+            let announcement = json!({"id": id, "tenant": executor.tenant(), "workflows": summaries});
+            stay_on_bus(bus, &id, announcement.to_string().into(), inbox, ended).await;
+        }
     }
 }
 
-async fn stay_on_bus(bus: &Bus, id: &str, summaries: &[Value], inbox: mpsc::Sender<Incoming>, ended: CancellationToken) {
-    let announcement = bytes::Bytes::from(json!({"id": id, "workflows": summaries}).to_string());
+async fn stay_on_bus(bus: &Bus, id: &str, announcement: bytes::Bytes, inbox: mpsc::Sender<Incoming>, ended: CancellationToken) {
     let mut serving = None;
     loop {
         if serving.is_none() {
