@@ -215,5 +215,8 @@ async fn the_executor_announces_what_it_runs() {
     let (id, value) = rig.bus.present(Presence::Executor).await.expect("bus").pop().expect("announced");
     let value: Value = serde_json::from_slice(&value).expect("json");
     assert_eq!(id, EXECUTOR_ID);
-    assert_eq!(value, json!({"id": EXECUTOR_ID, "workflows": [{"name": "ask", "description": "", "inputs": {}}]}));
+    assert_eq!(
+        value,
+        json!({"id": EXECUTOR_ID, "tenant": null, "workflows": [{"name": "ask", "description": "", "inputs": {}}]})
+    );
 }

@@ -15,6 +15,9 @@ use weft_dialect::engine::{Action, Control, Ended, Input, Packet, Payload, Refus
 type PollAnswer = oneshot::Sender<Result<Bytes, Refusal>>;
 type Take<'t> = &'t mut dyn FnMut(Received<'_>) -> bool;
 
+/// Most packets in one answer: Python's client (`max_decode_packets` of python-engineio) takes no more.
+const PACKETS_MAX: usize = 16;
+
 /// Parts the packets of a payload.
 const SEPARATOR: u8 = 0x1e;
 
@@ -34,8 +37,6 @@ pub(super) struct Polling {
     /// A poll was answered with the packet that ends it.
     has_ended_poll: bool,
     payload_bytes_max: usize,
-    /// The answer to the waiting poll, while the session has more for it; within one turn only.
-    filling: Option<Payload>,
 }
 
 /// A post, and what is left of it; `None` once its last packet was taken.
@@ -77,7 +78,6 @@ impl Polling {
             has_upgraded: false,
             has_ended_poll: false,
             payload_bytes_max,
-            filling: None,
         }
     }
 
@@ -256,10 +256,10 @@ impl Polling {
     }
 
     pub(super) fn has_more(&self, ping: bool) -> bool {
-        (self.poll.is_some() && (ping || self.last.is_some() || self.filling.is_some())) || !self.to_probe.is_empty()
+        (self.poll.is_some() && (ping || self.last.is_some())) || !self.to_probe.is_empty()
     }
 
-    /// Answers the waiting poll with what there is, as much as it may hold: when it is full, or when nothing was added.
+    /// Answers the waiting poll with what there is, as much as it may hold.
     pub(super) fn write(
         &mut self,
         state: &mut State,
@@ -278,22 +278,21 @@ impl Polling {
             written.blocked = !frames.is_empty();
             return Ok(written);
         }
-        let had_more = !frames.is_empty();
         // Room for the packet that ends it.
-        let mut payload = self.filling.take().unwrap_or_else(|| Payload::new(self.payload_bytes_max.saturating_sub(8)));
+        let mut payload = Payload::new(self.payload_bytes_max.saturating_sub(8));
+        let mut packets = usize::from(self.last.is_some());
         for text in state.first_texts() {
             let _ = payload.push_text(&[&text]);
+            packets += 1;
         }
-        while let Some(frame) = frames.front()
+        while packets < PACKETS_MAX
+            && let Some(frame) = frames.front()
             && push(&mut payload, frame)
         {
+            packets += 1;
             written.bytes += frame.wire_bytes();
             written.events += u64::from(frame.events);
             frames.pop_front();
-        }
-        if had_more && frames.is_empty() && self.last.is_none() {
-            self.filling = Some(payload);
-            return Ok(written);
         }
         if let Some(last) = self.last.take() {
             self.has_ended_poll = true;
