@@ -195,7 +195,7 @@ pub async fn an_event_may_be_too_large(mut world: World) {
     assert_eq!(results[2], Err(PublishError::AfterFailure), "what follows a failure would be out of order");
 }
 
-/// An inlet that does not return holds up the reader, which shows; what came meanwhile waits in the socket.
+/// An inlet that does not return holds up the reader; what comes meanwhile waits in the socket.
 pub async fn a_slow_inlet_loses_nothing(mut world: World) {
     struct Slow(Recorder, AtomicBool);
     impl Inlet for Slow {
@@ -218,12 +218,12 @@ pub async fn a_slow_inlet_loses_nothing(mut world: World) {
     for ack in publisher.publish_batch(batch).await {
         ack.expect("stored");
     }
-    slow.0.until("told that the live path stands still", |seen| seen.signals().contains(&Signal::Lost)).await;
+    // Long enough for a barrier to go unanswered, too short for the connection to be given up.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     slow.1.store(true, Ordering::Relaxed);
     slow.0.until("all of them", |seen| seen.payloads(&room).len() >= 2000).await;
     let expected: Vec<String> = (0..2000).map(|n| format!("{{\"n\":{n}}}")).collect();
     assert_eq!(slow.0.payloads(&room), expected);
-    slow.0.until("told to reconcile", |seen| seen.signals().contains(&Signal::Restored)).await;
 }
 
 pub async fn nothing_is_stored(mut world: World) {
