@@ -159,7 +159,8 @@ pub(super) async fn stored(
 }
 
 async fn send(link: &Link, publication: &Publication) -> Result<Ack, PublishError> {
-    if !link.data.is_connected() {
+    // Nobody acknowledges: what one connection has noticed is true of the other, which may notice a moment later.
+    if !link.data.is_connected() || !link.is_up() {
         return Err(PublishError::Unavailable("reconnecting".into()));
     }
     let headers = headers(publication, false);

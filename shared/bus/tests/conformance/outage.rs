@@ -29,6 +29,7 @@ pub async fn a_killed_broker_comes_back(mut world: World) {
     world.kill();
     until_lost(&seen).await;
     assert_eq!(*follower.health().borrow(), Health::Down);
+    publisher.health().wait_for(|health| *health == Health::Down).await.expect("it notices too");
     let late = publisher.publish(publication(&rooms[1], "{\"late\":1}")).await;
     assert!(matches!(late, Err(PublishError::Unavailable(_))), "{late:?}");
     let more = room("execution:more");
