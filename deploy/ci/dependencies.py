@@ -24,7 +24,7 @@ def load():
     members = set(metadata["workspace_members"])
     ours = [package for package in metadata["packages"] if package["id"] in members]
     return {
-        "deny": tomllib.loads((ROOT / "deny.toml").read_text()),
+        "deny": tomllib.loads((ROOT / "deploy/ci/deny.toml").read_text()),
         "ours": ours,
         "others": [package for package in metadata["packages"] if package["id"] not in members],
         "lints": tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["lints"]["rust"],
