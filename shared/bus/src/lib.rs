@@ -60,6 +60,14 @@ macro_rules! with_driver {
     };
 }
 
+/// The same for what thousands may wait for at once: apart from the caller's future, which then is small while the caller
+/// waits for something else. A driver's own is some KiB.
+macro_rules! with_driver_apart {
+    ($bus:expr, $driver:ident => $call:expr) => {
+        with_driver!($bus, $driver => Box::pin($call).await)
+    };
+}
+
 impl Bus {
     /// Connects, creates or checks what the broker needs (streams, scripts), and reports clearly what is missing.
     pub async fn connect(config: BusConfig) -> Result<Self, ConnectError> {
@@ -118,12 +126,12 @@ impl Bus {
 
     /// Reads stored events in order, verifying that the event at `from` is still the one the caller knows.
     pub async fn read(&self, room: &Room, from: ReadFrom, limit: PageLimit) -> Result<Page, BusError> {
-        with_driver!(self, driver => driver.read(room, from, limit).await)
+        with_driver_apart!(self, driver => driver.read(room, from, limit))
     }
 
     /// Where rooms end, in the order asked. Read from the primary or leader, never from a stale replica.
     pub async fn tails(&self, rooms: &[Room]) -> Result<Vec<Tail>, BusError> {
-        with_driver!(self, driver => driver.tails(rooms).await)
+        with_driver_apart!(self, driver => driver.tails(rooms))
     }
 
     /// Declares that a room's history was lost or rewound: replaces epoch `old` by a new one, unless somebody else
@@ -146,7 +154,7 @@ impl Bus {
 
     /// Loads the head of the execution of `room` (an `execution:` room).
     pub async fn load_head(&self, room: &Room) -> Result<Option<(Head, Revision)>, BusError> {
-        with_driver!(self, driver => driver.load_head(room).await)
+        with_driver_apart!(self, driver => driver.load_head(room))
     }
 
     /// Stores a head if nobody changed it since `expect`.
@@ -156,7 +164,7 @@ impl Bus {
 
     /// Lists heads, newest first.
     pub async fn list_heads(&self, query: &HeadQuery) -> Result<Vec<Head>, BusError> {
-        with_driver!(self, driver => driver.list_heads(query).await)
+        with_driver_apart!(self, driver => driver.list_heads(query))
     }
 
     /// The owner of a knowledge base (a `kb:` room): `owner`, unless somebody has claimed it before, with or without an
@@ -167,7 +175,7 @@ impl Bus {
 
     /// The owner of a knowledge base, if it has been claimed; the inner `None` means that it was, without an owner.
     pub async fn owner(&self, room: &Room) -> Result<Option<Option<String>>, BusError> {
-        with_driver!(self, driver => driver.owner(room).await).map(|found| found.map(|found| found.owner))
+        with_driver_apart!(self, driver => driver.owner(room)).map(|found| found.map(|found| found.owner))
     }
 
     /// Announces a process of this kind for [`PRESENCE_LIFETIME`]; renew at a third of that.
@@ -187,17 +195,17 @@ impl Bus {
 
     /// Writes a record, whatever was there before. `Ok` means stored.
     pub async fn put_record(&self, kind: Record, id: &str, value: bytes::Bytes) -> Result<(), BusError> {
-        with_driver!(self, driver => driver.put_record(kind, id, value).await)
+        with_driver_apart!(self, driver => driver.put_record(kind, id, value))
     }
 
     /// Reads a record, unless it has expired or was removed.
     pub async fn record(&self, kind: Record, id: &str) -> Result<Option<bytes::Bytes>, BusError> {
-        with_driver!(self, driver => driver.record(kind, id).await)
+        with_driver_apart!(self, driver => driver.record(kind, id))
     }
 
     /// Removes a record; one that is not there is no error.
     pub async fn remove_record(&self, kind: Record, id: &str) -> Result<(), BusError> {
-        with_driver!(self, driver => driver.remove_record(kind, id).await)
+        with_driver_apart!(self, driver => driver.remove_record(kind, id))
     }
 
     /// Adds a line to a journal. `Ok` means stored; [`PublishError::Full`] that it holds
@@ -219,7 +227,7 @@ impl Bus {
 
     /// Sends a command to whoever serves `address` and waits for its one reply.
     pub async fn request(&self, address: &Address, command: Command, timeout: Duration) -> Result<Reply, RequestError> {
-        with_driver!(self, driver => driver.request(address, command, timeout).await)
+        with_driver_apart!(self, driver => driver.request(address, command, timeout))
     }
 
     /// The state of the connection, with changes.

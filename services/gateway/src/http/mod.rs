@@ -8,6 +8,7 @@ mod door;
 pub mod engine;
 mod executions;
 mod extract;
+mod first;
 mod ingress;
 mod page;
 mod peer;

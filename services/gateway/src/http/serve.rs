@@ -1,5 +1,6 @@
 //! Accepts connections and serves HTTP on them.
 
+use super::first;
 use crate::transport::SocketTimes;
 use axum::Router;
 use hyper::{Request, body::Incoming};
@@ -40,7 +41,7 @@ pub async fn serve(listener: TcpListener, router: Router, times: SocketTimes, to
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(serve_one(stream, peer, router.clone(), times, token.clone()));
+                connections.spawn(serve_one(stream, peer, router.clone(), times, (token.clone(), connections.clone())));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -57,12 +58,26 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, times: SocketTimes, token: CancellationToken) {
+async fn serve_one(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    times: SocketTimes,
+    (token, connections): (CancellationToken, TaskTracker),
+) {
     // Events are small and must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     // Who stops reading an event stream holds its session for no longer than this.
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(times.unacknowledged));
+    let first = first::event_stream(&mut stream, Peer(peer.ip()), HEADER_TIME);
+    let first = tokio::select! { first = first => first, () = token.cancelled() => None };
+    if let Some(request) = first {
+        let response = first::ask(router, request).await;
+        // In a task of its own, which is far smaller than this one.
+        connections.spawn(first::answer(stream, response));
+        return;
+    }
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEAD_BYTES_MAX);
     let connection = builder.serve_connection_with_upgrades(

@@ -37,6 +37,9 @@ use tokio::sync::{Semaphore, mpsc};
 use weft_bus::{Address, Bus, BusError, Command, Delivery, Reply, RequestError};
 use weft_event::{Limits, Room as RoomName};
 
+/// Reads and writes of records of sessions under way at once.
+const RECORDS_AT_ONCE: usize = 256;
+
 /// Bounds of the hub.
 #[derive(Clone, Copy, Debug)]
 pub struct HubLimits {
@@ -81,6 +84,9 @@ pub struct Hub {
     pub weight: Arc<frames::Weight>,
     /// Permits for history reads.
     pub reads: Semaphore,
+    /// Permits for reading and writing records of sessions. What is under way takes kilobytes, what waits hardly any:
+    /// thousands come at once when a gateway has died.
+    pub records: Semaphore,
     /// Test builds only.
     #[cfg(feature = "mutants")]
     pub mischief: crate::feed::mischief::Mischief,
@@ -115,6 +121,7 @@ impl Hub {
             wheel: wheel::Wheel::default(),
             weight: Arc::default(),
             reads: Semaphore::new(limits.reads),
+            records: Semaphore::new(RECORDS_AT_ONCE),
             #[cfg(feature = "mutants")]
             mischief: crate::feed::mischief::Mischief::from_env(),
             rooms: RwLock::default(),

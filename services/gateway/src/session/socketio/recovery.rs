@@ -5,7 +5,7 @@
 //! the offset that it holds. A gateway that dies needs to have written nothing more.
 
 use super::{Seat, Session, Space, plain};
-use crate::session::{Done, begin::Begun};
+use crate::session::{Done, Shared, begin::Begun};
 use bytes::Bytes;
 use std::time::Duration;
 use weft_bus::{BusError, Record};
@@ -103,7 +103,7 @@ impl Session {
         self.operate(async move {
             let mut found = None;
             for _ in 0..READS_MAX {
-                match shared.hub.bus.record(Record::Recovery, &name).await {
+                match load(&shared, &name).await {
                     Ok(record) => {
                         found = record;
                         break;
@@ -251,7 +251,7 @@ impl Session {
         let name = pid.record_name(&key);
         self.operate(async move {
             let change = loop {
-                match shared.hub.bus.put_record(Record::Recovery, &name, value.clone()).await {
+                match store(&shared, &name, value.clone()).await {
                     Ok(()) => break Some(change),
                     // The client waits, as every subscribe waits for a broker that is away.
                     Err(BusError::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
@@ -299,9 +299,8 @@ impl Session {
         let (shared, name) = (self.shared.clone(), kept.pid.record_name(&self.shared.fleet_key));
         // On its own: who says goodbye is gone at once.
         tokio::spawn(tokio::time::timeout(REMOVAL, async move {
-            if let Ok(_permit) = shared.hub.reads.acquire().await
-                && let Err(error) = shared.hub.bus.remove_record(Record::Recovery, &name).await
-            {
+            let _permit = shared.hub.records.acquire().await;
+            if let Err(error) = shared.hub.bus.remove_record(Record::Recovery, &name).await {
                 tracing::debug!(%error, "a record of a session could not be removed; it expires");
             }
         }));
@@ -315,6 +314,18 @@ impl Session {
             }
         }
     }
+}
+
+/// Reads a record, when it is its turn.
+async fn load(shared: &Shared, name: &str) -> Result<Option<Bytes>, BusError> {
+    let _permit = shared.hub.records.acquire().await;
+    shared.hub.bus.record(Record::Recovery, name).await
+}
+
+/// Writes a record, when it is its turn.
+async fn store(shared: &Shared, name: &str, value: Bytes) -> Result<(), BusError> {
+    let _permit = shared.hub.records.acquire().await;
+    shared.hub.bus.put_record(Record::Recovery, name, value).await
 }
 
 impl Kept {
