@@ -5,7 +5,8 @@
 //! an unbroken copy of the log from where the head stands ([`Held`]) may fold that instead of reading it once more.
 
 use crate::{Anchor, Bus, BusError, Delivery, Expect, PageLimit, ReadFrom, Revision, StoreError};
-use weft_event::{Envelope, Head, Limits, Position, Prepared, Room, Snapshot, prepare};
+use std::cell::RefCell;
+use weft_event::{Head, Limits, Position, Prepared, Room, Snapshot, prepare};
 
 /// One read while a head moves forward.
 const PAGE: PageLimit = PageLimit { events: 512, bytes: 1024 * 1024 };
@@ -142,23 +143,45 @@ pub fn fold(snapshot: &mut Snapshot, delivery: &Delivery, limits: &Limits) {
 
 /// Folds one validated event into a snapshot.
 pub fn fold_prepared(snapshot: &mut Snapshot, event: &Prepared, stored_ms: Option<u64>) {
-    let stored_at = stored_ms.and_then(rfc3339);
-    if let Ok(envelope) = Envelope::parse(&event.body) {
-        snapshot.apply(&envelope, stored_at.as_deref());
-    }
+    snapshot.apply_prepared(event, || stored_ms.and_then(rfc3339));
 }
 
 /// Unix milliseconds as the contract writes time: RFC 3339 UTC with milliseconds.
 #[must_use]
 pub fn rfc3339(unix_ms: u64) -> Option<String> {
-    let time = jiff::Timestamp::from_millisecond(unix_ms.try_into().ok()?).ok()?;
-    Some(format!("{time:.3}"))
+    thread_local! {
+        /// The last second that was asked for, and how it is written: most events are of the same one as the last.
+        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let second = unix_ms / 1000;
+    LAST.with_borrow_mut(|last| {
+        if last.0 != second {
+            let time = jiff::Timestamp::from_second(second.try_into().ok()?).ok()?;
+            *last = (second, time.strftime("%Y-%m-%dT%H:%M:%S").to_string());
+        }
+        let digits = [100, 10, 1].map(|unit| char::from(b'0' + (unix_ms / unit % 10) as u8));
+        let mut text = String::with_capacity(24);
+        text.push_str(&last.1);
+        text.push('.');
+        text.extend(digits);
+        text.push('Z');
+        Some(text)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn times_have_milliseconds() {
-        assert_eq!(super::rfc3339(1_767_225_600_000).as_deref(), Some("2026-01-01T00:00:00.000Z"));
+        for (unix_ms, expected) in [
+            (1_767_225_600_000, Some("2026-01-01T00:00:00.000Z")),
+            (1_767_225_600_999, Some("2026-01-01T00:00:00.999Z")),
+            (1_767_225_601_045, Some("2026-01-01T00:00:01.045Z")),
+            (0, Some("1970-01-01T00:00:00.000Z")),
+            (u64::MAX, None),
+            (1_767_225_600_007, Some("2026-01-01T00:00:00.007Z")),
+        ] {
+            assert_eq!(super::rfc3339(unix_ms).as_deref(), expected);
+        }
     }
 }

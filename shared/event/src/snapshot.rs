@@ -5,7 +5,7 @@
 //! [`VALUE_BYTES_MAX`], or one that would take the values past [`VALUES_BYTES_MAX`] in all, is kept as
 //! `{"truncated":true,"bytes":n}`, and nodes past [`NODES_MAX`] are only counted.
 
-use crate::{Envelope, Family};
+use crate::{Envelope, Family, Prepared};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -126,6 +126,23 @@ pub fn is_folded(kind: &str) -> bool {
 }
 
 impl Snapshot {
+    /// Folds a checked event in. When it was stored is asked only where it brings no time of its own.
+    pub fn apply_prepared(&mut self, event: &Prepared, stored_at: impl FnOnce() -> Option<String>) {
+        if is_folded(&event.kind) || self.may_learn_from(event) {
+            let stored_at = if event.has_timestamp { None } else { stored_at() };
+            self.apply(&event.envelope(), stored_at.as_deref());
+        }
+    }
+
+    /// Whether an event of a type that is not folded may still say whose execution it is, or of which workflow.
+    fn may_learn_from(&self, event: &Prepared) -> bool {
+        let names_workflow = || {
+            // A key may be written with escapes.
+            memchr::memchr(b'\\', &event.body).is_some() || memchr::memmem::find(&event.body, b"workflowId").is_some()
+        };
+        (self.user_id.is_none() && event.user_id.is_some()) || (self.workflow_id.is_none() && names_workflow())
+    }
+
     /// The state before the first event.
     #[must_use]
     pub fn new(execution_id: &str) -> Self {

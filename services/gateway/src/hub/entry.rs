@@ -76,12 +76,13 @@ impl Entry {
         self.event.kind().class()
     }
 
-    /// The native JSON message up to its offset.
-    pub(super) fn native_body(&self) -> Vec<u8> {
-        self.native_body_of(&self.event, None)
+    /// Adds the native JSON message up to its offset.
+    pub(super) fn add_native_body(&self, to: &mut Vec<u8>) {
+        let (id, time) = self.implied();
+        native::add_event_body(to, &self.event, self.foreign_room.as_ref(), id.as_deref(), time.as_deref(), None);
     }
 
-    /// The same where another event stands for this one and for `skipped` before it.
+    /// The native JSON message up to its offset, where another event stands for this one and for `skipped` before it.
     pub fn native_body_of(&self, event: &Prepared, skipped: Option<u64>) -> Vec<u8> {
         let (id, time) = self.implied();
         native::event_body(event, self.foreign_room.as_ref(), id.as_deref(), time.as_deref(), skipped)

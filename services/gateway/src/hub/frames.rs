@@ -18,6 +18,9 @@ use weft_dialect::{
     websocket::{Deflater, HEADER_BYTES_MAX, Opcode, encode_header},
 };
 
+/// Of the header of a frame from 126 to 65,535 bytes (RFC 6455, section 5.2), as nearly all are.
+const HEADER_BYTES_USUAL: usize = 4;
+
 thread_local! {
     /// One for each thread, not for each connection: it holds about 300 KiB.
     static DEFLATER: RefCell<Deflater> = RefCell::new(Deflater::new(Default::default()));
@@ -213,11 +216,18 @@ impl Entry {
         if let Some(whole) = &*made {
             return whole.clone();
         }
-        let body = self.native_body();
+        // Written into one allocation: most messages have a header of this length.
+        let mut frame = Vec::with_capacity(HEADER_BYTES_USUAL + self.event.body.len() + native::ADDED_BYTES);
+        frame.resize(HEADER_BYTES_USUAL, 0);
+        self.add_native_body(&mut frame);
         let tail = native::event_tail(self.at.map(Into::into).as_ref());
+        frame.extend_from_slice(tail.as_bytes());
         let mut header = [0; HEADER_BYTES_MAX];
-        let header_len = encode_header(Opcode::Text, true, false, (body.len() + tail.len()) as u64, &mut header);
-        let frame = Bytes::from([&header[..header_len], &body, tail.as_bytes()].concat());
+        let payload_len = frame.len() - HEADER_BYTES_USUAL;
+        let header_len = encode_header(Opcode::Text, true, false, payload_len as u64, &mut header);
+        frame.splice(..HEADER_BYTES_USUAL, header[..header_len].iter().copied());
+        frame.shrink_to_fit();
+        let frame = Bytes::from(frame);
         self.frames.weigh(frame.len());
         made.insert(Whole { frame, header_len: header_len as u8, tail_len: tail.len() as u8 }).clone()
     }

@@ -18,39 +18,54 @@ pub fn event_body(
     implied_timestamp: Option<&str>,
     skipped: Option<u64>,
 ) -> Vec<u8> {
+    let mut body = Vec::with_capacity(prepared.body.len() + ADDED_BYTES);
+    add_event_body(&mut body, prepared, room, implied_id, implied_timestamp, skipped);
+    body
+}
+
+/// What the usual fields and the tail take: with so much room, most frames are written into their first allocation.
+pub const ADDED_BYTES: usize = 192;
+
+/// The same, after what is in `body` already.
+pub fn add_event_body(
+    body: &mut Vec<u8>,
+    prepared: &Prepared,
+    room: Option<&Room>,
+    implied_id: Option<&str>,
+    implied_timestamp: Option<&str>,
+    skipped: Option<u64>,
+) {
     let published = &prepared.body[..];
-    let open = published.strip_suffix(b"}").unwrap_or(published);
-    // Room for the usual fields and the tail: most frames are written into the first allocation.
-    let mut body = Vec::with_capacity(published.len() + 192);
-    body.extend_from_slice(open);
+    body.extend_from_slice(published.strip_suffix(b"}").unwrap_or(published));
     for (field, supplied, id) in [
         ("executionId", prepared.execution_id_implied, &prepared.execution_id),
         ("agentId", prepared.agent_id_implied, &prepared.agent_id),
         ("knowledgeBaseId", prepared.knowledge_base_id_implied, &prepared.knowledge_base_id),
     ] {
         if let Some(id) = id.as_deref().filter(|_| supplied) {
-            add_text(&mut body, field, id);
+            add_text(body, field, id);
         }
     }
     if let Some(id) = implied_id.filter(|_| prepared.id.is_none()) {
-        add_text(&mut body, "id", id);
+        add_text(body, "id", id);
     }
     if let Some(timestamp) = implied_timestamp.filter(|_| !prepared.has_timestamp) {
-        add_text(&mut body, "timestamp", timestamp);
+        add_text(body, "timestamp", timestamp);
     }
     if let Some(room) = room {
-        add_text(&mut body, "room", room.name());
+        add_text(body, "room", room.name());
     }
     if let Some(skipped) = skipped {
         body.extend_from_slice(format!(",\"skipped\":{skipped}").as_bytes());
     }
-    body
 }
 
 /// Ids, times and room names hold nothing that JSON would escape; should a caller pass something else, it is
 /// escaped all the same.
 fn add_text(body: &mut Vec<u8>, field: &str, text: &str) {
-    body.extend_from_slice(format!(",\"{field}\":").as_bytes());
+    for part in [b",\"", field.as_bytes(), b"\":"] {
+        body.extend_from_slice(part);
+    }
     if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         body.push(b'"');
         body.extend_from_slice(text.as_bytes());

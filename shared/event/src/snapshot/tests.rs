@@ -30,6 +30,26 @@ fn a_run_folds_into_its_state() {
 }
 
 #[test]
+fn a_checked_event_folds_like_its_envelope() {
+    for event in [
+        r#"{"type":"agent:token","executionId":"e","agentId":"a"}"#,
+        r#"{"type":"agent:token","executionId":"e","agentId":"a","userId":"u"}"#,
+        r#"{"type":"agent:token","executionId":"e","agentId":"a","workflowId":"w"}"#,
+        r#"{"type":"agent:token","executionId":"e","agentId":"a","\u0077orkflowId":"w"}"#,
+        r#"{"type":"log","executionId":"e","data":{"workflowId":"not its own"}}"#,
+        r#"{"type":"execution:started","executionId":"e"}"#,
+        r#"{"type":"execution:started","executionId":"e","timestamp":"2026-01-02T00:00:00.000Z"}"#,
+        r#"{"type":"agent:started","executionId":"e","agentId":"a"}"#,
+    ] {
+        let prepared = crate::prepare(event.as_bytes().into(), None, &crate::Limits::default()).expect(event);
+        let (mut one, mut other) = (Snapshot::new("e"), Snapshot::new("e"));
+        fold(&mut one, event);
+        other.apply_prepared(&prepared, || Some("2026-01-01T00:00:00.000Z".to_owned()));
+        assert_eq!(one.to_json(None), other.to_json(None), "{event}");
+    }
+}
+
+#[test]
 fn a_terminal_state_never_goes_back() {
     for end in ["completed", "failed", "cancelled"] {
         let terminal = format!(r#"{{"type":"execution:{end}","executionId":"e","data":{{"result":1,"error":"x"}}}}"#);
