@@ -6,6 +6,7 @@
 //! its connection. Everything else, and what begins in any other way, is left to the HTTP server untouched.
 
 use super::{serve::Peer, stream};
+use crate::transport::{Io, SocketTimes};
 use axum::{
     Router,
     body::Body,
@@ -22,10 +23,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::{io::ReadBuf, net::TcpStream};
 use tower::ServiceExt;
 
 /// Largest head looked at; what is larger is the HTTP server's.
@@ -94,7 +92,8 @@ pub async fn ask(router: Router, request: Request<Body>) -> Response<Body> {
 }
 
 /// Writes an answer, and returns when it or the client is at its end.
-pub async fn answer(mut socket: TcpStream, response: Response<Body>) {
+pub async fn answer(socket: TcpStream, times: SocketTimes, response: Response<Body>) {
+    let mut socket = Io::tcp(socket, times);
     let mut answer = Answer::new(response);
     if let Err(error) = poll_fn(|context| answer.poll(&mut socket, context)).await {
         return tracing::trace!(%error, "a connection ended");
@@ -104,10 +103,13 @@ pub async fn answer(mut socket: TcpStream, response: Response<Body>) {
 }
 
 /// Ends the connection so that a client which has said more than it had to still reads all of its answer.
-async fn say_goodbye(mut socket: TcpStream) {
-    let _ = poll_fn(|context| Pin::new(&mut socket).poll_shutdown(context)).await;
-    let mut rest = [0; 64];
-    let _ = tokio::time::timeout(GOODBYE, async { while matches!(socket.read(&mut rest).await, Ok(1..)) {} }).await;
+async fn say_goodbye(mut socket: Io) {
+    let _ = poll_fn(|context| socket.poll_shutdown(context)).await;
+    let _ = tokio::time::timeout(
+        GOODBYE,
+        poll_fn(|context| poll_hear(&mut socket, context).map_or(Poll::Ready(()), |()| Poll::Pending)),
+    )
+    .await;
 }
 
 /// An answer on its way. Of what it tells it holds a round at most; the rest of the body is asked for when the socket has
@@ -170,7 +172,7 @@ impl Answer {
         Self { body: Some(body), pieces: VecDeque::from([Piece::head(text)]) }
     }
 
-    fn poll(&mut self, socket: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, socket: &mut Io, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         poll_hear(socket, context)?;
         loop {
             self.fill(context);
@@ -205,11 +207,11 @@ impl Answer {
         }
     }
 
-    fn poll_write(&mut self, socket: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, socket: &mut Io, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut slices = [IoSlice::new(&[]); 3 * PIECES_AT_ONCE];
         let parts = self.pieces.iter().take(PIECES_AT_ONCE).flat_map(Piece::parts).filter(|part| !part.is_empty());
         let count = slices.iter_mut().zip(parts).map(|(slice, part)| *slice = IoSlice::new(part)).count();
-        match Pin::new(socket).poll_write_vectored(context, &slices[..count]) {
+        match socket.poll_write(context, &slices[..count]) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(written) => Poll::Ready(written.map(|bytes| self.advance(bytes))),
@@ -231,14 +233,11 @@ impl Answer {
 }
 
 /// Learns of the client's end. What else it says is thrown away: this answer is the last on its connection.
-fn poll_hear(socket: &TcpStream, context: &mut Context<'_>) -> io::Result<()> {
+fn poll_hear(socket: &mut Io, context: &mut Context<'_>) -> io::Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
-        while socket.poll_read_ready(context)?.is_ready() {
-            match socket.try_read(scratch) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+        while let Poll::Ready(read) = socket.poll_read(context, scratch) {
+            if read? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
         Ok(())

@@ -75,7 +75,7 @@ async fn serve_one(
     if let Some(request) = first {
         let response = first::ask(router, request).await;
         // In a task of its own, which is far smaller than this one.
-        connections.spawn(first::answer(stream, response));
+        connections.spawn(first::answer(stream, times, response));
         return;
     }
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();

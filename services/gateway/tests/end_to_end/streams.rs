@@ -2,6 +2,10 @@
 
 use crate::support::{Broker, DURABLE, Kind, SOON, get, number, publish, publish_numbers, until};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use weft_testkit::process::Process;
 
 /// One event of a stream, or what else stands between two empty lines.
@@ -217,4 +221,74 @@ async fn who_stops_reading_a_stream_does_not_hold_its_session() {
     }
     until("its session is over", async || connections().await == 0).await;
     drop(stream);
+}
+
+/// What a raw connection has sent, up to a text that must come.
+async fn read_until(socket: &mut TcpStream, so_far: &mut String, text: &str) {
+    while !so_far.contains(text) {
+        let mut bytes = [0; 4096];
+        let read = tokio::time::timeout(SOON, socket.read(&mut bytes)).await;
+        let read = read.unwrap_or_else(|_| panic!("no {text:?} in time: {so_far}")).expect("an open connection");
+        assert!(read > 0, "ended before {text:?}: {so_far}");
+        so_far.push_str(std::str::from_utf8(&bytes[..read]).expect("whole characters"));
+    }
+}
+
+/// The first request of a connection is served in another way than later ones, and than one that comes in pieces.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_the_same_wherever_in_its_connection_it_begins() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[]).await;
+    let head = format!("GET {PATH} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
+    let page = "GET /api/ws/health HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut sockets = Vec::new();
+    for before in [&[][..], &[page], &[&head[..20]]] {
+        let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+        socket.set_nodelay(true).expect("a socket");
+        let mut rest = &head[..];
+        for first in before {
+            socket.write_all(first.as_bytes()).await.expect("written");
+            if let Some(second) = head.strip_prefix(first) {
+                // Long enough for the first half to be looked at by itself.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                rest = second;
+            } else {
+                read_until(&mut socket, &mut String::new(), "connections").await;
+            }
+        }
+        socket.write_all(rest.as_bytes()).await.expect("written");
+        let mut text = String::new();
+        read_until(&mut socket, &mut text, "retry:").await;
+        let lower = text.to_ascii_lowercase();
+        for line in
+            ["http/1.1 200 ok\r\n", "\r\ntransfer-encoding: chunked\r\n", "\r\ncontent-type: text/event-stream\r\n", "\r\ndate: "]
+        {
+            assert!(lower.contains(line), "no {line:?}: {text}");
+        }
+        sockets.push((socket, text));
+    }
+    publish_numbers(&gateway, "e", 1..=40).await;
+    for (socket, text) in &mut sockets {
+        read_until(socket, text, "\"n\":40").await;
+        assert_eq!(text.matches("event: log").count(), 40, "{text}");
+    }
+    drop(sockets);
+    let connections = async || get(&gateway, "/api/ws/health").await.1["connections"].clone();
+    until("their sessions are over", async || connections().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_stream_that_begins_its_connection_is_answered_and_closed() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[]).await;
+    for (path, status) in [(format!("{PATH}?offset=x"), "400"), ("/api/nothing".to_owned(), "404")] {
+        let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+        // What follows is not served: the answer says that it closes.
+        let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\nGET / HTTP/1.1\r\n");
+        socket.write_all(head.as_bytes()).await.expect("written");
+        let mut text = String::new();
+        tokio::time::timeout(SOON, socket.read_to_string(&mut text)).await.expect("an end, in time").expect("an answer");
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert!(text.contains("connection: close") && text.contains("\"error\"") && text.ends_with("\r\n0\r\n\r\n"), "{text}");
+    }
 }

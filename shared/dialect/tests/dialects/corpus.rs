@@ -60,13 +60,25 @@ fn packets(pieces: &[Piece], room: &Room) -> Vec<String> {
     pieces.iter().map(packet).collect()
 }
 
+/// Bytes in a line of a dump.
+const DUMPED: usize = 24;
+
+/// Bytes as they are looked at: hexadecimal, then what of them can be read.
+fn dumped(bytes: &[u8]) -> String {
+    let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x} ")).collect();
+    let readable: String = bytes.iter().map(|byte| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' }).collect();
+    format!("{hexadecimal:0$} {readable}", DUMPED * 3)
+}
+
 fn told(event: &Prepared, room: &Room) -> String {
     let foreign = Some(room).filter(|room| room.name().starts_with("kb:"));
     let native = native::event_body(event, foreign, None, None, None);
     let native = [&native[..], native::event_tail(Some(&offset())).as_bytes()].concat();
     let stream = text(sse::event(&event.kind, Some(&offset()), &native));
+    let packed = native::event_frame_msgpack(&native).expect("packs");
     let sections = [
         ("native", vec![text(native)]),
+        ("native, MessagePack", packed.chunks(DUMPED).map(dumped).collect()),
         ("A, Socket.IO", packets(&a::event(event.into()), room)),
         ("C", plain(&c::event(event.into()))),
         ("D, Socket.IO", packets(&[d::event(event.into())], room)),
