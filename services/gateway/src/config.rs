@@ -1,7 +1,7 @@
 //! Settings: flags and environment variables of the same names. A bad one stops the start with one clear line.
 
 use crate::{
-    http::{Door, EngineLimits, HttpLimits, Sockets},
+    http::{Admissions, Door, EngineLimits, HttpLimits, Sockets},
     hub::{HubLimits, log::LogLimits},
     session::SessionLimits,
     transport::{SocketTimes, WebSocketLimits},
@@ -120,6 +120,15 @@ pub struct LimitSettings {
     /// Seconds over which closes are spread when this process leaves.
     #[arg(long, env = "WEFT_DRAIN_SECS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..86_400))]
     pub drain_secs: u32,
+    /// Seconds that this process, not ready any more, still accepts connections before it leaves.
+    #[arg(long, env = "WEFT_DRAIN_DELAY_SECS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..86_400))]
+    pub drain_delay_secs: u32,
+    /// Seconds that a connection may live, a fifth more or less, before its client is asked to come back; 0: for ever.
+    #[arg(long, env = "WEFT_CONNECTION_AGE_MAX_SECS", default_value_t = 1800, value_parser = clap::value_parser!(u32).range(..=31_536_000))]
+    pub connection_age_max_secs: u32,
+    /// Connections let in a second, and four times as many at once; further clients wait or come back later; 0: no bound.
+    #[arg(long, env = "WEFT_CONNECTS_PER_SEC", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub connects_per_sec: u32,
 }
 
 /// Why the gateway does not start: one line for the operator.
@@ -218,7 +227,7 @@ impl Settings {
             pong_secs: self.limits.pong_secs,
             stall_secs: self.limits.stall_secs,
             message_secs: self.limits.message_secs,
-            drain_secs: self.limits.drain_secs,
+            age_secs: self.limits.connection_age_max_secs,
             command_timeout: Duration::from_millis(self.limits.command_timeout_ms),
             packets: socketio::Limits { packet_bytes_max: self.limits.message_bytes_max, ..socketio::Limits::default() },
             connect_secs: if self.guard.is_jwt() { self.guard.auth_secs } else { CONNECT_SECS },
@@ -279,7 +288,21 @@ impl Settings {
             ingress_events: 10_000,
             event: self.event_limits(),
             retry_after_secs: 1,
+            drain_secs: self.limits.drain_secs,
         }
+    }
+
+    /// How fast clients are let in.
+    #[must_use]
+    pub fn admissions(&self) -> Admissions {
+        Admissions::new(self.limits.connects_per_sec)
+    }
+
+    /// How long this process takes to leave.
+    #[must_use]
+    pub fn drain_times(&self) -> weft_drain::Times {
+        let secs = |secs: u32| Duration::from_secs(secs.into());
+        weft_drain::Times { delay: secs(self.limits.drain_delay_secs), window: secs(self.limits.drain_secs) }
     }
 
     /// Who may come in.

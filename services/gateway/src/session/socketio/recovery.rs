@@ -298,10 +298,10 @@ impl Session {
         }
         let (shared, name) = (self.shared.clone(), kept.pid.record_name(&self.shared.fleet_key));
         // On its own: who says goodbye is gone at once.
+        let reader = self.reader();
         tokio::spawn(tokio::time::timeout(REMOVAL, async move {
-            if let Ok(_permit) = shared.hub.reads.acquire().await
-                && let Err(error) = shared.hub.bus.remove_record(Record::Recovery, &name).await
-            {
+            let _turn = shared.hub.reads.take(reader).await;
+            if let Err(error) = shared.hub.bus.remove_record(Record::Recovery, &name).await {
                 tracing::debug!(%error, "a record of a session could not be removed; it expires");
             }
         }));
