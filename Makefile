@@ -8,7 +8,7 @@ LOADTEST = $${CARGO_TARGET_DIR:-target}/release/loadtest
 BUILD := cargo build --package weft-gateway --package weft-executor --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-nats run-redis console fetch test test-full chaos bench release load compare fleet conformance check-deploy sbom fuzz fmt lint clean
+.PHONY: help run run-nats run-redis console fetch test test-full chaos bench release load compare fleet conformance check-deploy ops-test sbom fuzz fmt lint clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ conformance: ## Runs others' WebSocket suites against our transport; needs Pytho
 
 check-deploy: ## Checks chart, manifests, images, dashboards and alerts, without a cluster
 	@deploy/check.sh
+
+ops-test: ## The rest of what operators rely on: images, alerts live, rolling restarts behind three proxies, kills; half an hour, needs root
+	@deploy/dev/fetch.sh rust redis nats node python
+	cargo build --package weft-gateway --package weft-executor --package weft-loadtest --bins
+	@deploy/check.sh full; checked=$$?; deploy/ops.sh && exit $$checked
 
 sbom: ## Writes what each program is made of, as CycloneDX, into target/sbom
 	@python3 deploy/ci/sbom.py

@@ -15,74 +15,10 @@ cd "$(dirname "$0")/.."
 mode=${1:-quick}
 case $mode in quick | full) ;; *) printf 'check: what is %s? (quick, full)\n' "$mode" >&2; exit 64 ;; esac
 
-export WEFT_CACHE=${WEFT_CACHE:-$PWD/.cache/ops}
-python=$WEFT_CACHE/venv/bin/python
-export PYTHONDONTWRITEBYTECODE=1
-# Debian puts servers into directories that are not in every user's path.
-export PATH="$PATH:/usr/sbin:/usr/local/sbin"
+. deploy/ci/steps.sh
 compose_go=v2.4.9
 kustomize=v5.5.0
 checkov=3.3.30
-table=()
-failed=0
-missing=0
-
-say() { printf 'check: %s\n' "$*"; }
-has() { command -v "$1" >/dev/null 2>&1; }
-
-row() { table+=("$(printf '%-8s %-44s %6s  %s' "$1" "$2" "$3" "${4:-}")"); }
-
-# check <name> <command…>
-check() {
-    local name=$1 began=$SECONDS
-    shift
-    printf '\n== %s\n' "$name"
-    if "$@"; then
-        row PASS "$name" "$((SECONDS - began)) s"
-    else
-        failed=$((failed + 1))
-        row FAIL "$name" "$((SECONDS - began)) s"
-    fi
-}
-
-not_run() {
-    missing=$((missing + 1))
-    row "NOT RUN" "$1" - "$2"
-}
-
-# Debian's packages start no service here.
-apt_install() {
-    has apt-get || return 1
-    local as_root=() policy=/usr/sbin/policy-rc.d
-    if [ "$(id -u)" -ne 0 ]; then
-        has sudo || return 1
-        as_root=(sudo)
-    fi
-    say "installing $* by apt-get"
-    local is_ours=no
-    if [ ! -e $policy ]; then
-        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null && "${as_root[@]}" chmod 755 $policy
-        is_ours=yes
-    fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null 2>&1 ||
-        { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null; }
-    local outcome=$?
-    [ $is_ours = no ] || "${as_root[@]}" rm -f $policy
-    return $outcome
-}
-
-# need <program> <package>
-need() { has "$1" || apt_install "$2"; }
-
-fetch_python() {
-    [ -x "$python" ] && cmp -s deploy/ci/requirements.txt "$WEFT_CACHE/requirements.txt" && return
-    say "installing $(grep -c == deploy/ci/requirements.txt) Python packages into $WEFT_CACHE/venv"
-    has python3 || apt_install python3 python3-venv || return 1
-    mkdir -p "$WEFT_CACHE"
-    python3 -m venv "$WEFT_CACHE/venv" >/dev/null 2>&1 || { apt_install python3-venv && python3 -m venv "$WEFT_CACHE/venv"; } || return 1
-    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/ci/requirements.txt || return 1
-    cp deploy/ci/requirements.txt "$WEFT_CACHE/requirements.txt"
-}
 
 # fetch_go <program> <module> <name that go gives it>
 fetch_go() {
@@ -117,14 +53,24 @@ alerts() {
         "$python" deploy/ci/alerts.py
 }
 
+# Of each severity there is one way.
+routes() {
+    local severity
+    amtool check-config deploy/prometheus/alertmanager.yaml >/dev/null || return 1
+    for severity in page ticket; do
+        [ "$(amtool config routes test --config.file=deploy/prometheus/alertmanager.yaml severity=$severity alertname=WeftEventsLost)" = $severity ] ||
+            { printf 'alerts of severity %s go elsewhere\n' $severity; return 1; }
+    done
+}
+
 dockerfiles() {
     "$WEFT_CACHE/venv/bin/hadolint" deploy/docker/Dockerfile deploy/docker/Dockerfile.runtime && "$python" deploy/ci/dockerfile.py
 }
 
 scripts() {
     local script
-    for script in deploy/check.sh deploy/ci/image.sh; do bash -n "$script" || return 1; done
-    sh -n deploy/docker/stage.sh && "$python" -c 'import ast, sys; [ast.parse(open(path).read(), path) for path in sys.argv[1:]]' deploy/ci/*.py deploy/grafana/*.py helm/weft/files/*.py
+    for script in deploy/check.sh deploy/ops.sh deploy/ci/steps.sh deploy/ci/image.sh; do bash -n "$script" || return 1; done
+    sh -n deploy/docker/stage.sh && "$python" -c 'import ast, sys; [ast.parse(open(path).read(), path) for path in sys.argv[1:]]' deploy/ci/*.py deploy/ci/ops/*.py deploy/grafana/*.py helm/weft/files/*.py
 }
 
 # Left out, with reasons: 11 no CPU limit, which would delay all clients of a pod at once; 15 images have versions; 21 the
@@ -184,6 +130,11 @@ check "dashboards are what is written" python3 deploy/grafana/dashboards.py --ch
 if need promtool prometheus; then
     check "dashboards, alerts: metrics exist" "$python" deploy/ci/metrics.py
     check "alerts: rules, tests, runbooks" alerts
+    if need amtool prometheus-alertmanager; then
+        check "alerts: where they go" routes
+    else
+        not_run "alerts: where they go" "needs amtool (apt-get install prometheus-alertmanager)"
+    fi
 else
     not_run "dashboards and alerts" "needs promtool (apt-get install prometheus)"
 fi
@@ -236,7 +187,5 @@ if [ "$mode" = full ]; then
     fi
 fi
 
-printf '\n'
-printf '%s\n' "${table[@]}"
-printf '\n%d failed, %d not run\n' "$failed" "$missing"
+summary
 [ "$failed" -eq 0 ] && { [ "$mode" = quick ] || [ "$missing" -eq 0 ]; }

@@ -25,8 +25,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import live
-from live import ROOT, Lab, free_port
+from lab import ROOT, Lab, free_port, nats_server
 
 BROKERS = ROOT / "deploy" / "brokers"
 PASSWORDS = {"setup": "s-secret", "gateway": "g-secret", "executor": "e-secret"}
@@ -203,7 +202,7 @@ class Nats(Broker):
         whole.write_text(f'{includes}listen: "127.0.0.1:{self.port}"\n')
         passwords = {f"WEFT_{user.upper()}_PASSWORD": password for user, password in PASSWORDS.items()}
         # -sd: the store's directory is not in the file.
-        self.start("broker", server or live.nats_server(), "-c", whole, "-sd", self.directory / "store", **passwords)
+        self.start("broker", server or nats_server(), "-c", whole, "-sd", self.directory / "store", **passwords)
         self.listens()
 
     def prepare(self):
@@ -404,7 +403,7 @@ def main():
         "Redis": lambda: Redis(programs),
         "Redis, TLS": lambda: Redis(programs, is_tls=True),
     }
-    if debian and Path(debian) != Path(live.nats_server()):
+    if debian and Path(debian) != Path(nats_server()):
         cases["NATS of Debian"] = lambda: Nats(programs, server=debian, change=lambda text: text.replace("sync_interval: 10s", ""))
     failures = 0
     for name, make in cases.items():

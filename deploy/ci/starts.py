@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import chart
-from live import ROOT, Lab, free_port
+from lab import ROOT, Lab, free_port
 
 # What others provide and no memory bus can have.
 FOREIGN = ("WEFT_BUS_CREDENTIALS_FILE", "WEFT_BUS_TLS_CA_FILE", "WEFT_BUS_TLS_CERT_FILE", "WEFT_BUS_TLS_KEY_FILE")

@@ -73,9 +73,7 @@ if [ "${1:-quick}" = full ]; then
     check "mutants: the checkers bite" env CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
         cargo test --package weft-gateway --features mutants --test mutants
 fi
-if [ "${1:-quick}" = full ]; then
-    check "chart, manifests, dashboards, alerts" deploy/check.sh
-fi
+check "chart, manifests, dashboards, alerts" deploy/check.sh
 row "all tests, with building them" "" "" "" "$((SECONDS - began)) s"
 
 # Passed, failed and skipped of what vitest ("Tests  1 failed | 115 passed (116)"), pytest ("1 failed, 12 passed in 3.21s") and

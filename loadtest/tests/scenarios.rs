@@ -118,6 +118,15 @@ async fn a_killed_gateways_clients_return() {
 }
 
 #[tokio::test]
+async fn of_three_gateways_two_take_the_clients_of_the_third() {
+    let found = run("resume-storm", "--bus nats --gateways 3 --clients 39 --rooms 3 --rate 30 --duration 3").await;
+    assert_eq!(found.outcome["further"]["clients returned"], 13.0, "{}", found.outcome);
+    for what in ["p99 ms before, of all", "p99 ms after, of those who stayed"] {
+        assert!(found.outcome["further"][what].as_f64().is_some_and(|ms| ms > 0.0), "{what}: {}", found.outcome);
+    }
+}
+
+#[tokio::test]
 async fn a_killed_gateways_clients_return_in_each_protocol() {
     for (protocol, each) in [("a", 1), ("d", 2), ("sse", 1)] {
         let arguments = format!("--bus nats --clients 38 --rooms 4 --rooms-each {each} --rate 40 --duration 3");

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
 import { connect, type Gap } from '../src/index.js';
-import { client, endAll, ends, log, sleep, until } from './rig/index.js';
+import { client, endAll, ends, log, sleep, texts, until } from './rig/index.js';
 import { Log, Scripted, seqOf } from './rig/scripted.js';
 
 afterEach(endAll);
@@ -55,8 +55,6 @@ async function streaming(shared = new Log()) {
     },
   };
 }
-
-const texts = (events: unknown[]) => events.map(event => (event as { data: { message: string } }).data.message);
 
 describe('server-sent events', () => {
   test('take over after two failed WebSockets, resume by offset, lose and double nothing', async () => {
@@ -155,25 +153,64 @@ describe('server-sent events', () => {
     await until(() => asked.length === 2, 'it came back after the hint', 5_000);
   });
 
-  test('cancel goes over HTTP; a prompt cannot be answered this way', async () => {
+  test('commands go over HTTP, and have one answer', async () => {
     const { server } = await streaming();
     const inner = server.onRequest;
     server.onRequest = (request, response, url) => {
-      if (!url.pathname.endsWith('/cancel')) return inner?.(request, response, url) ?? false;
-      server.json(response, url.pathname.includes('/gone/') ? 503 : 202, {
-        error: { code: 'no_executor', message: 'nobody' },
-      });
+      if (!/\/(cancel|input)$/.test(url.pathname)) return inner?.(request, response, url) ?? false;
+      const isGone = url.pathname.includes('/gone/');
+      server.json(response, isGone ? 503 : 202, { error: { code: 'no_executor', message: 'nobody' } });
       return true;
     };
     const weft = client(server, { transport: 'sse' });
     await weft.execution('e').cancel('enough');
-    expect(server.requests.at(-1)).toMatchObject({
-      method: 'POST',
-      url: '/api/executions/e/cancel',
-      body: '{"reason":"enough"}',
-    });
+    await weft.execution('e').provideInput('r', { yes: true });
+    expect(server.requests.filter(({ method }) => method === 'POST')).toMatchObject([
+      { url: '/api/executions/e/cancel', body: '{"reason":"enough"}' },
+      { url: '/api/executions/e/input', body: '{"requestId":"r","value":{"yes":true}}' },
+    ]);
     await expect(weft.execution('gone').cancel()).rejects.toMatchObject({ code: 'no_executor' });
-    await expect(weft.execution('e').provideInput('r', 'x')).rejects.toMatchObject({ code: 'unsupported' });
+    await expect(weft.execution('gone').provideInput('r', 'x')).rejects.toMatchObject({ code: 'no_executor' });
+  });
+
+  test('a command whose answer was lost is asked again by the next connection', async () => {
+    const { server } = await streaming();
+    const inner = server.onRequest;
+    let times = 0;
+    server.onRequest = (request, response, url) => {
+      if (!url.pathname.endsWith('/cancel')) return inner?.(request, response, url) ?? false;
+      times += 1;
+      if (times === 1) response.destroy();
+      else if (times === 2) server.json(response, 503, { error: { code: 'draining', message: 'leaving' } });
+      else server.json(response, 202, {});
+      return true;
+    };
+    await client(server, { transport: 'sse' }).execution('e').cancel();
+    expect(times).toBe(3);
+  });
+
+  test('a refused token is told as such, with its reason; so is one while nothing is followed', async () => {
+    const { server } = await streaming();
+    const inner = server.onRequest;
+    server.onRequest = (request, response, url) => {
+      const isPublic = url.pathname === '/api/ws/health';
+      if (isPublic || request.headers.authorization === 'Bearer right') return inner?.(request, response, url) ?? false;
+      server.json(response, 401, { error: { code: 'unauthenticated', message: 'not this one' } });
+      return true;
+    };
+    for (const transport of ['sse', 'poll'] as const) {
+      let token = 'wrong';
+      const weft = client(server, { transport, token: () => token });
+      const states: string[] = [];
+      weft.on('state', state => states.push(state));
+      await until(() => weft.state === 'failed', transport);
+      expect(weft.error).toMatchObject({ code: 'unauthenticated', message: 'not this one' });
+      expect(states).not.toContain('connected');
+      token = 'right';
+      weft.execution('e');
+      weft.reconnect();
+      await until(() => weft.state === 'connected', transport);
+    }
   });
 });
 

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { connect, type Gap, type LogEvent, type Options, type Snapshot } from '../src/index.js';
-import { endAll, ends, log, sleep, until } from './rig/index.js';
+import { connect, type Gap, type LogEvent, type Options, type Snapshot, type State } from '../src/index.js';
+import { endAll, ends, log, sleep, texts, until } from './rig/index.js';
 import { type GatewayProcess, publish, startBroker, startGateway } from './rig/processes.js';
 
 afterEach(endAll);
@@ -17,7 +17,6 @@ const follow = (gateways: GatewayProcess[], options: Options = {}) =>
     weft => weft.close(),
   );
 
-const texts = (events: LogEvent[]) => events.map(event => event.data?.message);
 const numbered = (from: number, to: number, of = '') => Array.from({ length: to - from }, (_, n) => `${of}${from + n}`);
 
 describe('one gateway, no broker', () => {
@@ -233,6 +232,48 @@ describe.each(['nats', 'redis'] as const)('two gateways on %s', kind => {
       expect(third.address).toBe(gateways[0]?.address);
     },
   );
+
+  test('one that leaves says when to come back; the client waits as long, and goes on at the other', {
+    timeout: 60_000,
+  }, async () => {
+    const bus = await startBroker(kind);
+    const gateways = [await startGateway(bus, { WEFT_DRAIN_SECS: '2' }), await startGateway(bus)];
+    const told: { afterMs?: number; closed?: number; opened: number[] } = { opened: [] };
+    class Watched extends WebSocket {
+      constructor(url: string, protocols?: string[]) {
+        super(url, protocols);
+        told.opened.push(performance.now());
+        this.on('message', data => {
+          const hint = /"type":"reconnect","afterMs":(\d+)/.exec(String(data));
+          if (hint) told.afterMs = Number(hint[1]);
+        });
+        this.on('close', code => {
+          if (code === 1012) told.closed = performance.now();
+        });
+      }
+    }
+    const WebSocketClass = Watched as unknown as NonNullable<Options['WebSocket']>;
+    // Without the hint it would wait for nothing.
+    const weft = follow(gateways, { WebSocket: WebSocketClass, random: () => 0 });
+    const states: State[] = [];
+    weft.on('state', state => states.push(state));
+    const seen: LogEvent[] = [];
+    const run = weft.execution('e');
+    run.on('log', event => seen.push(event));
+    await until(() => run.snapshot, 'begun');
+    gateways[0]?.drain();
+    await until(
+      () => weft.state === 'connected' && told.opened.length === 2,
+      () => `${states} ${JSON.stringify(told)}`,
+    );
+    await publish(gateways[1]?.http ?? '', log('e', 'after'));
+    await until(() => seen.length === 1, 'the event');
+    expect(states).toEqual(['connected', 'reconnecting', 'connected']);
+    expect(told.closed, 'it was closed with 1012').toBeDefined();
+    expect(told.afterMs, 'it was told when to come back').toBeGreaterThanOrEqual(0);
+    const waited = (told.opened[1] ?? 0) - (told.closed ?? 0);
+    expect(waited).toBeGreaterThanOrEqual((told.afterMs ?? 0) - 20);
+  });
 
   test('one stands still with its sockets open: the client finds out and goes on at the other', {
     timeout: 60_000,

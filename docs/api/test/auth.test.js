@@ -182,6 +182,15 @@ describe('control.yaml', () => {
     await control.call(controlUrl, 'revoke', 413, { headers, body: { subject: 'x'.repeat(17 * 1024) } });
   });
 
+  it('sends clients elsewhere', async () => {
+    const shed = (percent, status) => control.call(controlUrl, 'shed', status, { headers, query: [['percent', percent]] });
+    await shed('10', 202);
+    await shed('101', 400);
+    const drained = await control.call(controlUrl, 'drain', 202, { headers });
+    expect(drained.body ?? drained).toBeTruthy();
+    await shed('10', 409);
+  });
+
   it('asks for its token everywhere', async () => {
     for (const id of control.operations.keys()) await control.call(controlUrl, id, 401, { params: { id: 'x' } });
   });

@@ -34,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) follow: Follow,
     /// When its connection ended or was left, until it has an event that was due after that; 0 otherwise.
     pub(crate) cut_us: u64,
+    /// Whether a connection of its has ended that was not meant to.
+    pub(crate) was_cut: bool,
     /// Whether it may ask for rooms: it is in its namespace, where there are any.
     is_in: bool,
     /// What Socket.IO's clients keep to have their session back, where clients come back.
@@ -68,6 +70,7 @@ impl Client {
             server: 0,
             follow: Follow::Later,
             cut_us: 0,
+            was_cut: false,
             is_in: false,
             session: None,
             rooms,
@@ -268,7 +271,7 @@ impl Client {
             // In order, so everything before it has come as well.
             common.record_outage(std::mem::take(&mut self.cut_us));
         }
-        common.record_latency(mark.due_us, number);
+        common.record_latency(mark.due_us, number, !self.was_cut);
         Some(at)
     }
 

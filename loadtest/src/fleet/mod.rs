@@ -226,7 +226,7 @@ impl Fleet {
         // The last tick tells of the last half second.
         tokio::time::sleep(Duration::from_millis(600)).await;
         let span = Span { from_us, to_us: clock::now_us() };
-        outcome.latency = Quantiles::of(&verdict::latency(&self.swarms.heard.lock(), &span));
+        outcome.latency = Quantiles::of(&verdict::latency(&self.swarms.heard.lock().latency, &span));
         Ok(())
     }
 }

@@ -4,10 +4,12 @@
 use super::{
     CONNECT_PATIENCE,
     stage::{Stage, shape},
-    steady, verdict,
+    steady,
+    verdict::{self, Span},
     weighing::Weighing,
 };
 use crate::{
+    clock,
     error::Failure,
     options::load::Load,
     publish::{
@@ -27,7 +29,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Of nineteen clients so many are on the gateway that is killed.
+/// Of nineteen clients so many are on the one of two gateways that is killed; of more gateways each has its share.
 const ON_THE_KILLED: (u32, u32) = (15, 19);
 /// Clients come back within this time, as a client library that spreads its attempts would have it.
 const COME_BACK: ComeBack = ComeBack { after_ms: 100, spread_ms: 900 };
@@ -51,24 +53,27 @@ pub(crate) async fn run(load: &Load) -> Result<Outcome, Failure> {
     let sampler = stage.sampler(&swarms);
     connect(load, &swarms).await?;
     let mut counters = vec![0; load.rooms as usize];
+    let began_us = clock::now_us();
     let pace =
         Pace { rate: load.rate, burst: load.burst, rooms: load.rooms, duration: BEFORE.min(load.duration), kind: Kind::Log };
     pace.run(&mut publish, &mut counters).await.map_err(|failure| stage.explain(failure))?;
     publish.flush().await?;
     swarms.settle(&counters, load.patience * 4).await?;
 
+    let before = Span { from_us: began_us, to_us: clock::now_us() };
     kill_first(&mut stage, &sampler);
     say::progress(&format!("{}: killed one of {} gateways; its clients return", load.name, load.gateways));
     let pace = Pace { duration: load.duration, ..pace };
     let mut outcome = storm(load, &stage, &swarms, &sampler, &mut publish, &pace, &mut counters).await?;
     outcome.events_published = counters.iter().map(|counter| u64::from(*counter)).sum();
-    tell(&mut outcome, load, &swarms);
+    tell(&mut outcome, load, &swarms, &before);
     Ok(outcome)
 }
 
 async fn connect(load: &Load, swarms: &Swarms) -> Result<(), Failure> {
     say::progress(&format!("{}: connecting {} clients", load.name, load.clients));
-    let killed = (u64::from(load.clients) * u64::from(ON_THE_KILLED.0) / u64::from(ON_THE_KILLED.1)) as u32;
+    let (share, of) = if load.gateways == 2 { ON_THE_KILLED } else { (1, load.gateways) };
+    let killed = (u64::from(load.clients) * u64::from(share) / u64::from(of)) as u32;
     swarms.connect(0, killed, 0, Follow::Now).await?;
     let siblings = load.gateways - 1;
     let part = |sibling| killed + (u64::from(load.clients - killed) * u64::from(sibling) / u64::from(siblings)) as u32;
@@ -120,10 +125,17 @@ async fn storm(
     Ok(outcome)
 }
 
-fn tell(outcome: &mut Outcome, load: &Load, swarms: &Swarms) {
+fn tell(outcome: &mut Outcome, load: &Load, swarms: &Swarms, before: &Span) {
     let heard = swarms.heard.lock();
     outcome.further.insert("caught up again", heard.outage.len() as f64);
     outcome.further.insert("rooms", f64::from(load.rooms));
+    // A tick tells of the half second before it.
+    let after = Span { from_us: before.to_us + 500_001, to_us: u64::MAX / 2 };
+    for (what, span) in [("p99 ms before, of all", before), ("p99 ms after, of those who stayed", &after)] {
+        if let Some(latency) = Quantiles::of(&verdict::latency(&heard.stayed, span)) {
+            outcome.further.insert(what, latency.p99_ms);
+        }
+    }
     if let Some(outage) = Quantiles::of(&heard.outage) {
         outcome.further.insert("outage ms p50", outage.p50_ms);
         outcome.further.insert("outage ms p99", outage.p99_ms);

@@ -62,7 +62,7 @@ pub(crate) async fn sum(outcome: &mut Outcome, swarms: &Swarms, published: &[u32
 /// The course of the run, and what says that the load itself was the limit.
 pub(crate) fn look_back(outcome: &mut Outcome, span: &Span, swarms: &Swarms, sampler: &Sampler, late: Option<&Histogram<u64>>) {
     let heard = swarms.heard.lock();
-    outcome.latency = Quantiles::of(&latency(&heard, span));
+    outcome.latency = Quantiles::of(&latency(&heard.latency, span));
     outcome.series = series(&heard, &sampler.samples(), span);
     outcome.strained = strained(&heard, span, sampler.machine_busy_share(span.from_us, span.to_us), late);
 }
@@ -81,9 +81,9 @@ fn within(span: &Span, at_us: u64) -> bool {
 }
 
 /// All latencies told between two times.
-pub(crate) fn latency(heard: &Heard, span: &Span) -> Histogram<u64> {
+pub(crate) fn latency(told: &[(u64, Histogram<u64>)], span: &Span) -> Histogram<u64> {
     let mut all = histogram();
-    for (_, latency) in heard.latency.iter().filter(|(at_us, _)| within(span, *at_us)) {
+    for (_, latency) in told.iter().filter(|(at_us, _)| within(span, *at_us)) {
         // All have the same bounds.
         let _ = all.add(latency);
     }
@@ -160,8 +160,12 @@ mod tests {
             (strain(100_000, 1000), 0.5, &late, 1),
             (strain(500_000, 90_000), 0.99, &late, 4),
         ] {
-            let heard =
-                Heard { latency: Vec::new(), outage: histogram(), strain: vec![(10, what), (9_000_000, strain(500_000, 0))] };
+            let heard = Heard {
+                latency: Vec::new(),
+                stayed: Vec::new(),
+                outage: histogram(),
+                strain: vec![(10, what), (9_000_000, strain(500_000, 0))],
+            };
             let said = strained(&heard, &Span { from_us: 0, to_us: 20 }, machine, Some(late));
             assert_eq!(said.len(), count, "{said:?}");
         }

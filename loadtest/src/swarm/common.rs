@@ -27,14 +27,16 @@ pub(crate) struct Common {
     /// Set when those who read slowly do so no longer.
     pub(crate) hurried: bool,
     latency: Histogram<u64>,
+    /// Of clients whose connection was never cut, where clients come back.
+    stayed: Histogram<u64>,
     outage: Histogram<u64>,
 }
 
 impl Common {
     pub(crate) fn new(setup: Setup) -> Self {
         let counts = Counts::default();
-        let (now_us, latency, outage) = (clock::now_us(), histogram(), histogram());
-        Self { setup, counts, inflater: None, now_us, hurried: false, latency, outage }
+        let [latency, stayed, outage] = std::array::from_fn(|_| histogram());
+        Self { setup, counts, inflater: None, now_us: clock::now_us(), hurried: false, latency, stayed, outage }
     }
 
     /// Whether a client was chosen to read slowly.
@@ -48,9 +50,14 @@ impl Common {
     }
 
     /// From when an event was due until now; of those who read slowly by choice nothing is said.
-    pub(crate) fn record_latency(&mut self, due_us: u64, number: u32) {
-        if !self.is_slow(number) {
-            self.latency.saturating_record(self.now_us.saturating_sub(due_us).max(1));
+    pub(crate) fn record_latency(&mut self, due_us: u64, number: u32, stayed: bool) {
+        if self.is_slow(number) {
+            return;
+        }
+        let latency_us = self.now_us.saturating_sub(due_us).max(1);
+        self.latency.saturating_record(latency_us);
+        if stayed && self.setup.come_back.is_some() {
+            self.stayed.saturating_record(latency_us);
         }
     }
 
@@ -64,9 +71,9 @@ impl Common {
         }
     }
 
-    /// The latencies and the outages since this was asked last.
-    pub(crate) fn take_histograms(&mut self) -> (String, String) {
-        (take(&mut self.latency), take(&mut self.outage))
+    /// The latencies of all, those of clients that stayed, and the outages, since this was asked last.
+    pub(crate) fn take_histograms(&mut self) -> [String; 3] {
+        [&mut self.latency, &mut self.stayed, &mut self.outage].map(take)
     }
 }
 

@@ -18,6 +18,8 @@ use tokio::{
 pub(crate) struct Heard {
     /// By half second since the machine's start.
     pub(crate) latency: Vec<(u64, Histogram<u64>)>,
+    /// The same of clients whose connection was never cut, where clients come back.
+    pub(crate) stayed: Vec<(u64, Histogram<u64>)>,
     pub(crate) outage: Histogram<u64>,
     pub(crate) strain: Vec<(u64, Strain)>,
 }
@@ -75,8 +77,8 @@ impl Member {
 async fn hear(mut lines: Lines<BufReader<ChildStdout>>, tickets: Tickets, last: Arc<Mutex<Counts>>, heard: Arc<Mutex<Heard>>) {
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Told>(&line) {
-            Ok(Told::Tick { counts, strain, latency, outage }) => {
-                heard.lock().tick(counts.at_us, strain, &latency, &outage);
+            Ok(Told::Tick { counts, strain, latency, stayed, outage }) => {
+                heard.lock().tick(counts.at_us, strain, [&latency, &stayed, &outage]);
                 *last.lock() = counts;
             }
             Ok(Told::Counted { ticket, counts }) => {
@@ -102,12 +104,12 @@ fn answer(tickets: &Tickets, ticket: u64, answer: Answer) {
 
 impl Heard {
     pub(super) fn new() -> Self {
-        Self { latency: Vec::new(), outage: histogram(), strain: Vec::new() }
+        Self { latency: Vec::new(), stayed: Vec::new(), outage: histogram(), strain: Vec::new() }
     }
 
-    fn tick(&mut self, at_us: u64, strain: Strain, latency: &str, outage: &str) {
-        if let Some(latency) = read_histogram(latency).filter(|latency| !latency.is_empty()) {
-            self.latency.push((at_us, latency));
+    fn tick(&mut self, at_us: u64, strain: Strain, [latency, stayed, outage]: [&str; 3]) {
+        for (told, kept) in [(latency, &mut self.latency), (stayed, &mut self.stayed)] {
+            kept.extend(read_histogram(told).filter(|told| !told.is_empty()).map(|told| (at_us, told)));
         }
         if let Some(outage) = read_histogram(outage) {
             // Both have the same bounds.

@@ -117,7 +117,7 @@ pub(crate) enum What {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Told {
     /// Twice a second.
-    Tick { counts: Counts, strain: Strain, latency: String, outage: String },
+    Tick { counts: Counts, strain: Strain, latency: String, stayed: String, outage: String },
     /// The answer to [`Order::Await`] and [`Order::Count`].
     Counted { ticket: u64, counts: Counts },
     /// The answer to [`Order::Check`].

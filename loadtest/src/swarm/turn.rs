@@ -162,12 +162,15 @@ impl Swarm {
         if was_open {
             self.common.counts.open -= 1;
             self.common.counts.cut += 1;
-            client.cut_us = self.common.now_us;
+            (client.cut_us, client.was_cut) = (self.common.now_us, true);
             // The numbers of clients spread them evenly.
             let spread_us = u64::from(come_back.spread_ms) * 1000 * u64::from(number) / self.common.setup.clients as u64;
             after_us = u64::from(come_back.after_ms) * 1000 + spread_us;
         }
-        client.server = (client.server + 1) % self.common.setup.servers.len() as u32;
+        // As a balancer would have it, they go to all of the others.
+        let servers = self.common.setup.servers.len() as u32;
+        let further = 1 + number % servers.saturating_sub(1).max(1);
+        client.server = (client.server + further) % servers;
         self.due.push(Reverse((self.common.now_us + after_us, Due::Connect(number))));
     }
 
@@ -238,8 +241,8 @@ impl Swarm {
         let strain = Strain { cpu_us: cpu_us - self.cpu_us, wall_us: since, ..std::mem::take(&mut self.strain) };
         self.cpu_us = cpu_us;
         self.common.counts.at_us = self.common.now_us;
-        let (latency, outage) = self.common.take_histograms();
-        tell(&Told::Tick { counts: self.common.counts.clone(), strain, latency, outage })
+        let [latency, stayed, outage] = self.common.take_histograms();
+        tell(&Told::Tick { counts: self.common.counts.clone(), strain, latency, stayed, outage })
     }
 
     /// Whether there is more to come.

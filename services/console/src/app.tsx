@@ -6,12 +6,15 @@ import { ExecutionPage } from './pages/execution.js';
 import { ExecutionsPage } from './pages/executions.js';
 import { FleetPage } from './pages/fleet.js';
 import { Badge } from './parts/badge.js';
-import { SignIn } from './parts/sign-in.js';
+import { SignIn, SignOut, useIsExpiring, useTokenCount } from './parts/sign-in.js';
 import type { Route } from './route.js';
 import { keepTheme, nextTheme, theme } from './theme.js';
+import { token } from './token.js';
 
 export function App(): ReactNode {
   const route = useRoute();
+  // With another token everything is asked anew.
+  const asked = useTokenCount();
   const main = useRef<HTMLElement>(null);
   const place = 'id' in route ? route.id : route.page;
   const first = useRef(place);
@@ -40,12 +43,13 @@ export function App(): ReactNode {
         </nav>
         <div className="top-end">
           <Badge />
+          <SignOut />
           <ThemeButton />
         </div>
       </header>
       <Notices />
       <main ref={main} tabIndex={-1}>
-        <Page route={route} />
+        <Page key={asked} route={route} />
       </main>
     </>
   );
@@ -82,7 +86,10 @@ function Link({ to, current, children }: { to: string; current: boolean; childre
 /** What concerns the whole page. */
 function Notices(): ReactNode {
   const { state, degraded, error } = useWeft();
-  if (error?.code === 'unauthenticated') return <SignIn />;
+  const isExpiring = useIsExpiring();
+  if (error?.code === 'unauthenticated')
+    return <SignIn why={token() === '' ? undefined : `The gateway does not take this token: ${error.message}`} />;
+  if (isExpiring) return <SignIn why="The token expires within 30 seconds." />;
   if (state === 'failed')
     return (
       <p className="notice bad" role="alert">

@@ -81,7 +81,7 @@ async fn echo(socket: &mut WebSocket, wire: Wire) -> Result<Option<CloseCode>, G
                         Received::Binary(bytes) => {
                             frames.push_back(Wire { encoding: Encoding::MessagePack, ..wire }.own(bytes.to_vec()));
                         }
-                        Received::Alive => {}
+                        Received::Alive | Received::Pong(_) => {}
                         Received::Faulty(code) => end = Some(Some(code)),
                         Received::Closed(_) => end = Some(None),
                     }

@@ -79,6 +79,8 @@ async fn app(settings: &Settings) -> Result<App, String> {
         heads: HeadKeeper::new(bus, HeadConfig::for_retention(&settings.bus.retention())),
         executors,
         door: Arc::new(settings.door()),
+        admissions: Arc::new(settings.admissions()),
+        drain: weft_drain::Drain::new(Duration::ZERO),
         limits,
         ingress: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
         sockets: Arc::new(Sockets { engine, ..settings.sockets() }),
@@ -159,7 +161,7 @@ impl Echo {
                     Err(_) => self.end = Some(Some(told::PROTOCOL_ERROR)),
                 }
             }
-            (Received::Alive, _) => {}
+            (Received::Alive | Received::Pong(_), _) => {}
             (Received::Faulty(code), _) => self.end = Some(Some(*code)),
             (Received::Closed(_), _) => self.end = Some(None),
         }

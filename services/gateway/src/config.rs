@@ -1,7 +1,7 @@
 //! Settings: flags and environment variables of the same names. A bad one stops the start with one clear line.
 
 use crate::{
-    http::{Door, EngineLimits, HttpLimits, Sockets},
+    http::{Admissions, Door, EngineLimits, HttpLimits, Sockets},
     hub::{HubLimits, log::LogLimits},
     session::SessionLimits,
     transport::{SocketTimes, WebSocketLimits},
@@ -114,12 +114,24 @@ pub struct LimitSettings {
     /// Seconds without a byte written, while there is something to write, until a client is closed with 4409.
     #[arg(long, env = "WEFT_STALL_SECS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..86_400))]
     pub stall_secs: u32,
+    /// Seconds that a client of Socket.IO may stay away and still go on where it was.
+    #[arg(long, env = "WEFT_RECOVERY_SECS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..604_800))]
+    pub recovery_secs: u32,
     /// Milliseconds that an executor may take to answer a command.
     #[arg(long, env = "WEFT_COMMAND_TIMEOUT_MS", default_value_t = 5000)]
     pub command_timeout_ms: u64,
     /// Seconds over which closes are spread when this process leaves.
     #[arg(long, env = "WEFT_DRAIN_SECS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..86_400))]
     pub drain_secs: u32,
+    /// Seconds that this process, not ready any more, still accepts connections before it leaves.
+    #[arg(long, env = "WEFT_DRAIN_DELAY_SECS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..86_400))]
+    pub drain_delay_secs: u32,
+    /// Seconds that a connection may live, a fifth more or less, before its client is asked to come back; 0: for ever.
+    #[arg(long, env = "WEFT_CONNECTION_AGE_MAX_SECS", default_value_t = 1800, value_parser = clap::value_parser!(u32).range(..=31_536_000))]
+    pub connection_age_max_secs: u32,
+    /// Connections let in a second, and four times as many at once; further clients wait or come back later; 0: no bound.
+    #[arg(long, env = "WEFT_CONNECTS_PER_SEC", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub connects_per_sec: u32,
 }
 
 /// Why the gateway does not start: one line for the operator.
@@ -129,6 +141,8 @@ pub struct BadSetting(pub String);
 
 /// Largest event or message that may be allowed: no broker and few clients take more.
 const EVENT_BYTES_MOST: usize = 64 * 1024 * 1024;
+/// How often a session's record is written within its life: one write may fail.
+const RECOVERY_RENEWALS: u32 = 3;
 /// Larger counts are slips of the pen.
 const COUNT_MOST: usize = 100_000_000;
 
@@ -153,6 +167,10 @@ impl Settings {
         if self.limits.command_timeout_ms == 0 {
             return Err(BadSetting("WEFT_COMMAND_TIMEOUT_MS: must be at least 1".into()));
         }
+        // Records are looked after when a client is pinged.
+        if self.limits.recovery_secs < RECOVERY_RENEWALS * self.limits.ping_secs {
+            return Err(BadSetting(format!("WEFT_RECOVERY_SECS: must be at least {RECOVERY_RENEWALS} times WEFT_PING_SECS")));
+        }
         self.fleet_key()?;
         self.check_peer_listen()?;
         self.bus_config().map(|_| ())
@@ -162,6 +180,7 @@ impl Settings {
     pub fn bus_config(&self) -> Result<BusConfig, BadSetting> {
         let mut config = self.bus.config(&self.instance).map_err(|error| BadSetting(error.to_string()))?;
         config.journal_age = self.guard.journal_age();
+        config.record_age = Duration::from_secs(self.limits.recovery_secs.into());
         Ok(config)
     }
 
@@ -218,11 +237,12 @@ impl Settings {
             pong_secs: self.limits.pong_secs,
             stall_secs: self.limits.stall_secs,
             message_secs: self.limits.message_secs,
-            drain_secs: self.limits.drain_secs,
+            age_secs: self.limits.connection_age_max_secs,
             command_timeout: Duration::from_millis(self.limits.command_timeout_ms),
             packets: socketio::Limits { packet_bytes_max: self.limits.message_bytes_max, ..socketio::Limits::default() },
             connect_secs: if self.guard.is_jwt() { self.guard.auth_secs } else { CONNECT_SECS },
             auth_secs: self.guard.auth_secs,
+            recovery_renew_secs: self.limits.recovery_secs / RECOVERY_RENEWALS,
         }
     }
 
@@ -279,7 +299,21 @@ impl Settings {
             ingress_events: 10_000,
             event: self.event_limits(),
             retry_after_secs: 1,
+            drain_secs: self.limits.drain_secs,
         }
+    }
+
+    /// How fast clients are let in.
+    #[must_use]
+    pub fn admissions(&self) -> Admissions {
+        Admissions::new(self.limits.connects_per_sec)
+    }
+
+    /// How long this process takes to leave.
+    #[must_use]
+    pub fn drain_times(&self) -> weft_drain::Times {
+        let secs = |secs: u32| Duration::from_secs(secs.into());
+        weft_drain::Times { delay: secs(self.limits.drain_delay_secs), window: secs(self.limits.drain_secs) }
     }
 
     /// Who may come in.

@@ -1,7 +1,7 @@
 //! The `gateway` binary.
 
 use clap::{CommandFactory, Parser};
-use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{io::Write, net::SocketAddr, process::ExitCode};
 use tokio::net::{TcpListener, TcpSocket};
 use weft_bus::Bus;
 use weft_drain::Drain;
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 async fn serve(settings: &Settings) -> Result<(), String> {
     let metrics = Metrics::install().map_err(|error| error.to_string())?;
     let readiness = Readiness::new(&["bus", "guard", "listening"]);
-    let drain = Drain::on_signals(Duration::from_secs(settings.limits.drain_secs.into())).map_err(|error| error.to_string())?;
+    let drain = Drain::on_signals_with(settings.drain_times()).map_err(|error| error.to_string())?;
     let admin = bind("WEFT_ADMIN_LISTEN", settings.admin_listen).await?;
     let admin_token = tokio_util::sync::CancellationToken::new();
     let admin_task = tokio::spawn(serve_admin(admin, metrics, readiness.clone(), admin_token.clone()));
@@ -63,7 +63,7 @@ async fn serve(settings: &Settings) -> Result<(), String> {
     let control = settings.guard.control().map_err(|error| error.to_string())?;
     let bus = tokio::select! {
         bus = Bus::connect_patiently(config) => bus.map_err(|error| format!("the bus could not be connected: {error}"))?,
-        () = drain.started() => return Ok(()),
+        () = drain.announced() => return Ok(()),
     };
     let listener = listen("WEFT_LISTEN", settings.listen)?;
     let guard = Guard::open(&settings.guard, bus.is_durable()).map_err(|error| error.to_string())?;

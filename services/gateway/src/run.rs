@@ -10,7 +10,7 @@ use crate::{
     transport::Mailboxes,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use weft_bus::Bus;
 use weft_dialect::socketio::FleetKey;
@@ -19,7 +19,8 @@ use weft_guard::{Guard, Limits, control::ControlToken};
 use weft_publisher::{HeadConfig, HeadKeeper};
 use weft_telemetry::Readiness;
 
-/// How long sessions may take to end after the last close was due.
+/// How long sessions may take to end after their window. With what follows, the last answers (3 s) and the bus, a process
+/// is gone within ten seconds of the window's end.
 const LAST_GOODBYES: Duration = Duration::from_secs(5);
 
 /// Where this process is connected to.
@@ -75,6 +76,8 @@ pub async fn run(
         heads: heads.clone(),
         executors,
         door: Arc::new(settings.door()),
+        admissions: Arc::new(settings.admissions()),
+        drain: drain.clone(),
         limits,
         ingress: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
         sockets: Arc::new(settings.sockets()),
@@ -99,11 +102,9 @@ pub async fn run(
     readiness.set("listening", true);
     tracing::info!(%address, bus = bus.mode().word(), console = http::has_console(), "serving");
 
-    drain.started().await;
-    readiness.draining();
-    tracing::info!(sessions = hub.session_count(), "leaving: telling clients to come back elsewhere");
-    hub.begin_draining();
-    wait_for_sessions(&hub, drain, Duration::from_secs(settings.limits.drain_secs.into())).await;
+    leave(&hub, drain, readiness, settings.limits.drain_secs).await;
+    // An operator's drain ends nothing but connections: the process waits to be told to end.
+    drain.ordered().await;
     stopped.cancel();
     let _ = heads.settle(Duration::from_secs(2)).await;
     let _ = tokio::join!(serving, announced);
@@ -150,14 +151,27 @@ async fn sweep(hub: Arc<Hub>) {
     }
 }
 
-/// Until every session has said goodbye, the window has passed, or a second signal cuts it short.
-async fn wait_for_sessions(hub: &Hub, drain: &Drain, window: Duration) {
-    let deadline = Instant::now() + window + LAST_GOODBYES;
-    let mut closing = std::pin::pin!(drain.closing());
-    while hub.session_count() > 0 && Instant::now() < deadline {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(50)) => {}
-            () = &mut closing => return,
+/// From the first word of it until nobody is left, or can be waited for.
+async fn leave(hub: &Arc<Hub>, drain: &Drain, readiness: &Readiness, window_secs: u32) {
+    drain.announced().await;
+    readiness.draining();
+    hub.metrics.draining.set(1.0);
+    tracing::info!(sessions = hub.session_count(), "leaving: not ready any more");
+    drain.started().await;
+    hub.begin_draining(window_secs);
+    let [unhinted, hinted] = hub.leaving_counts();
+    tracing::info!(unhinted, hinted, window_secs, "leaving: sending clients elsewhere");
+    tokio::select! {
+        () = nobody_is_left(hub) => {}
+        () = drain.closing() => {
+            hub.close_all();
+            let _ = tokio::time::timeout(LAST_GOODBYES, nobody_is_left(hub)).await;
         }
+    }
+}
+
+async fn nobody_is_left(hub: &Hub) {
+    while hub.session_count() > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -1,9 +1,13 @@
 //! How a process leaves: signals, phases, a deadline, and closes spread over a window.
 //!
 //! A [`Drain`] is a cheap clonable handle. It begins in [`Phase::Serving`]. [`Drain::begin`], or the first
-//! SIGTERM or SIGINT, starts [`Phase::Draining`]: stop taking on work, tell clients, close them over the
+//! SIGTERM or SIGINT, announces that the process leaves ([`Phase::Announced`]: whoever sends it work hears of it, and may
+//! still send some), and after the delay starts [`Phase::Draining`]: stop taking on work, tell clients, close them over the
 //! window. When the window ends, when a second signal cuts it short, or when [`Drain::close`] says that
 //! nothing is left to wait for, [`Phase::Closing`] begins: what is still open ends now. Phases only move forward.
+//!
+//! A drain may begin without an end of the process in sight: an operator asked for it. The first signal then only says
+//! that the process is to end after it ([`Drain::ordered`]).
 
 use std::{io, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
@@ -15,10 +19,21 @@ use tracing::info;
 pub enum Phase {
     /// It takes on work.
     Serving,
+    /// It has said that it leaves, and takes on work until all have heard.
+    Announced,
     /// It takes on no more and winds down what it has, until [`Drain::finish_by`].
     Draining,
     /// Time is up: what is still open ends now.
     Closing,
+}
+
+/// How long a drain takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// From its announcement until no more work is taken on.
+    pub delay: Duration,
+    /// From then to the deadline.
+    pub window: Duration,
 }
 
 /// The one leaving of one process.
@@ -30,10 +45,13 @@ pub struct Drain {
 struct Shared {
     /// Phase and deadline change together, so they are read together.
     state: watch::Sender<State>,
+    /// Cancelled when leaving is announced.
+    announced: CancellationToken,
     /// Cancelled when leaving begins.
     token: CancellationToken,
-    /// From the beginning of the drain to its deadline.
-    window: Duration,
+    /// Cancelled when the process is told to end.
+    ordered: CancellationToken,
+    times: Times,
 }
 
 #[derive(Clone, Copy)]
@@ -46,8 +64,15 @@ impl Drain {
     /// A drain that only [`Drain::begin`] starts; `window` is the time from its beginning to the deadline.
     #[must_use]
     pub fn new(window: Duration) -> Self {
+        Self::with(Times { delay: Duration::ZERO, window })
+    }
+
+    /// The same with a delay.
+    #[must_use]
+    pub fn with(times: Times) -> Self {
         let state = watch::Sender::new(State { phase: Phase::Serving, finish_by: None });
-        Self { shared: Arc::new(Shared { state, token: CancellationToken::new(), window }) }
+        let [announced, token, ordered] = std::array::from_fn(|_| CancellationToken::new());
+        Self { shared: Arc::new(Shared { state, announced, token, ordered, times }) }
     }
 
     /// A drain that SIGTERM or SIGINT starts; a second signal of either kind ends the window at once.
@@ -57,10 +82,18 @@ impl Drain {
     /// # Errors
     /// The system refused to install a signal handler.
     pub fn on_signals(window: Duration) -> io::Result<Self> {
+        Self::on_signals_with(Times { delay: Duration::ZERO, window })
+    }
+
+    /// The same with a delay.
+    ///
+    /// # Errors
+    /// The system refused to install a signal handler.
+    pub fn on_signals_with(times: Times) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let drain = Self::new(window);
+        let drain = Self::with(times);
         let handle = drain.clone();
         tokio::spawn(async move {
             loop {
@@ -75,37 +108,68 @@ impl Drain {
         Ok(drain)
     }
 
+    /// The first signal is an order to end; it does not hurry a drain that somebody else began.
     fn signalled(&self, name: &str) {
-        if self.phase() == Phase::Serving {
-            self.begin(name);
+        let is_first = !self.shared.ordered.is_cancelled();
+        self.shared.ordered.cancel();
+        if self.begin(name) {
+            return;
+        }
+        if is_first {
+            info!(signal = name, "the process ends when it has drained");
         } else {
             info!(signal = name, "drain cut short");
             self.close();
         }
     }
 
-    /// Begins to leave; does nothing when that has begun already. Must be called in a runtime.
-    pub fn begin(&self, reason: &str) {
-        let finish_by = Instant::now() + self.shared.window;
+    /// Begins to leave; does nothing when that has begun already. Answers whether it began. Must be called in a runtime.
+    pub fn begin(&self, reason: &str) -> bool {
+        let Times { delay, window } = self.shared.times;
+        let starts = Instant::now() + delay;
+        let finish_by = starts + window;
         let begun = self.shared.state.send_if_modified(|state| {
             let begins = state.phase == Phase::Serving;
             if begins {
-                *state = State { phase: Phase::Draining, finish_by: Some(finish_by) };
+                *state = State { phase: Phase::Announced, finish_by: Some(finish_by) };
             }
             begins
         });
         if !begun {
-            return;
+            return false;
         }
-        info!(reason, window_ms = millis(self.shared.window), "draining");
-        self.shared.token.cancel();
+        info!(reason, delay_ms = millis(delay), window_ms = millis(window), "draining");
+        self.shared.announced.cancel();
+        if delay.is_zero() {
+            self.start();
+        }
         let drain = self.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep_until(finish_by) => drain.close(),
+                () = drain.keep_times(starts, finish_by) => {}
                 () = drain.closing() => {}
             }
         });
+        true
+    }
+
+    async fn keep_times(&self, starts: Instant, finish_by: Instant) {
+        tokio::time::sleep_until(starts).await;
+        self.start();
+        tokio::time::sleep_until(finish_by).await;
+        self.close();
+    }
+
+    /// All have heard.
+    fn start(&self) {
+        self.shared.state.send_if_modified(|state| {
+            let starts = state.phase == Phase::Announced;
+            if starts {
+                state.phase = Phase::Draining;
+            }
+            starts
+        });
+        self.shared.token.cancel();
     }
 
     /// Ends the window now, from any phase: the deadline has come, or nothing is left to wait for.
@@ -119,7 +183,19 @@ impl Drain {
             }
             closes
         });
+        self.shared.announced.cancel();
         self.shared.token.cancel();
+    }
+
+    /// Waits until leaving is announced.
+    pub async fn announced(&self) {
+        self.shared.announced.cancelled().await;
+    }
+
+    /// Waits until the process was told to end, by a signal. Of a drain that nobody has told so it is [`Drain::begin`]'s
+    /// caller who decides what follows.
+    pub async fn ordered(&self) {
+        self.shared.ordered.cancelled().await;
     }
 
     /// Cancelled when leaving begins.
@@ -238,6 +314,32 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(5)).await;
         drain.begin("second");
         assert_eq!(drain.finish_by(), by);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_taken_on_until_all_have_heard() {
+        let drain = Drain::with(Times { delay: Duration::from_secs(3), window: WINDOW });
+        assert!(drain.begin("test"));
+        drain.announced().await;
+        let began = Instant::now();
+        assert_eq!((drain.phase(), drain.token().is_cancelled()), (Phase::Announced, false));
+        drain.started().await;
+        assert_eq!((drain.phase(), began.elapsed()), (Phase::Draining, Duration::from_secs(3)));
+        drain.closing().await;
+        assert_eq!(began.elapsed(), Duration::from_secs(3) + WINDOW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_does_not_hurry_the_drain_that_an_operator_began() {
+        let drain = Drain::new(WINDOW);
+        assert!(drain.begin("operator"));
+        let ordered = |drain: Drain| async move { tokio::time::timeout(Duration::from_secs(1), drain.ordered()).await.is_ok() };
+        assert!(!ordered(drain.clone()).await);
+        drain.signalled("SIGTERM");
+        assert!(ordered(drain.clone()).await);
+        assert_eq!(drain.phase(), Phase::Draining);
+        drain.signalled("SIGTERM");
+        assert_eq!(drain.phase(), Phase::Closing);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod admin;
 mod lines;
 mod logs;
 mod metrics;
+mod process;
 mod readiness;
 mod settings;
 mod traces;

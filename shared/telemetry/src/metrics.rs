@@ -1,6 +1,6 @@
 //! The recorder behind the macros of the crate `metrics`, and its Prometheus text.
 
-use crate::lines::DROPPED;
+use crate::{lines::DROPPED, process};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     sync::{Mutex, PoisonError},
@@ -57,6 +57,8 @@ impl Metrics {
                 metrics::describe_counter!(DROPPED, "Log lines that standard error did not take in time");
                 metrics::counter!(DROPPED).increment(0);
                 crate::traces::describe();
+                process::describe();
+                tell_build();
                 installed.insert(handle).clone()
             }
         };
@@ -75,8 +77,17 @@ impl Metrics {
     /// Everything in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
+        process::collect();
         self.handle.render()
     }
+}
+
+/// Which program this is: dashboards join it to what else they show, so that a rollout can be seen in any of it.
+fn tell_build() {
+    const BUILD: &str = "weft_build_info";
+    metrics::describe_gauge!(BUILD, "1; which version of the program this is");
+    let revision = option_env!("WEFT_REVISION").unwrap_or("unknown");
+    metrics::gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
 }
 
 /// Every histogram gets explicit buckets: the exporter's default is a summary, whose quantiles of several processes
@@ -111,6 +122,20 @@ mod tests {
             assert!(text.contains(line), "{line} in\n{text}");
         }
         assert!(!text.contains("quantile"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_process_itself_is_measured() {
+        let text = Metrics::install().expect("metrics").render();
+        let value = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in\n{text}"));
+            line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{line}"))
+        };
+        for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"] {
+            assert!(value(name) >= 0.0, "{name}");
+        }
+        assert!(value("process_start_time_seconds") > 1.7e9);
+        assert_eq!(value("weft_build_info{"), 1.0);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -45,6 +46,8 @@ WAITING_HARD_MAX = 16 * WAITING_MAX
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 #: After so many refusals of a token in a row the subscriber gives up.
 TOKENS_MAX = 3
+#: Between two questions for a newer token on one connection.
+RENEW_PAUSE = 5.0
 
 
 class Subscriber:
@@ -100,6 +103,9 @@ class Subscriber:
         self._count = 0
         self._failure: WeftError | None = None
         self._tokens_refused = 0
+        # The token that the gateway has seen last, and when one took its place.
+        self._shown: str | None = None
+        self._renewed_at = -RENEW_PAUSE
         self._run: asyncio.Task[None] | None = None
         self._later: set[asyncio.Task[None]] = set()
         self._heard_at = 0.0
@@ -263,7 +269,7 @@ class Subscriber:
 
     async def _connection(self, url: str) -> tuple[float, bool]:
         """One connection from its beginning to its end: how long it lasted, and whether to come back later."""
-        token = await current(self._token)
+        token = self._shown = await self._current_token()
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         begun: float | None = None
         async with open_websocket(
@@ -294,6 +300,15 @@ class Subscriber:
                 self._socket = None
                 self._asked.clear()
                 self._drop_answers(WeftError("disconnected", "the connection is gone; whether it was done is unknown"))
+
+    async def _current_token(self) -> str | None:
+        try:
+            return await current(self._token)
+        except WeftError:
+            raise
+        except Exception as met:
+            # Who gives tokens may be away for a moment, as a gateway may.
+            raise OSError(f"no token could be had: {met or type(met).__name__}") from met
 
     async def _watch(self, socket: ClientConnection) -> None:
         """Ends a connection whose gateway is gone without a word."""
@@ -328,6 +343,9 @@ class Subscriber:
             raise WeftError("forbidden" if code == 4403 else "refused", f"closed {code}: {reason}")
         if again == "token":
             self._token_refused(f"closed {code}: {reason}")
+        # For who has missed the message that says the same.
+        if hint := re.search(r"come back after (\d+) ms", reason):
+            self._backoff.hint(int(hint[1]) / 1000)
         log.info("the connection is lost (%d): %s", code, reason)
         return again == "later"
 
@@ -368,8 +386,8 @@ class Subscriber:
         if ref in self._answers:
             self._answer(message, error)
         elif code == "token_expired":
-            if callable(self._token):
-                await self._send({"type": "auth", "token": await current(self._token)})
+            # What gives tokens may take its time; what comes meanwhile is read.
+            self._spawn(self._renew())
         elif error.room is not None and error.room in self._rooms.rooms:
             self._answered(ref, error.room)
             await self._subscribe_refused([error.room], error)
@@ -377,6 +395,22 @@ class Subscriber:
             await self._subscribe_refused(self._asked.pop(ref), error)
         else:
             log.warning("the gateway says: %s: %s", code, error)
+
+    async def _renew(self) -> None:
+        """The token is about to expire: shows a newer one, or has the gateway close the connection when it does."""
+        if time.monotonic() - self._renewed_at < RENEW_PAUSE:
+            return
+        self._renewed_at = time.monotonic()
+        try:
+            token = await current(self._token)
+        except Exception as met:  # noqa: BLE001 - whatever whoever gives tokens may raise
+            log.warning("no newer token could be had: %s", met or type(met).__name__)
+            return
+        # What the gateway has seen is not shown again: it would warn again, at once.
+        if token is None or token == self._shown:
+            log.info("the token expires soon, and there is no newer one")
+        elif await self._send({"type": "auth", "token": token}):
+            self._shown = token
 
     def _answered(self, ref: str, room: str) -> None:
         rooms = self._asked.get(ref, [])

@@ -1,18 +1,22 @@
 /**
  * The way where no WebSocket gets through: a stream of server-sent events for each room, or where those are held up as
  * well, a question every second. Towards the client it speaks as a WebSocket would: subscribes are answered, commands
- * get their one answer.
+ * get their one answer. Meanwhile it looks for a WebSocket.
  */
 import type { OtherEvent, WeftEvent } from './event.js';
-import { type Http, HttpRefusal, type Page } from './http.js';
+import { Http, HttpRefusal, type Page } from './http.js';
 import type { Times, Transport } from './options.js';
 import type { Snapshot } from './snapshot.js';
 import { readStream, type StreamEvent } from './sse.js';
+import type { Site } from './tokens.js';
 import { LATER, WeftError } from './told.js';
 import type { Incoming, Link, LinkEvents, Outcome, Outgoing } from './wire.js';
 
 /** Silence after which a stream is taken for dead; a gateway sends a comment every 15 s. */
 const SILENCE_MS = 45_000;
+
+/** Opens a WebSocket. */
+type Opener = (events: LinkEvents) => Link;
 
 class Fallback implements Link {
   readonly #http: Http;
@@ -20,14 +24,16 @@ class Fallback implements Link {
   readonly #events: LinkEvents;
   readonly #follows = new Map<string, AbortController>();
   readonly #over = new AbortController();
+  readonly #byWebSocket: Opener | undefined;
   #heard = Date.now();
   #kind: Transport;
 
-  constructor(http: Http, times: Times, kind: 'sse' | 'poll', events: LinkEvents) {
-    this.#http = http;
+  constructor(site: Site, times: Times, kind: 'sse' | 'poll', events: LinkEvents, byWebSocket: Opener | undefined) {
+    this.#http = new Http(site);
     this.#times = times;
     this.#kind = kind;
     this.#events = events;
+    this.#byWebSocket = byWebSocket;
     void this.#open();
   }
 
@@ -37,7 +43,7 @@ class Fallback implements Link {
     } else if (message.type === 'unsubscribe') {
       this.#follows.get(message.room)?.abort();
       this.#follows.delete(message.room);
-    } else if (message.type === 'auth') this.#tell({ type: 'ack', ref: message.ref });
+    } else if (message.type === 'auth') void this.#show(message.ref);
     else if (message.type === 'ping') {
       if (this.#follows.size === 0 || Date.now() - this.#heard < SILENCE_MS) this.#tell({ type: 'pong' });
     } else void this.#command(message);
@@ -54,6 +60,7 @@ class Fallback implements Link {
       if (this.#over.signal.aborted) return;
       this.#events.open();
       this.#tell({ type: 'connected' });
+      this.#look(this.#times.upgradeMs);
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -61,23 +68,60 @@ class Fallback implements Link {
     }
   }
 
+  /** Looks for a WebSocket beside it, less and less often. */
+  #look(afterMs: number): void {
+    const { signal } = this.#over;
+    const timer = setTimeout(() => {
+      const again = () => signal.aborted || this.#look(Math.min(afterMs * 2, this.#times.upgradeMs * 20));
+      try {
+        const link = this.#byWebSocket?.({
+          open: () => {},
+          kind: () => {},
+          through: () => {},
+          closed: again,
+          // Its first message: it gets through.
+          message: () => {
+            link?.close();
+            this.#events.through();
+          },
+        });
+        signal.addEventListener('abort', () => link?.close(), { once: true });
+      } catch {
+        // The browser forbids it; it may not for the next gateway.
+        again();
+      }
+    }, afterMs);
+    signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  }
+
   #tell(message: Incoming | WeftEvent | OtherEvent): void {
     if (!this.#over.signal.aborted) this.#events.message(message);
   }
 
-  #lose(code: number): void {
+  #lose(code: number, reason?: string): void {
     if (this.#over.signal.aborted) return;
     this.#over.abort();
-    this.#events.closed(code);
+    this.#events.closed(code, reason);
   }
 
   /** A request of the whole link failed. */
   #fail(error: unknown): void {
     if (error instanceof HttpRefusal) {
       if (error.afterMs !== undefined) this.#tell({ type: 'reconnect', afterMs: error.afterMs });
-      if (error.status === 401) return this.#lose(4401);
+      if (error.status === 401) return this.#lose(4401, error.message);
     }
     this.#lose(1006);
+  }
+
+  /** Has the gateway look at the token: what is public would be given to anybody. */
+  async #show(ref: string): Promise<void> {
+    try {
+      await this.#http.request('/api/executions?limit=1', { signal: this.#over.signal });
+    } catch (error) {
+      if (error instanceof HttpRefusal && error.status === 401) return this.#fail(error);
+      // Any other refusal says nothing against the token.
+    }
+    this.#tell({ type: 'ack', ref });
   }
 
   #start(room: string, offset: string | undefined, ref: string): void {
@@ -230,20 +274,27 @@ class Fallback implements Link {
   }
 
   async #command(command: Extract<Outgoing, { executionId: string }>): Promise<void> {
-    const { ref } = command;
+    const { ref, executionId } = command;
+    const isCancel = command.type === 'cancel';
+    const body = isCancel ? { reason: command.reason } : { requestId: command.requestId, value: command.value };
+    const headers = { 'content-type': 'application/json' };
+    const init = { method: 'POST', body: JSON.stringify(body), headers, signal: this.#over.signal };
+    const path = `/api/executions/${encodeURIComponent(executionId)}/${isCancel ? 'cancel' : 'input'}`;
     try {
-      if (command.type !== 'cancel')
-        throw new WeftError('unsupported', 'prompts can be answered over a WebSocket only');
-      const body = JSON.stringify(command.reason === undefined ? {} : { reason: command.reason });
-      const init = { method: 'POST', body, headers: { 'content-type': 'application/json' }, signal: this.#over.signal };
-      await this.#http.request(`/api/executions/${encodeURIComponent(command.executionId)}/cancel`, init);
+      await this.#http.request(path, init);
       this.#tell({ type: 'ack', ref });
     } catch (error) {
+      // Whether it was acted on is not known, or it was not: the next connection sends it again.
+      if (isLost(error)) return this.#fail(error);
       const { code, message } = error instanceof WeftError ? error : new WeftError('internal', String(error));
       this.#tell({ type: 'error', code, message, ref });
     }
   }
 }
+
+/** Whether the gateway gave no answer, is leaving, or wants another token. */
+const isLost = (error: unknown): boolean =>
+  !(error instanceof WeftError) || ['unreachable', 'draining', 'unauthenticated'].includes(error.code);
 
 const executionOf = (room: string): string | undefined => (room.startsWith('execution:') ? room.slice(10) : undefined);
 
@@ -268,5 +319,10 @@ const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
   });
 
 /** Opens one. */
-export const fallbackLink = (http: Http, times: Times, kind: 'sse' | 'poll', events: LinkEvents): Link =>
-  new Fallback(http, times, kind, events);
+export const fallbackLink = (
+  site: Site,
+  times: Times,
+  kind: 'sse' | 'poll',
+  events: LinkEvents,
+  byWebSocket?: Opener,
+): Link => new Fallback(site, times, kind, events, byWebSocket);

@@ -5,13 +5,14 @@
  */
 import type { Backoff } from './backoff.js';
 import type { Gap, OtherEvent, WeftEvent } from './event.js';
-import { type Http, HttpRefusal } from './http.js';
+import { Http, HttpRefusal } from './http.js';
 import { keyOf, Recent } from './recent.js';
+import type { Site } from './tokens.js';
 import { LATER, WeftError } from './told.js';
 
 /** Where history comes from. */
 export interface History {
-  http: Http;
+  site: Site;
   /** Its name. */
   room: string;
   from: string;
@@ -82,6 +83,7 @@ async function readOn(
   signal: AbortSignal,
   tell: (event: Told) => void,
 ): Promise<string> {
+  const http = new Http(history.site);
   const backoff = history.backoff();
   const room = history.room;
   const gap = (reason: string) => tell({ type: 'gap', room, missedFrom: after, missedTo: null, reason });
@@ -89,7 +91,7 @@ async function readOn(
   let failures = 0;
   while (!signal.aborted) {
     try {
-      const page = await history.http.page<WeftEvent>(room, after, signal);
+      const page = await http.page<WeftEvent>(room, after, signal);
       failures = 0;
       if (page.gap) gap(page.gap.reason);
       for (const event of page.events) tell(event);

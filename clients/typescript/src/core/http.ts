@@ -1,26 +1,7 @@
-/** Requests to the gateway, with the token, and its refusals as errors. */
+/** Requests to the gateway, with the token, and its refusals as errors. Fetched with the first of them. */
+
+import type { Site } from './tokens.js';
 import { WeftError } from './told.js';
-
-/** The token in use, and where the next one comes from. */
-export class Tokens {
-  current: string | undefined;
-  readonly #source: string | (() => string | Promise<string>) | undefined;
-
-  constructor(source: string | (() => string | Promise<string>) | undefined) {
-    this.#source = source;
-  }
-
-  /** Whether asking again may give another one. */
-  get renewable(): boolean {
-    return typeof this.#source === 'function';
-  }
-
-  /** Asks for a token. */
-  async renew(): Promise<string | undefined> {
-    this.current = await (typeof this.#source === 'function' ? this.#source() : this.#source);
-    return this.current;
-  }
-}
 
 /** One page of a room's history. */
 export interface Page<E> {
@@ -31,31 +12,28 @@ export interface Page<E> {
 }
 
 export class Http {
-  /** Of the gateway in use. */
-  base = '';
-  readonly #tokens: Tokens;
-  readonly #fetch: typeof fetch;
+  readonly #site: Site;
 
-  constructor(tokens: Tokens, fetcher: typeof fetch | undefined) {
-    this.#tokens = tokens;
-    this.#fetch = (input, init) => (fetcher ?? fetch)(input, init);
+  constructor(site: Site) {
+    this.#site = site;
   }
 
   /** Sends a request; a refusal, or the lack of an answer, is a {@link WeftError}. */
   async request(path: string, init: RequestInit = {}, again = true): Promise<Response> {
-    const token = this.#tokens.current ?? (await this.#tokens.renew());
+    const { base, tokens } = this.#site;
+    const token = tokens.current ?? (await tokens.renew());
     const headers = new Headers(init.headers);
     if (token) headers.set('authorization', `Bearer ${token}`);
     let response: Response;
     try {
-      response = await this.#fetch(this.base + path, { ...init, headers });
+      response = await (this.#site.fetch ?? fetch)(base + path, { ...init, headers });
     } catch (error) {
       if (init.signal?.aborted) throw error;
       throw new WeftError('unreachable', `${path}: ${String(error)}`);
     }
     if (response.ok) return response;
-    if (response.status === 401 && again && this.#tokens.renewable) {
-      await this.#tokens.renew();
+    if (response.status === 401 && again && tokens.renewable) {
+      await tokens.renew();
       return this.request(path, init, false);
     }
     throw await refusal(response);

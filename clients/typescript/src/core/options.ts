@@ -1,5 +1,6 @@
 /** What a client can be told when it is made, and what follows from it. */
 import type { BackoffTimes } from './backoff.js';
+import type { TokenSource } from './tokens.js';
 
 /** Times, in milliseconds. */
 export interface Times extends BackoffTimes {
@@ -15,6 +16,8 @@ export interface Times extends BackoffTimes {
   lingerMs: number;
   /** Between two questions, where only polling gets through. */
   pollMs: number;
+  /** Between two questions for a newer token, from when the one in use is about to expire. */
+  renewMs: number;
   /** Until a client on a fallback tries a WebSocket again; doubles up to 20 times as much. */
   upgradeMs: number;
 }
@@ -34,8 +37,11 @@ export interface Socket {
 
 /** Options of `connect`. */
 export interface Options {
-  /** A token, or where to get one: asked before each connection, and before a token expires. */
-  token?: string | (() => string | Promise<string>);
+  /**
+   * A token, or where to get one: asked before each connection, and before a token expires. An empty one says that nobody
+   * is signed in; if the gateway wants one, the client fails, until `reconnect`.
+   */
+  token?: TokenSource;
   /** `auto` unless set. */
   transport?: Transport | 'auto';
   /** While this client is behind, later progress may stand for earlier, and tokens may be joined. */
@@ -69,6 +75,7 @@ export const DEFAULT_TIMES: Times = {
   commandMs: 30_000,
   lingerMs: 1000,
   pollMs: 1000,
+  renewMs: 5000,
   upgradeMs: 30_000,
 };
 

@@ -1,25 +1,20 @@
 /** The ways to a gateway: which one to try next, and how each is opened. */
-import type { Http } from './http.js';
 import type { Options, Times, Transport } from './options.js';
+import type { Site } from './tokens.js';
 import { webSocketLink } from './websocket.js';
 import type { Link, LinkEvents } from './wire.js';
 
 export class Ways {
   readonly #options: Options;
   readonly #times: Times;
-  readonly #http: Http;
+  readonly #site: Site;
   /** WebSockets in a row that never came up. */
   #blocked = 0;
 
-  constructor(options: Options, times: Times, http: Http) {
+  constructor(options: Options, times: Times, site: Site) {
     this.#options = options;
     this.#times = times;
-    this.#http = http;
-  }
-
-  /** Whether a WebSocket is to be looked for while on a fallback. */
-  get mayUpgrade(): boolean {
-    return (this.#options.transport ?? 'auto') === 'auto' && this.#socket() !== undefined;
+    this.#site = site;
   }
 
   /** Where a WebSocket has never come up, two losses are enough to look for another way. */
@@ -31,10 +26,14 @@ export class Ways {
 
   /** Opens a way. Throws where there is no WebSocket, or the browser forbids it. */
   open(kind: Transport, address: string, events: LinkEvents): Link {
-    if (kind !== 'websocket') return lazyFallback(this.#http, this.#times, kind, events);
     const Socket = this.#socket();
-    if (!Socket) throw new TypeError('there is no WebSocket here: pass one in options.WebSocket');
-    return webSocketLink(address, Socket, this.#times.openMs, events);
+    const byWebSocket = Socket && ((of: LinkEvents) => webSocketLink(address, Socket, this.#times.openMs, of));
+    if (kind === 'websocket') {
+      if (!byWebSocket) throw new TypeError('there is no WebSocket here: pass one in options.WebSocket');
+      return byWebSocket(events);
+    }
+    const isFixed = (this.#options.transport ?? 'auto') !== 'auto';
+    return lazyFallback(this.#site, this.#times, kind, events, isFixed ? undefined : byWebSocket);
   }
 
   /** A WebSocket has got through. */
@@ -42,10 +41,13 @@ export class Ways {
     this.#blocked = 0;
   }
 
-  /** A way has ended, or never was up. After a fallback one WebSocket is tried. */
-  lost(kind: Transport, wasUp: boolean): void {
+  /**
+   * A way has ended, or never was up. After a fallback one WebSocket is tried. One that was closed with a word had got
+   * through.
+   */
+  lost(kind: Transport, wasUp: boolean, code: number): void {
     if (kind !== 'websocket') this.#blocked = Math.max(1, this.#blocked - 1);
-    else if (!wasUp) this.#blocked += 1;
+    else if (!wasUp && code === 1006) this.#blocked += 1;
   }
 
   #socket(): Options['WebSocket'] {
@@ -54,12 +56,18 @@ export class Ways {
 }
 
 /** The fallback is fetched where it is needed: most never do. */
-function lazyFallback(http: Http, times: Times, kind: 'sse' | 'poll', events: LinkEvents): Link {
+function lazyFallback(
+  site: Site,
+  times: Times,
+  kind: 'sse' | 'poll',
+  events: LinkEvents,
+  byWebSocket: ((events: LinkEvents) => Link) | undefined,
+): Link {
   let link: Link | undefined;
   let over = false;
   import('./fallback.js').then(
     ({ fallbackLink }) => {
-      if (!over) link = fallbackLink(http, times, kind, events);
+      if (!over) link = fallbackLink(site, times, kind, events, byWebSocket);
     },
     () => over || events.closed(1006),
   );

@@ -20,10 +20,10 @@ export function webSocketLink(
       // It was never open: there is nothing to close.
     }
   };
-  const lose = (code: number) => {
+  const lose = (code: number, reason?: string) => {
     if (over) return;
     end();
-    events.closed(code);
+    events.closed(code, reason);
   };
   const timer = setTimeout(() => lose(1006), openMs);
   socket.onopen = () => over || events.open();
@@ -38,7 +38,7 @@ export function webSocketLink(
       else if (line) return lose(1006);
     }
   };
-  socket.onclose = ({ code }: { code?: number }) => lose(code ?? 1006);
+  socket.onclose = ({ code, reason }: { code?: number; reason?: string }) => lose(code ?? 1006, reason);
   // What went wrong is told by the close that follows.
   socket.onerror = () => {};
   return { send: message => socket.send(JSON.stringify(message)), close: end };

@@ -1,23 +1,15 @@
-/** The client: one connection at a time, come back to as long as it makes sense, and everything that rides on it. */
+/** The client: rooms that are followed, commands on their way, and who listens; its {@link Connection} carries them. */
 import { Backoff } from './backoff.js';
+import { Connection, type State } from './connection.js';
 import type { Gap, OtherEvent, WeftEvent } from './event.js';
 import { Execution, Follow, type FollowOptions, type FollowPort } from './follow.js';
-import { Http, Tokens } from './http.js';
 import { Listeners, type ListenOptions } from './listeners.js';
-import { DEFAULT_TIMES, type Gateway, gatewayAt, type Options, type Times, type Transport } from './options.js';
+import type { Options, Transport } from './options.js';
 import { Outbox } from './outbox.js';
-import { isOffline, Pulse, watchPage } from './pulse.js';
 import { checkRoom, type Room } from './room.js';
 import { Rooms } from './rooms.js';
-import { comeBack, WeftError } from './told.js';
-import { Ways } from './ways.js';
-import { type Incoming, isEvent, type Link, type LinkEvents, type Outgoing } from './wire.js';
-
-/**
- * `connecting` by the first attempt; `connected`; `reconnecting` after a loss or a failed attempt; `disconnected` when closed, or while the
- * browser says that it is offline; `failed` when coming back would not help.
- */
-export type State = 'connecting' | 'connected' | 'reconnecting' | 'disconnected' | 'failed';
+import { LATER, WeftError } from './told.js';
+import { type Incoming, isEvent } from './wire.js';
 
 /** What can be heard of a client. */
 export interface ClientNotices {
@@ -25,7 +17,10 @@ export interface ClientNotices {
   /** Every event of every followed room, once. */
   event: WeftEvent;
   gap: Gap;
-  /** A refusal that concerns no single follow or command, and why the client has failed. */
+  /**
+   * A refusal that concerns no single follow or command; why the client has failed; that the token expires soon and there
+   * is no newer one (`token_expired`).
+   */
   error: WeftError;
   /** The broker is away (`true`): nothing new comes for the moment, and nothing is lost. */
   degraded: boolean;
@@ -33,68 +28,46 @@ export interface ClientNotices {
   latency: number;
 }
 
-/** Refused tokens in a row after which no further one is tried. */
-const REFUSED_TOKENS_MAX = 5;
-
 export class Weft {
-  readonly #addresses: string[];
-  #gateways: Gateway[] = [];
-  readonly #ways: Ways;
-  readonly #times: Times;
-  readonly #random: () => number;
-  readonly #tokens: Tokens;
-  readonly #http: Http;
-  readonly #backoff: Backoff;
+  readonly #connection: Connection;
   readonly #rooms: Rooms;
   readonly #outbox: Outbox;
-  readonly #pulse: Pulse;
   readonly #listeners = new Listeners<ClientNotices>();
-  #state: State = 'disconnected';
-  #link: Link | undefined;
-  /** Tells answers of the present link or attempt from late ones of an earlier. */
-  #turn = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #upgrade: { timer: ReturnType<typeof setTimeout>; link?: Link } | undefined;
-  #unwatch: (() => void) | undefined;
-  #kind: Transport = 'websocket';
-  #isUp = false;
-  #upSince = 0;
-  #everUp = false;
-  #refusedTokens = 0;
-  #gateway = 0;
   #latency: number | undefined;
   #degraded = false;
-  #error: WeftError | undefined;
 
   constructor(address: string | string[], options: Options) {
-    this.#addresses = [address].flat();
-    this.#times = { ...DEFAULT_TIMES, ...options.times };
-    this.#random = options.random ?? Math.random;
-    this.#tokens = new Tokens(options.token);
-    this.#http = new Http(this.#tokens, options.fetch);
-    this.#ways = new Ways(options, this.#times, this.#http);
-    this.#backoff = new Backoff(this.#times, this.#random);
-    this.#rooms = new Rooms({
-      send: message => this.#send(message),
-      pauseMs: () => this.#random() * this.#times.baseMs * 8,
-      conflate: options.conflate ?? false,
-      lingerMs: this.#times.lingerMs,
-    });
-    this.#outbox = new Outbox(command => this.#send(command), options.commandsMax ?? 100, this.#times.commandMs);
-    this.#pulse = new Pulse({
-      ping: () => this.#send({ type: 'ping' }),
-      dead: () => this.#drop(),
+    const connection = new Connection([address].flat(), options, {
+      state: state => this.#listeners.tell('state', state),
+      up: () => this.#up(),
+      lost: () => this.#rooms.lost(),
+      message: message => this.#message(message),
+      forgive: () => this.#rooms.forgive(),
+      over: reason => {
+        this.#rooms.over(connection.error);
+        this.#outbox.clear(reason);
+      },
+      error: error => this.#tellError(error),
       latency: ms => {
         this.#latency = ms;
         this.#listeners.tell('latency', ms);
       },
     });
+    this.#connection = connection;
+    const { random, times } = connection;
+    this.#rooms = new Rooms({
+      send: message => connection.send(message),
+      pauseMs: () => random() * times.baseMs * 8,
+      conflate: options.conflate ?? false,
+      lingerMs: times.lingerMs,
+    });
+    this.#outbox = new Outbox(command => connection.send(command), options.commandsMax ?? 100, times.commandMs);
     options.signal?.addEventListener('abort', () => this.close(), { once: true });
     if (!options.signal?.aborted && !options.lazy) this.connect();
   }
 
   get state(): State {
-    return this.#state;
+    return this.#connection.state;
   }
 
   /** Round trip to the gateway in milliseconds, once one was measured. */
@@ -104,7 +77,7 @@ export class Weft {
 
   /** What carries the events at the moment. */
   get transport(): Transport | undefined {
-    return this.#isUp ? this.#kind : undefined;
+    return this.#connection.isUp ? this.#connection.kind : undefined;
   }
 
   /** Whether the broker is away. */
@@ -114,7 +87,7 @@ export class Weft {
 
   /** Why the client has failed. */
   get error(): WeftError | undefined {
-    return this.#error;
+    return this.#connection.error;
   }
 
   on<K extends keyof ClientNotices>(
@@ -137,229 +110,45 @@ export class Weft {
   }
 
   /** A request to the gateway, with the token; the answer's JSON. A refusal is a {@link WeftError}. */
-  request<T>(path: string, init?: RequestInit): Promise<T> {
-    // One that is lazy may not have connected yet.
-    if (!this.#http.base) this.#http.base = gatewayAt(this.#addresses[0] ?? '/').http;
-    return this.#http.json<T>(path, init);
+  async request<T>(path: string, init?: RequestInit): Promise<T> {
+    this.#connection.locate();
+    const { Http } = await import('./http.js').catch((error: unknown) => {
+      throw new WeftError('unreachable', String(error));
+    });
+    return new Http(this.#connection.site).json<T>(path, init);
   }
 
   /** Connects again after `close` or a failure; a new client does so by itself, unless it is `lazy`. */
   connect(): void {
-    if (this.#unwatch) return;
-    this.#error = undefined;
-    this.#refusedTokens = 0;
-    this.#rooms.forgive();
-    this.#gateways = this.#addresses.map(gatewayAt);
-    this.#http.base = this.#at().http;
-    this.#unwatch = watchPage(
-      () => this.#wake(),
-      () => this.#doubt(),
-    );
-    this.#setState(this.#everUp ? 'reconnecting' : 'connecting');
-    void this.#dial();
+    this.#connection.connect();
   }
 
   /** Tries again now: while waiting, after having failed, or in place of a connection that is doubted. Refused rooms too. */
   reconnect(): void {
-    if (!this.#unwatch) return this.connect();
-    this.#refusedTokens = 0;
-    this.#rooms.forgive();
-    this.#end();
-    this.#setState(this.#everUp ? 'reconnecting' : 'connecting');
-    void this.#dial();
+    this.#connection.reconnect();
   }
 
   /** Closes the connection. What is followed stays followed: `connect` goes on where it stood. */
   close(): void {
-    this.#leave('disconnected', new WeftError('closed', 'the client was closed'));
+    this.#connection.leave('disconnected', new WeftError('closed', 'the client was closed'));
   }
 
-  // ── the way to a gateway ──────────────────────────────────────────────────────────────────────────────────────
-
-  #at(): Gateway {
-    return this.#gateways[this.#gateway % this.#gateways.length] as Gateway;
-  }
-
-  #setState(state: State): void {
-    if (state === this.#state) return;
-    this.#state = state;
-    this.#listeners.tell('state', state);
-  }
-
-  async #dial(): Promise<void> {
-    clearTimeout(this.#timer);
-    const turn = ++this.#turn;
-    this.#http.base = this.#at().http;
-    try {
-      await this.#tokens.renew();
-    } catch (error) {
-      if (turn !== this.#turn) return;
-      this.#tellError(new WeftError('token', `no token could be had: ${String(error)}`));
-      return this.#wait(false);
-    }
-    if (turn !== this.#turn) return;
-    this.#kind = this.#ways.choose(this.#everUp);
-    try {
-      this.#link = this.#ways.open(this.#kind, this.#at().ws, this.#events(turn));
-    } catch (error) {
-      // The browser forbids it, as it does from a page of https to an address of ws.
-      this.#tellError(new WeftError('unreachable', String(error)));
-      this.#lost(1006);
-    }
-  }
-
-  #events(turn: number): LinkEvents {
-    const ours = () => turn === this.#turn;
-    return {
-      open: () => ours() && this.#authenticate(),
-      message: message => ours() && this.#message(message),
-      closed: code => ours() && this.#lost(code),
-      kind: kind => {
-        if (ours()) this.#kind = kind;
-      },
-    };
-  }
-
-  #send(message: Outgoing): boolean {
-    if (!this.#isUp && message.type !== 'auth') return false;
-    this.#link?.send(message);
-    return true;
-  }
-
-  #authenticate(): void {
-    const token = this.#tokens.current;
-    if (token) this.#send({ type: 'auth', token, ref: 'auth' });
-  }
-
-  /** The gateway has answered: everything goes on. The state is told once a token, if there is one, was accepted. */
   #up(): void {
-    this.#isUp = true;
-    this.#upSince = performance.now();
     // A gateway tells this when it changes, and begins with all being well.
     this.#tellDegraded(false);
-    if (this.#kind === 'websocket') this.#ways.through();
-    else this.#planUpgrade(this.#times.upgradeMs);
     this.#rooms.resume();
     this.#outbox.flush();
-    this.#pulse.start(this.#times.heartbeatMs, this.#times.pongMs);
-    if (!this.#tokens.current) this.#connected();
   }
-
-  #connected(): void {
-    this.#everUp = true;
-    this.#setState('connected');
-  }
-
-  #lost(code: number): void {
-    const how = comeBack(code);
-    this.#ways.lost(this.#kind, this.#isUp);
-    if (this.#isUp) this.#backoff.ended(performance.now() - this.#upSince);
-    this.#gateway += 1;
-    this.#end();
-    if (how === 'no')
-      return this.#fail(new WeftError('closed', `the gateway closed the connection for good (${code})`));
-    if (how === 'token' && !this.#mayRenew())
-      return this.#fail(new WeftError('unauthenticated', 'the token was refused'));
-    this.#wait(how === 'later');
-  }
-
-  #mayRenew(): boolean {
-    this.#refusedTokens += 1;
-    return this.#tokens.renewable && this.#refusedTokens < REFUSED_TOKENS_MAX;
-  }
-
-  /** Gives up the present link without a word to anybody. */
-  #end(): void {
-    this.#turn += 1;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#upgrade?.timer);
-    this.#upgrade?.link?.close();
-    this.#upgrade = undefined;
-    this.#pulse.stop();
-    this.#link?.close();
-    this.#link = undefined;
-    this.#isUp = false;
-    this.#rooms.lost();
-  }
-
-  #wait(later: boolean): void {
-    this.#setState(isOffline() ? 'disconnected' : 'reconnecting');
-    this.#timer = setTimeout(() => void this.#dial(), this.#backoff.next(later));
-  }
-
-  #drop(): void {
-    this.#lost(1006);
-  }
-
-  #fail(error: WeftError): void {
-    this.#error = error;
-    this.#leave('failed', error);
-    this.#tellError(error);
-  }
-
-  #leave(state: State, error: WeftError): void {
-    this.#unwatch?.();
-    this.#unwatch = undefined;
-    this.#end();
-    this.#setState(state);
-    this.#rooms.over(state === 'failed' ? error : undefined);
-    this.#outbox.clear(error);
-  }
-
-  /** The page is looked at again, or the network is back. */
-  #wake(): void {
-    if (this.#isUp) this.#pulse.ask(this.#times.pongMs / 2);
-    else if (!this.#link) void this.#dial();
-  }
-
-  /** The network may be gone. */
-  #doubt(): void {
-    if (this.#isUp) this.#pulse.ask(this.#times.pongMs / 2);
-    else this.#setState('disconnected');
-  }
-
-  /** On a fallback: tries a WebSocket beside it, and goes over to it once that is up. */
-  #planUpgrade(afterMs: number): void {
-    if (!this.#ways.mayUpgrade) return;
-    const again = () => this.#planUpgrade(Math.min(afterMs * 2, this.#times.upgradeMs * 20));
-    const timer = setTimeout(() => {
-      try {
-        this.#upgrade = { timer, link: this.#tryUpgrade(again) };
-      } catch {
-        // The browser forbids it; it may not for the next gateway.
-        again();
-      }
-    }, afterMs);
-    this.#upgrade = { timer };
-  }
-
-  #tryUpgrade(again: () => void): Link {
-    const link = this.#ways.open('websocket', this.#at().ws, {
-      open: () => {},
-      kind: () => {},
-      closed: again,
-      message: () => {
-        // Its first message: it gets through. Opened anew, so that there is one way in which a link begins.
-        link.close();
-        this.#ways.through();
-        this.#end();
-        void this.#dial();
-      },
-    });
-    return link;
-  }
-
-  // ── what comes ────────────────────────────────────────────────────────────────────────────────────────────────
 
   #message(message: Incoming | WeftEvent | OtherEvent): void {
-    this.#pulse.heard(message.type === 'pong');
+    this.#connection.heard(message.type === 'pong');
     if (isEvent(message)) {
       if (this.#rooms.event(message)) this.#listeners.tell('event', message as WeftEvent);
       return;
     }
     switch (message.type) {
       case 'connected':
-        return this.#up();
+        return this.#connection.greeted();
       case 'gap':
         this.#listeners.tell('gap', message);
         return this.#rooms.told(message);
@@ -370,12 +159,10 @@ export class Weft {
       case 'degraded':
         return this.#tellDegraded(message.active);
       case 'reconnect':
-        return this.#backoff.hint(message.afterMs);
+        return this.#connection.hint(message.afterMs);
       case 'ack':
-        if (message.ref !== 'auth') return void this.#outbox.answered(message.ref);
-        // Not by being greeted: a gateway may greet who has no token yet, and close when none comes.
-        this.#refusedTokens = 0;
-        return this.#connected();
+        if (message.ref === 'auth') return this.#connection.accepted();
+        return void this.#outbox.answered(message.ref);
       case 'error':
         return this.#refused(message);
     }
@@ -384,22 +171,10 @@ export class Weft {
   #refused(refusal: Extract<Incoming, { type: 'error' }>): void {
     const { code, message, ref, room } = refusal;
     const error = new WeftError(code, message, room);
-    if (code === 'token_expired') return void this.#renew();
-    if (code === 'unauthenticated') return this.#lost(4401);
+    if (code === 'token_expired') return this.#connection.expires();
+    if (code === 'unauthenticated' || ref === 'auth') return this.#connection.refused(error, LATER.has(code));
     if (this.#outbox.answered(ref, error) || this.#rooms.refused(refusal)) return;
     this.#tellError(error);
-  }
-
-  /** The token is about to expire. Without a new one the gateway closes the connection when it does. */
-  async #renew(): Promise<void> {
-    const turn = this.#turn;
-    if (!this.#tokens.renewable) return;
-    try {
-      await this.#tokens.renew();
-      if (turn === this.#turn) this.#authenticate();
-    } catch (error) {
-      this.#tellError(new WeftError('token', `no token could be had: ${String(error)}`));
-    }
   }
 
   #tellDegraded(active: boolean): void {
@@ -413,8 +188,9 @@ export class Weft {
   }
 
   #port(): FollowPort {
+    const { site, times, random } = this.#connection;
     return {
-      history: { http: this.#http, backoff: () => new Backoff(this.#times, this.#random) },
+      history: { site, backoff: () => new Backoff(times, random) },
       left: (room: Room) => this.#rooms.left(room),
     };
   }

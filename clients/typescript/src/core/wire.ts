@@ -70,6 +70,8 @@ export interface LinkEvents {
   message(message: Incoming | WeftEvent | OtherEvent): void;
   /** It is of another kind than was asked for. */
   kind(kind: Transport): void;
-  /** It has ended; `code` is a WebSocket close code. */
-  closed(code: number): void;
+  /** It is a fallback, and a WebSocket gets through by now. */
+  through(): void;
+  /** It has ended; `code` is a WebSocket close code, `reason` what came with it. */
+  closed(code: number, reason?: string): void;
 }

@@ -1,9 +1,9 @@
 /** Hooks. Each draws at most once a frame, and ends what it began when its component goes. */
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import type { State } from '../core/connection.js';
 import type { Prompt, WeftEvent } from '../core/event.js';
 import type { NodeState } from '../core/snapshot.js';
 import type { WeftError } from '../core/told.js';
-import type { State } from '../core/weft.js';
 import { type AgentState, AgentView } from '../view/agent-view.js';
 import { clientView } from '../view/client-view.js';
 import { type EventsState, EventsView, type EventsViewOptions } from '../view/events-view.js';

@@ -1,7 +1,8 @@
 /** The connection, for a badge. */
+import type { State } from '../core/connection.js';
 import type { Transport } from '../core/options.js';
 import type { WeftError } from '../core/told.js';
-import type { State, Weft } from '../core/weft.js';
+import type { Weft } from '../core/weft.js';
 import { View } from './view.js';
 
 export interface Connection {

@@ -2,9 +2,9 @@
  * The ready-made components, drawn once for both frameworks: functions from state to elements. What makes an element is
  * an argument, so that React and Vue show the same.
  */
+import type { State } from '../core/connection.js';
 import type { Level, Prompt, Status } from '../core/event.js';
 import { isTerminal, type NodeState } from '../core/snapshot.js';
-import type { State } from '../core/weft.js';
 import type { Connection } from './client-view.js';
 import type { ExecutionState, LogEntry } from './execution-view.js';
 import type { Failure } from './failures-view.js';

@@ -149,6 +149,8 @@ export const WorkflowExecutionMonitor = defineComponent({
   props: {
     executionId: { type: String as PropType<string | null>, default: null },
     executionIds: { type: Array as PropType<readonly string[]>, default: () => [] },
+    history: executionProps.history,
+    maxLogs: executionProps.maxLogs,
     showLogs: Boolean,
   },
   setup(props) {
@@ -161,7 +163,10 @@ export const WorkflowExecutionMonitor = defineComponent({
         : h(
             'div',
             { class: 'weft-monitor' },
-            ids.value.map(id => h(Card, { key: id, executionId: id, showLogs: props.showLogs })),
+            ids.value.map(id => {
+              const { history, maxLogs, showLogs } = props;
+              return h(Card, { key: id, executionId: id, history, maxLogs, showLogs });
+            }),
           );
   },
 });

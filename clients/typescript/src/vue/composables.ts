@@ -35,6 +35,8 @@ export function useExecution(executionId: Id, options?: ExecutionViewOptions) {
     currentNode: computed(() => state.value.currentNode),
     result: computed(() => state.value.result),
     error: computed(() => state.value.error),
+    startedAt: computed(() => state.value.startedAt),
+    endedAt: computed(() => state.value.endedAt),
     pendingInput: computed(() => state.value.pendingInput),
     isLoading: computed(() => state.value.isLoading),
     gaps: computed(() => state.value.gaps),
@@ -81,7 +83,10 @@ export function useAgentStream(agentId: Id, executionId?: Id) {
 }
 
 /** The same under the name that other front ends use; without an execution, in whatever rooms the page follows. */
-export const useAgentStreaming = useAgentStream;
+export function useAgentStreaming(agentId: Id, executionId?: Id) {
+  const stream = useAgentStream(agentId, executionId);
+  return { ...stream, streamedText: stream.text, tokens: stream.text };
+}
 
 /** The open prompts of an execution, and a way to answer them. */
 export function useUserInput(executionId: Id) {

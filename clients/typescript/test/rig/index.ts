@@ -1,7 +1,7 @@
 /** What the tests have in common. */
 import { WebSocket } from 'ws';
 import { connect, type Options, type Weft } from '../../src/index.js';
-import type { Scripted } from './scripted.js';
+import { type Log, type Message, Scripted } from './scripted.js';
 
 const opened: { close(): unknown }[] = [];
 
@@ -15,6 +15,17 @@ export function ends<T>(thing: T, end: (thing: T) => unknown): T {
 export async function endAll(): Promise<void> {
   for (const thing of opened.splice(0).reverse()) await thing.close();
 }
+
+/** A scripted gateway, ended with the test. */
+export const gateway = async (shared?: Log): Promise<Scripted> => ends(await Scripted.start(shared), it => it.stop());
+
+/** What log events say. */
+export const texts = (events: unknown[]): string[] =>
+  events.map(event => (event as { data: { message: string } }).data.message);
+
+/** The subscribes that a gateway, or a connection, has got. */
+export const subscribes = (from: { received: Message[] }): Message[] =>
+  from.received.filter(({ type }) => type === 'subscribe');
 
 /** A client that is quick about everything, and closed after the test. */
 export function client(gateways: Scripted | Scripted[], options: Options = {}): Weft {

@@ -34,7 +34,8 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-function folder(): string {
+/** A folder that goes with the test. */
+export function folder(): string {
   return ends(mkdtempSync(join(tmpdir(), 'weft-client-')), path => rmSync(path, { recursive: true, force: true }));
 }
 
@@ -98,7 +99,7 @@ export interface GatewayProcess {
   freeze(): void;
   /** Has it leave politely. */
   drain(): void;
-  publish(events: object | object[]): Promise<void>;
+  publish(events: object | object[], token?: string): Promise<void>;
 }
 
 /** Starts a gateway and waits until it serves. */
@@ -128,14 +129,14 @@ export async function startGateway(bus = 'memory:', settings: Record<string, str
     },
     freeze: () => void child.kill('SIGSTOP'),
     drain: () => void child.kill('SIGTERM'),
-    publish: events => publish(http, events),
+    publish: (events, token) => publish(http, events, token),
   };
 }
 
 /** Publishes over HTTP; the gateway answers once it is stored. */
-export async function publish(http: string, events: object | object[]): Promise<void> {
+export async function publish(http: string, events: object | object[], token?: string): Promise<void> {
   for (let attempt = 0; ; attempt++) {
-    const headers = { 'content-type': 'application/json' };
+    const headers = { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) };
     const response = await fetch(`${http}/api/events`, { method: 'POST', headers, body: JSON.stringify(events) });
     if (response.status === 202) return;
     if (response.status !== 503 || attempt > 50) throw new Error(`${response.status}: ${await response.text()}`);

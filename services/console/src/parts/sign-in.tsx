@@ -1,20 +1,23 @@
-/** Asks for a token, where the gateway wants one. */
-import { useWeft } from '@weft/client/react';
-import { type ReactNode, type SubmitEvent, useId, useState } from 'react';
-import { keepToken } from '../token.js';
+/** Asks for a token, where the gateway wants one, or another one. */
+import { useClient, useWeft } from '@weft/client/react';
+import { type ReactNode, type SubmitEvent, useEffect, useId, useState, useSyncExternalStore } from 'react';
+import { keepToken, onToken, token, tokenCount } from '../token.js';
 
-export function SignIn(): ReactNode {
-  const { reconnect } = useWeft();
+/** A form for a token; `why` says what was wrong with the one before. */
+export function SignIn({ why }: { why?: string | undefined }): ReactNode {
+  const client = useClient();
   const [text, setText] = useState('');
   const id = useId();
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     keepToken(text.trim());
-    reconnect();
+    client.reconnect();
   };
   return (
     <form className="notice sign-in" onSubmit={submit}>
-      <label htmlFor={id}>This gateway asks for a token. It is kept until this tab is closed.</label>
+      <label htmlFor={id}>
+        {why ?? 'This gateway asks for a token.'} {why && 'Give a newer one.'} It is kept until this tab is closed.
+      </label>
       <span className="row">
         <input
           id={id}
@@ -31,4 +34,34 @@ export function SignIn(): ReactNode {
       </span>
     </form>
   );
+}
+
+/** Forgets the token, where one is kept. */
+export function SignOut(): ReactNode {
+  const client = useClient();
+  useTokenCount();
+  if (token() === '') return null;
+  const leave = () => {
+    keepToken('');
+    client.reconnect();
+  };
+  return (
+    <button type="button" className="plain" onClick={leave} title="Forgets the token">
+      Sign out
+    </button>
+  );
+}
+
+/** Changes with the token. */
+export const useTokenCount = (): number => useSyncExternalStore(onToken, tokenCount);
+
+/** Whether the token of this connection is about to expire, and there is no newer one. */
+export function useIsExpiring(): boolean {
+  const { client, isConnected } = useWeft();
+  const [isExpiring, setExpiring] = useState(false);
+  useEffect(() => client.on('error', ({ code }) => code === 'token_expired' && setExpiring(true)), [client]);
+  useEffect(() => {
+    if (!isConnected) setExpiring(false);
+  }, [isConnected]);
+  return isExpiring;
 }

@@ -1,7 +1,9 @@
 /** Small things that stand in many places. */
 import type { Status as StatusWord, WeftError } from '@weft/client';
+import { useWeft } from '@weft/client/react';
 import type { ReactNode } from 'react';
 import { wordsFor } from '../words.js';
+import { SignIn } from './sign-in.js';
 
 const SIGNS: Readonly<Record<StatusWord, string>> = {
   pending: '○',
@@ -40,8 +42,12 @@ export function Progress({
   );
 }
 
+/** Why something was refused; where a token would help, the way to give one. */
 export function Refused({ error }: { error: WeftError | undefined }): ReactNode {
+  const { state } = useWeft();
   if (!error) return null;
+  // Once the connection has ended for it, the top of the page asks.
+  if (error.code === 'unauthenticated' && state !== 'failed') return <SignIn />;
   return (
     <p className="bad" role="alert">
       {wordsFor(error)}

@@ -1,5 +1,5 @@
 /** What the browser tests have in common: the built page in front of real gateways, and a browser that looks at it. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer as createPlainServer, type Socket } from 'node:net';
 import { extname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { ends, until } from '../../../../clients/typescript/test/rig/index.js';
-import { freePort, ours, start } from '../../../../clients/typescript/test/rig/processes.js';
+import { folder, freePort, ours, start } from '../../../../clients/typescript/test/rig/processes.js';
 
 const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
 const workflows = fileURLToPath(new URL('../../../executor/workflows/', import.meta.url));
@@ -34,7 +34,7 @@ export interface Front {
 }
 
 /** Serves the built page, and passes on what it asks to the first of the gateways that answers. */
-export async function front(gateways: string[], { webSockets = true } = {}): Promise<Front> {
+export async function front(gateways: string[], { webSockets = true, port = 0 } = {}): Promise<Front> {
   if (!existsSync(join(dist, 'index.html'))) throw new Error(`nothing is built in ${dist}: ./build.sh`);
   const sockets = new Set<Socket>();
   let isOpen = true;
@@ -49,7 +49,7 @@ export async function front(gateways: string[], { webSockets = true } = {}): Pro
     socket.on('close', () => sockets.delete(socket));
   });
   server.on('upgrade', (asked, socket) => upgrade(webSockets ? gateways : [], asked, socket as Socket));
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve));
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
@@ -165,10 +165,13 @@ export async function passage(to: number): Promise<{ address: string; close(): v
 }
 
 /** An executor with the sample workflows, on a broker or at a gateway. */
-export async function startExecutor(where: { bus: string } | { gateway: string }): Promise<void> {
+export async function startExecutor(where: { bus: string } | { gateway: string; token?: string }): Promise<void> {
   const [port, admin] = [await freePort(), await freePort()];
+  const tokenFile = join(folder(), 'token');
+  if ('token' in where) writeFileSync(tokenFile, where.token ?? '');
   const child = start(ours('executor'), [], {
     ...('bus' in where ? { WEFT_BUS: where.bus } : { WEFT_GATEWAY_URL: where.gateway }),
+    ...('token' in where ? { WEFT_GATEWAY_TOKEN_FILE: tokenFile } : {}),
     WEFT_EXECUTOR_LISTEN: `127.0.0.1:${port}`,
     WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
     WEFT_WORKFLOW_DIR: workflows,

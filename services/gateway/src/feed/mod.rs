@@ -10,7 +10,7 @@ pub mod mischief;
 mod reconcile;
 pub mod sync;
 
-use crate::hub::{Hub, Room, Todo};
+use crate::hub::{Hub, Reader, Room, Todo};
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::mpsc};
 use weft_bus::{BusError, Delivery, Inlet, PageLimit, ReadFrom, Signal};
@@ -126,7 +126,7 @@ async fn carry_out(hub: Arc<Hub>, room: Arc<Room>, todo: Todo) {
 }
 
 async fn read(hub: &Hub, room: &Arc<Room>, from: ReadFrom) -> Result<Vec<Todo>, BusError> {
-    let _permit = hub.reads.acquire().await;
+    let _turn = hub.reads.take(Reader::Feed).await;
     hub.metrics.feed_reads.increment(1);
     let page = hub.bus.read(&room.name, from, PAGE).await?;
     Ok(room.page(hub, page))

@@ -1,7 +1,7 @@
 //! History over HTTP: the events of a room after an offset.
 
 use super::{
-    App,
+    App, admission,
     answer::Refusal,
     extract::{Path, Query, resume},
     stream,
@@ -13,14 +13,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use std::time::Duration;
 use weft_bus::{Anchor, PageLimit, ReadFrom};
 use weft_dialect::told;
 use weft_event::{Position, Resume, Room, RoomKind};
 
-use crate::hub::entry::Entry;
+use crate::{
+    hub::{Reader, entry::Entry},
+    metrics::TurnedAway,
+};
 
 /// Most events in one answer.
 const LIMIT_MAX: usize = 1000;
+/// How long a request may wait for its turn to read.
+const TURN_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of events in one answer, passed by at most one event.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -61,10 +67,10 @@ async fn answer(app: App, visitor: &Visitor, room: &Room, range: Range, headers:
     if stream::is_wanted(headers) {
         return stream::begin(&app, visitor, room, range.offset.as_deref(), range.snapshot, headers).await;
     }
-    read(&app, room, range).await
+    read(&app, room, range, visitor.reader()).await
 }
 
-async fn read(app: &App, room: Room, range: Range) -> Result<Response, Refusal> {
+async fn read(app: &App, room: Room, range: Range, reader: Reader) -> Result<Response, Refusal> {
     let from = match range.after.as_deref().map(|text| resume("after", text)).transpose()? {
         None | Some(Resume::Start) => ReadFrom::Start,
         Some(Resume::After(offset)) => ReadFrom::After(offset.at),
@@ -74,9 +80,11 @@ async fn read(app: &App, room: Room, range: Range) -> Result<Response, Refusal> 
         return Err(Refusal::new(told::INVALID, format!("limit: must be 1 to {LIMIT_MAX}")).field("limit"));
     }
     let hub = &app.shared.hub;
-    let permit = hub.reads.acquire().await;
+    let Ok(turn) = tokio::time::timeout(TURN_TIME, hub.reads.take(reader)).await else {
+        return Err(admission::refuse(app, told::OVERLOADED, TurnedAway::History, admission::pause()));
+    };
     let page = hub.bus.read(&room, from, PageLimit { events: limit, bytes: BYTES_MAX }).await?;
-    drop(permit);
+    drop(turn);
     if page.anchor == Anchor::Changed {
         return Err(Refusal::plain(told::GONE).field("after"));
     }

@@ -5,6 +5,7 @@ use super::{
     App,
     answer::{Refusal, no_such_method, no_such_route},
     extract::{Path, Query},
+    leave,
     serve::Peer,
 };
 use crate::session::{Question, REPORTS_MAX, Report};
@@ -43,6 +44,8 @@ pub fn router_of_control(app: App, token: ControlToken) -> Router {
         .route("/admin/connections", get(connections))
         .route("/admin/connections/{id}", get(connection).delete(disconnect))
         .route("/admin/rooms", get(rooms))
+        .route("/admin/drain", post(leave::drain))
+        .route("/admin/shed", post(leave::shed))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

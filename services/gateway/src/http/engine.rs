@@ -1,8 +1,9 @@
 //! `/socket.io/`: from requests of Engine.IO to sessions.
 
-use super::{App, Opened, answer, peer, poll, upgrade, who};
+use super::{App, Opened, admission, answer, peer, poll, upgrade, who};
 use crate::{
-    hub::Place,
+    hub::{Heeds, Place},
+    metrics::TurnedAway,
     session::{Connection, Pass},
     transport::{Ask, Engine},
 };
@@ -36,18 +37,10 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
         Err(refusal) => return refuse(refusal),
     };
     match query.admit(method(&request), is_upgrade(request.headers())) {
-        Ok(Asked::Open(Transport::WebSocket)) => {
-            match opened(&app, who::Head::of(&app, &request), Bearing::Upgrade, query.bears_recovery()).await {
-                Ok(opened) => open_socket(app, request, opened),
-                Err(refusal) => refusal.into_response(),
-            }
-        }
-        Ok(Asked::Open(Transport::Polling)) => {
-            match opened(&app, who::Head::of(&app, &request), Bearing::SocketIo, query.bears_recovery()).await {
-                Ok(opened) => open_polling(&app, opened),
-                Err(refusal) => refusal.into_response(),
-            }
-        }
+        Ok(Asked::Open(transport)) => match admission::ask(&app, Heeds::Nothing).await {
+            Ok(_) => open(app, request, transport, query.bears_recovery()).await,
+            Err(refusal) => refusal.into_response(),
+        },
         Ok(asked @ (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid))) => {
             // A forged one is not even looked for.
             match SessionId::verify(&app.shared.fleet_key, Purpose::Engine, sid) {
@@ -57,6 +50,18 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
             }
         }
         Err(refusal) => refuse(refusal),
+    }
+}
+
+async fn open(app: App, request: Request, transport: Transport, bears_recovery: bool) -> Response {
+    let purpose = match transport {
+        Transport::WebSocket => Bearing::Upgrade,
+        Transport::Polling => Bearing::SocketIo,
+    };
+    match (opened(&app, who::Head::of(&app, &request), purpose, bears_recovery).await, transport) {
+        (Ok(opened), Transport::WebSocket) => open_socket(app, request, opened),
+        (Ok(opened), Transport::Polling) => open_polling(&app, opened),
+        (Err(refusal), _) => refusal.into_response(),
     }
 }
 
@@ -90,13 +95,8 @@ async fn opened(app: &App, head: who::Head, purpose: Bearing, bears_recovery: bo
 
 /// A session that is polled, for now. Its client is greeted by this answer.
 fn open_polling(app: &App, opened: Opened) -> Response {
-    let hub = &app.shared.hub;
-    if hub.is_draining() {
-        return answer::Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
-    }
-    let Some(place) = hub.admit() else {
-        hub.metrics.turned_away.increment(1);
-        return answer::Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
+    let Some(place) = app.shared.hub.admit(Heeds::Nothing) else {
+        return admission::refuse(app, told::OVERLOADED, TurnedAway::Capacity, admission::pause()).into_response();
     };
     let sid = new_sid(app);
     let EngineLimits { times, payload_bytes_max } = &app.sockets.engine;

@@ -87,8 +87,8 @@ pub async fn read(State(app): State<App>, visitor: Visitor, Path(id): Path<Strin
     let hub = &app.shared.hub;
     let followed = hub.room(&name);
     let found = match followed.filter(|room| room.is_open()) {
-        Some(room) => room.snapshot(hub).await?.map(|snapped| (snapped.snapshot, snapped.at)),
-        None => fold_history(hub, &name).await?,
+        Some(room) => room.snapshot(hub, visitor.reader()).await?.map(|snapped| (snapped.snapshot, snapped.at)),
+        None => fold_history(hub, &name, visitor.reader()).await?,
     };
     let (snapshot, at) = found.ok_or_else(|| Refusal::plain(told::NOT_FOUND))?;
     let json = snapshot.to_json(at.map(|at| at.to_string()).as_deref());

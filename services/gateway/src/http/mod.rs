@@ -1,5 +1,6 @@
 //! Everything the gateway answers over HTTP: one noun a file, one state for all.
 
+pub mod admission;
 mod answer;
 mod catch_up;
 mod commands;
@@ -10,6 +11,7 @@ mod executions;
 mod extract;
 mod first;
 mod ingress;
+mod leave;
 mod page;
 mod peer;
 mod poll;
@@ -19,6 +21,7 @@ mod upgrade;
 mod who;
 mod workflows;
 
+pub use admission::Admissions;
 pub use commands::Executors;
 pub use control::router_of_control;
 pub use door::Door;
@@ -41,6 +44,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weft_bus::Presence;
+use weft_drain::Drain;
 use weft_publisher::HeadKeeper;
 
 /// Bounds of requests.
@@ -56,6 +60,8 @@ pub struct HttpLimits {
     pub event: weft_event::Limits,
     /// Seconds that a refused client is told to wait.
     pub retry_after_secs: u64,
+    /// Seconds over which closes are spread.
+    pub drain_secs: u32,
 }
 
 /// How sockets are taken over.
@@ -97,6 +103,10 @@ pub struct App {
     pub executors: Arc<Executors>,
     /// Who may come in.
     pub door: Arc<Door>,
+    /// How fast clients are let in.
+    pub admissions: Arc<Admissions>,
+    /// How this process leaves.
+    pub drain: Drain,
     /// Bounds.
     pub limits: HttpLimits,
     /// How sockets are taken over.

@@ -1,12 +1,15 @@
 //! Server-Sent Events: a room as a stream that goes on after `Last-Event-ID`.
 
 use super::{
-    App,
+    App, admission,
     answer::Refusal,
     extract::resume,
     who::{self, Visitor},
 };
-use crate::session::{Badge, Following, Pass, StreamBody};
+use crate::{
+    metrics::TurnedAway,
+    session::{Badge, Following, Pass, StreamBody},
+};
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -45,11 +48,15 @@ pub async fn begin(
     let hub = &app.shared.hub;
     let address = who::arrive(app, visitor.address)?;
     let pass = Pass::of(Badge::new(visitor.caller.clone(), &app.shared.bounds)?, address);
-    let place = if hub.is_draining() { None } else { hub.admit() };
-    let (Some(place), Ok(follower)) = (place, hub.follow(&room, &Arc::default())) else {
-        hub.metrics.turned_away.increment(1);
-        // An EventSource that is refused never comes again.
-        return Ok(stream(Body::from(sse::retry(app.limits.retry_after_secs * 1000))));
+    // An EventSource that is refused never comes again.
+    let come_again = |after: Duration| Ok(stream(Body::from(sse::retry(after.as_millis() as u64))));
+    let place = match admission::stream(app).await {
+        Ok(place) => place,
+        Err(after) => return come_again(after),
+    };
+    let Ok(follower) = hub.follow(&room, &Arc::default()) else {
+        hub.metrics.turned_away(TurnedAway::Capacity);
+        return come_again(admission::pause());
     };
     // Whoever has the head of the answer may rely on hearing what happens from then on. A refusal is the session's to tell.
     let _ = tokio::time::timeout(OPENING_MAX, follower.room.wait_open()).await;

@@ -1,14 +1,15 @@
 //! From an HTTP request to a session: the handshake is answered, then the bare socket is taken over.
 
 use super::{
-    App,
+    App, admission,
     answer::Refusal,
     extract::{Path, Query, resume},
     who,
 };
 use crate::{
-    hub::Place,
-    session::{Badge, Connection, Following, Pass},
+    hub::{Heeds, Place},
+    metrics::{Ended, TurnedAway},
+    session::{Badge, Connection, Following, Pass, farewell},
     transport::{Dialect, Engine, Io, Transport, WebSocket, Wire},
 };
 use axum::{
@@ -21,10 +22,10 @@ use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use serde::Deserialize;
-use std::time::Duration;
+use std::{collections::VecDeque, task::Poll, time::Duration};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use weft_dialect::{
-    native::Encoding,
+    native::{self, Encoding},
     told::{self, CloseCode, ErrorCode},
     websocket::{Handshake, Unacceptable, handshake},
 };
@@ -73,19 +74,13 @@ pub async fn e(
 }
 
 async fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Option<Following>) -> Response {
-    if app.shared.hub.is_draining() {
-        return Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
-    }
     let (handshake, chosen, wire) = match agree(&app, request.headers(), dialect) {
         Ok(agreed) => agreed,
         Err(unacceptable) => return refuse(unacceptable),
     };
-    let (pass, guest) = match let_in(&app, who::Head::of(&app, &request), dialect).await {
-        Ok(pass) => (pass, Guest::come(&app)),
-        Err((code, error)) => (None, Guest::turn_away(&app, code, error)),
-    };
-    let guest = match guest {
-        Ok(guest) => guest,
+    let heeds = Heeds::of(dialect, chosen.is_some());
+    let (pass, guest) = match come(&app, who::Head::of(&app, &request), dialect, heeds).await {
+        Ok(come) => come,
         Err(refusal) => return refusal.into_response(),
     };
     let following = following.map(|following| following.at_home(pass.as_deref()));
@@ -95,6 +90,17 @@ async fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Op
         tokio::spawn(Connection::new(app.shared.clone(), place, pass, socket, following));
     }));
     answer
+}
+
+/// Somebody asks for an upgrade: who it is, and whether it stays.
+async fn come(app: &App, head: who::Head, dialect: Dialect, heeds: Heeds) -> Result<(Option<Box<Pass>>, Guest), Refusal> {
+    if let Some(after) = admission::ask(app, heeds).await? {
+        return Ok((None, Guest::turn_away(app, Sorry::overloaded(TurnedAway::Rate, after))?));
+    }
+    match let_in(app, head, dialect).await {
+        Ok(pass) => Ok((pass, Guest::come(app, heeds)?)),
+        Err(sorry) => Ok((None, Guest::turn_away(app, sorry)?)),
+    }
 }
 
 /// What a client's handshake comes to.
@@ -112,18 +118,18 @@ fn agree(app: &App, headers: &HeaderMap, dialect: Dialect) -> Result<(Handshake,
     Ok((handshake, chosen, wire))
 }
 
-/// Who asks for an upgrade, and whether it may have one; else the code to close with, and what is answered where too many
-/// are being told so.
-async fn let_in(app: &App, head: who::Head, dialect: Dialect) -> Result<Option<Box<Pass>>, (CloseCode, ErrorCode)> {
+/// Who asks for an upgrade, and whether it may have one.
+async fn let_in(app: &App, head: who::Head, dialect: Dialect) -> Result<Option<Box<Pass>>, Sorry> {
     let crowded = |full: Full| {
         tracing::debug!(%full, "a client has too many connections");
-        (told::POLICY, told::RATE_LIMITED)
+        Sorry { code: told::POLICY, error: told::RATE_LIMITED, why: TurnedAway::Client, after: None }
     };
+    let unknown = Sorry { code: told::TOKEN_REQUIRED, error: told::UNAUTHENTICATED, why: TurnedAway::Token, after: None };
     let address = head.arrive(app).map_err(crowded)?;
     let identified = head.identify(app, Purpose::Upgrade).await;
     let identified = identified.map_err(|refused| match refused.is_passing() {
-        true => (told::TRY_AGAIN_LATER, told::OVERLOADED),
-        false => (told::TOKEN_REQUIRED, told::UNAUTHENTICATED),
+        true => Sorry::overloaded(TurnedAway::Token, admission::pause()),
+        false => unknown,
     })?;
     match identified.or_else(|| app.shared.guard.stranger()) {
         Some(caller) => Ok(Pass::of(Badge::new(caller, &app.shared.bounds).map_err(crowded)?, address)),
@@ -131,45 +137,73 @@ async fn let_in(app: &App, head: who::Head, dialect: Dialect) -> Result<Option<B
             let full = app.sockets.limits.clone();
             Ok(Some(Pass::to_be_shown(address, app.shared.limits.auth_secs, full)))
         }
-        None => Err((told::TOKEN_REQUIRED, told::UNAUTHENTICATED)),
+        None => Err(unknown),
+    }
+}
+
+/// What somebody is told who does not come in.
+#[derive(Clone, Copy)]
+struct Sorry {
+    /// The code to close with: a browser cannot read a refused upgrade.
+    code: CloseCode,
+    /// What is answered where too many are being told so.
+    error: ErrorCode,
+    why: TurnedAway,
+    /// When it may come again, if it need change nothing else.
+    after: Option<Duration>,
+}
+
+impl Sorry {
+    fn overloaded(why: TurnedAway, after: Duration) -> Self {
+        Self { code: told::TRY_AGAIN_LATER, error: told::OVERLOADED, why, after: Some(after) }
+    }
+
+    /// Tells it, in the words of its dialect and by the close frame.
+    async fn tell(self, mut socket: WebSocket) {
+        let Some(after) = self.after else { return close(socket, self.code).await };
+        let after_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+        let wire = socket.wire();
+        if wire.dialect == Dialect::Native {
+            let mut frames = VecDeque::from([wire.own(native::reconnect(wire.encoding, u64::from(after_ms)))]);
+            // What the socket does not take at once is said by the close frame.
+            let _ = std::future::poll_fn(|context| Poll::Ready(socket.poll_write(context, &mut frames))).await;
+        }
+        socket.begin_close_saying(self.code, &farewell("overloaded", after_ms));
+        see_off(socket).await;
     }
 }
 
 /// What becomes of who asks for an upgrade.
 enum Guest {
     Admitted(Place),
-    /// There is no place. A browser cannot read a refused upgrade, so that as many as there are permits are told by a
-    /// close code.
-    TurnedAway(OwnedSemaphorePermit, CloseCode),
+    /// It does not come in, and is told so by a close code: as many at once as there are permits.
+    TurnedAway(OwnedSemaphorePermit, Sorry),
 }
 
 impl Guest {
-    fn come(app: &App) -> Result<Self, Refusal> {
-        if let Some(place) = app.shared.hub.admit() {
-            return Ok(Self::Admitted(place));
+    fn come(app: &App, heeds: Heeds) -> Result<Self, Refusal> {
+        match app.shared.hub.admit(heeds) {
+            Some(place) => Ok(Self::Admitted(place)),
+            None => Self::turn_away(app, Sorry::overloaded(TurnedAway::Capacity, admission::pause())),
         }
-        Self::turn_away(app, told::TRY_AGAIN_LATER, told::OVERLOADED)
     }
 
     /// To be told by a close code, or where there is no permit for it by an error.
-    fn turn_away(app: &App, code: CloseCode, error: ErrorCode) -> Result<Self, Refusal> {
-        app.sockets.turned_away.clone().try_acquire_owned().map(|permit| Self::TurnedAway(permit, code)).map_err(|_| {
-            app.shared.hub.metrics.turned_away.increment(1);
-            Refusal::plain(error).retry_after(app.limits.retry_after_secs)
-        })
+    fn turn_away(app: &App, sorry: Sorry) -> Result<Self, Refusal> {
+        let permit = app.sockets.turned_away.clone().try_acquire_owned();
+        permit
+            .map(|permit| Self::TurnedAway(permit, sorry))
+            .map_err(|_| admission::refuse(app, sorry.error, sorry.why, sorry.after.unwrap_or_else(admission::pause)))
     }
 }
 
 /// A WebSocket for Engine.IO; `begin` gets it when its handshake is done.
 pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, Place, WebSocket) + Send + 'static) -> Response {
-    if app.shared.hub.is_draining() {
-        return Refusal::plain(told::DRAINING).retry_after(app.limits.retry_after_secs).into_response();
-    }
     let handshake = match Handshake::accept(|name| values(request.headers(), name), false) {
         Ok(handshake) => handshake,
         Err(unacceptable) => return refuse(unacceptable),
     };
-    let guest = match Guest::come(&app) {
+    let guest = match Guest::come(&app, Heeds::Nothing) {
         Ok(guest) => guest,
         Err(refusal) => return refusal.into_response(),
     };
@@ -201,7 +235,7 @@ pub(super) fn probe(app: App, mut request: Request, begin: impl FnOnce(WebSocket
 /// A WebSocket for a session that is over, or has one: opened and closed, so that a browser learns of it at once.
 pub(super) fn turn_away(app: App, request: Request) -> Response {
     let Ok(permit) = app.sockets.turned_away.clone().try_acquire_owned() else {
-        return Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
+        return admission::refuse(&app, told::OVERLOADED, TurnedAway::Rate, admission::pause()).into_response();
     };
     probe(app, request, |socket| {
         tokio::spawn(async move {
@@ -214,6 +248,10 @@ pub(super) fn turn_away(app: App, request: Request) -> Response {
 /// Says goodbye to who never came in.
 async fn close(mut socket: WebSocket, code: CloseCode) {
     socket.begin_close(Some(code));
+    see_off(socket).await;
+}
+
+async fn see_off(mut socket: WebSocket) {
     let _ = tokio::time::timeout(GOODBYE, std::future::poll_fn(|context| socket.poll_close(context))).await;
 }
 
@@ -266,10 +304,10 @@ async fn take_over(
     let socket = WebSocket::new(io, read, wire, limits.unwrap_or(&app.sockets.limits).clone());
     match guest {
         Guest::Admitted(place) => begin(&app, place, socket),
-        Guest::TurnedAway(_permit, code) => {
-            app.shared.hub.metrics.turned_away.increment(1);
-            app.shared.hub.metrics.closed(code.code);
-            close(socket, code).await;
+        Guest::TurnedAway(_permit, sorry) => {
+            app.shared.hub.metrics.turned_away(sorry.why);
+            app.shared.hub.metrics.closed(sorry.code.code, Ended::of(&sorry.code));
+            sorry.tell(socket).await;
         }
     }
 }

@@ -1,11 +1,16 @@
 //! Who asks: found out for every request before anything is done for it.
 
 use super::{App, answer::Refusal, serve::Peer, stream};
+use crate::hub::Reader;
 use axum::{
     extract::{FromRequestParts, Request},
     http::{Extensions, HeaderMap, Method, Uri, request::Parts},
 };
-use std::net::{IpAddr, Ipv4Addr};
+use rustc_hash::FxHasher;
+use std::{
+    hash::{Hash, Hasher},
+    net::{IpAddr, Ipv4Addr},
+};
 use weft_dialect::told;
 use weft_event::Room;
 use weft_guard::{
@@ -114,6 +119,14 @@ impl Visitor {
             Err(Unanswered::Bus(error)) => Err(error.into()),
             Err(Unanswered::Hook(_)) => Err(Refusal::plain(told::UNAVAILABLE).retry_after(1)),
         }
+    }
+
+    /// Who it is to those who read history for it: its address, or where everybody comes by one, its name.
+    pub fn reader(&self) -> Reader {
+        let mut hasher = FxHasher::default();
+        (self.address, self.caller.tenant(), self.caller.subject()).hash(&mut hasher);
+        // Apart from the numbers of sessions.
+        Reader::Client(hasher.finish() | 1 << 63)
     }
 
     /// The execution's room, if it may answer its prompts and cancel it.

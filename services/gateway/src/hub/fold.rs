@@ -1,7 +1,7 @@
 //! An execution's state, folded from its events and kept with its room's log.
 
 use super::{
-    Hub, Room,
+    Hub, Reader, Room,
     entry::Entry,
     log::{Found, Most, Slot},
 };
@@ -39,7 +39,7 @@ impl Fold {
 
 impl Room {
     /// The execution's state at the log's end; `None` if nothing is known of this execution.
-    pub async fn snapshot(&self, hub: &Hub) -> Result<Option<Snapped>, BusError> {
+    pub async fn snapshot(&self, hub: &Hub, reader: Reader) -> Result<Option<Snapped>, BusError> {
         if let Some(ready) = self.folded() {
             return Ok(ready);
         }
@@ -50,7 +50,7 @@ impl Room {
         let Some(mut history) = Fold::of_head(hub, &self.name).await? else { return Ok(None) };
         let mut attempts = 0;
         loop {
-            if !history.read_to_end(hub, &self.name).await? {
+            if !history.read_to_end(hub, &self.name, reader).await? {
                 return Ok(None);
             }
             attempts += 1;
@@ -145,9 +145,9 @@ impl heads::Held for Room {
 }
 
 /// An execution's state as of the end of what is stored: its head and everything after it. `None` if there is neither.
-pub async fn fold_history(hub: &Hub, room: &RoomName) -> Result<Option<(Snapshot, Option<Position>)>, BusError> {
+pub async fn fold_history(hub: &Hub, room: &RoomName, reader: Reader) -> Result<Option<(Snapshot, Option<Position>)>, BusError> {
     let Some(mut fold) = Fold::of_head(hub, room).await? else { return Ok(None) };
-    let is_known = fold.read_to_end(hub, room).await?;
+    let is_known = fold.read_to_end(hub, room, reader).await?;
     Ok(is_known.then_some((fold.snapshot, fold.at)))
 }
 
@@ -164,12 +164,12 @@ impl Fold {
     }
 
     /// Folds everything stored after where this stands; whether anything is known of the execution.
-    async fn read_to_end(&mut self, hub: &Hub, room: &RoomName) -> Result<bool, BusError> {
+    async fn read_to_end(&mut self, hub: &Hub, room: &RoomName, reader: Reader) -> Result<bool, BusError> {
         let mut from = self.at.map_or(ReadFrom::Start, ReadFrom::After);
         loop {
-            let permit = hub.reads.acquire().await;
+            let turn = hub.reads.take(reader).await;
             let page = hub.bus.read(room, from, PageLimit { events: 512, bytes: 1024 * 1024 }).await?;
-            drop(permit);
+            drop(turn);
             if page.anchor == weft_bus::Anchor::Changed {
                 (from, self.at) = (ReadFrom::Start, None);
                 continue;

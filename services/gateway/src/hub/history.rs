@@ -1,6 +1,6 @@
 //! History reads of one room, shared: many readers of the same range cause one read on the broker.
 
-use super::{Hub, Room, entry::Entry, log::Slot};
+use super::{Hub, Reader, Room, entry::Entry, log::Slot};
 use parking_lot::Mutex;
 use std::{
     sync::Arc,
@@ -43,7 +43,13 @@ pub struct SharedHistory {
 
 impl SharedHistory {
     /// A page that goes on after `from`, and the index in it to begin at.
-    pub async fn page_after(&self, hub: &Hub, room: &Room, from: ReadFrom) -> Result<(Arc<HistoryPage>, usize), BusError> {
+    pub async fn page_after(
+        &self,
+        hub: &Hub,
+        room: &Room,
+        from: ReadFrom,
+        reader: Reader,
+    ) -> Result<(Arc<HistoryPage>, usize), BusError> {
         if let Some(found) = self.cached(from) {
             hub.metrics.history_shared.increment(1);
             return Ok(found);
@@ -53,7 +59,7 @@ impl SharedHistory {
             hub.metrics.history_shared.increment(1);
             return Ok(found);
         }
-        let _permit = hub.reads.acquire().await;
+        let _turn = hub.reads.take(reader).await;
         hub.metrics.history_reads.increment(1);
         let page = Arc::new(read(hub, room, from).await?);
         // A page that ends at the room's end grows old at once; only full ones serve others for long.

@@ -4,6 +4,7 @@
 //! its own cursor. The feed never waits for a reader, and a reader never holds a lock while it writes.
 
 mod cells;
+mod departures;
 pub mod entry;
 mod fold;
 mod follower;
@@ -11,25 +12,30 @@ pub mod frames;
 mod gather;
 pub mod history;
 pub mod log;
+mod place;
 mod room;
 mod traced;
+mod turns;
 mod wake;
 pub mod wheel;
 
 pub use fold::{Snapped, fold_history};
 pub use follower::Follower;
+pub use place::{Heeds, Joined, Place};
 pub use room::{Room, Todo};
+pub use turns::{Reader, Turns};
 pub use wake::SessionCell;
 
 use crate::metrics::Metrics;
 use cells::Cells;
+use departures::Departures;
 use log::LogLimits;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicIsize, Ordering},
     },
     time::Duration,
 };
@@ -82,8 +88,8 @@ pub struct Hub {
     pub wheel: wheel::Wheel,
     /// What the frames of all entries weigh.
     pub weight: Arc<frames::Weight>,
-    /// Permits for history reads.
-    pub reads: Semaphore,
+    /// Turns to read history.
+    pub reads: Arc<Turns>,
     /// Permits for reading and writing records of sessions. What is under way takes kilobytes, what waits hardly any:
     /// thousands come at once when a gateway has died.
     pub records: Semaphore,
@@ -95,9 +101,12 @@ pub struct Hub {
     log_bytes: AtomicIsize,
     buffered_bytes: AtomicIsize,
     gathering: gather::Gathering,
-    open: AtomicUsize,
+    open: place::Open,
     degraded: AtomicBool,
-    draining: AtomicBool,
+    /// Set when the process leaves.
+    departures: OnceLock<Departures>,
+    /// Nobody is waited for any more.
+    closing: AtomicBool,
     /// Rooms to open, to the feed.
     opening: mpsc::UnboundedSender<Arc<Room>>,
     /// Executions whose head should move, to the upkeep; when full, a later event asks again.
@@ -114,13 +123,14 @@ impl Hub {
         // Unbounded, but each room enters once and `limits.rooms` bounds the rooms.
         let (opening, to_open) = mpsc::unbounded_channel();
         let (heads_due, due_heads) = mpsc::channel(4096);
+        metrics.bound(limits.connections);
         let hub = Self {
+            reads: Turns::new(limits.reads, metrics.history_waiting.clone()),
             bus,
             limits,
             metrics,
             wheel: wheel::Wheel::default(),
             weight: Arc::default(),
-            reads: Semaphore::new(limits.reads),
             records: Semaphore::new(RECORDS_AT_ONCE),
             #[cfg(feature = "mutants")]
             mischief: crate::feed::mischief::Mischief::from_env(),
@@ -129,9 +139,10 @@ impl Hub {
             log_bytes: AtomicIsize::new(0),
             buffered_bytes: AtomicIsize::new(0),
             gathering: gather::Gathering::default(),
-            open: AtomicUsize::new(0),
+            open: place::Open::default(),
             degraded: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            departures: OnceLock::new(),
+            closing: AtomicBool::new(false),
             opening,
             heads_due,
         };
@@ -294,25 +305,6 @@ impl Hub {
         is_asked
     }
 
-    /// A place for one more connection, if there is one; given back when it is dropped.
-    pub fn admit(self: &Arc<Self>) -> Option<Place> {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = Place { hub: self.clone() };
-        self.metrics.connections.set(open as f64);
-        (open <= self.limits.connections).then_some(place)
-    }
-
-    /// Registers a session; the guard takes it out again.
-    pub fn join(&self, place: Place, cell: Arc<SessionCell>) -> Joined {
-        let key = self.sessions.lock().insert(cell);
-        Joined { place, key }
-    }
-
-    /// How many sessions are open.
-    pub fn session_count(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
     /// Wakes every session, to tell it of something that concerns all.
     pub fn wake_all(&self) {
         for cell in self.sessions.lock().iter() {
@@ -335,44 +327,33 @@ impl Hub {
 
     /// Whether the process is leaving.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.departures.get().is_some()
     }
 
-    /// The process is leaving: sessions tell their clients and close over a short window.
-    pub fn begin_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        self.metrics.draining.set(1.0);
+    /// The second in which the connection that asks is to be closed, if the process is leaving; each asks once.
+    pub fn departure(&self, heeds: Heeds) -> Option<u32> {
+        self.departures.get().map(|departures| departures.draw(heeds))
+    }
+
+    /// The process is leaving: sessions tell their clients and close over so many seconds.
+    pub fn begin_draining(&self, window_secs: u32) {
+        let _ = self.departures.set(Departures::plan(self.wheel.now(), window_secs, self.leaving_counts()));
         self.wake_all();
     }
-}
 
-/// A connection that is counted.
-pub struct Place {
-    hub: Arc<Hub>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let open = self.hub.open.fetch_sub(1, Ordering::Relaxed) - 1;
-        self.hub.metrics.connections.set(open as f64);
+    /// Connections that heed no hint, and those that do.
+    pub fn leaving_counts(&self) -> [usize; 2] {
+        [self.open.of(Heeds::Nothing) + self.open.of(Heeds::Never), self.open.of(Heeds::Hints)]
     }
-}
 
-/// A registered session.
-pub struct Joined {
-    place: Place,
-    key: u32,
-}
-
-impl Joined {
-    /// A small number that differs between the sessions open at once.
-    pub fn number(&self) -> usize {
-        self.key as usize
+    /// Whether a process that leaves waits for nobody any more.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
-}
 
-impl Drop for Joined {
-    fn drop(&mut self) {
-        self.place.hub.sessions.lock().remove(self.key);
+    /// The window is over: everybody who is still here is closed now.
+    pub fn close_all(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.wake_all();
     }
 }

@@ -3,14 +3,14 @@
 
 use super::subscription::Place;
 use crate::hub::{
-    Hub, Room, Snapped,
+    Hub, Reader, Room, Snapped,
     history::{HistoryPage, position},
     log::{Gap, Slot},
 };
 use std::{sync::Arc, time::Duration};
 use weft_bus::{Anchor, BusError, Mode, ReadFrom};
 use weft_dialect::native::Outcome;
-use weft_event::{Epoch, Position, Resume, RoomKind};
+use weft_event::{Epoch, Offset, Position, Resume, RoomKind};
 
 /// Pause before a failed read is tried again; the client waits, its connection stays.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -72,19 +72,19 @@ pub struct PageRead {
 }
 
 /// Decides how a subscription begins. Waits for as long as the broker is away; an error is one that stays.
-pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
+pub async fn begin(hub: &Hub, room: &Room, wanted: Wanted, reader: Reader) -> Result<Begun, BusError> {
     room.wait_open().await?;
     if wanted.is_nothing() {
         return Ok(live(room));
     }
     // Apart, because it is some KiB: while a broker is slow to open a room, many wait for nothing but that.
-    Box::pin(read_on(hub, room, wanted)).await
+    Box::pin(read_on(hub, room, wanted, reader)).await
 }
 
-async fn read_on(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
+async fn read_on(hub: &Hub, room: &Room, wanted: Wanted, reader: Reader) -> Result<Begun, BusError> {
     let mut patience = Patience::default();
     loop {
-        match try_begin(hub, room, wanted).await {
+        match try_begin(hub, room, wanted, reader).await {
             Ok(begun) => return Ok(begun),
             Err(error) => patience.bear(room, error).await?,
         }
@@ -110,20 +110,20 @@ impl Patience {
     }
 }
 
-async fn try_begin(hub: &Hub, room: &Room, wanted: Wanted) -> Result<Begun, BusError> {
+async fn try_begin(hub: &Hub, room: &Room, wanted: Wanted, reader: Reader) -> Result<Begun, BusError> {
     match wanted.resume {
         Some(Resume::After(offset)) if hub.bus.is_durable() => {
             if let Some(told) = offset.part
-                && let Some(begun) = within_event(hub, room, offset.at, told).await?
+                && let Some(begun) = within_event(hub, room, offset.at, told, reader).await?
             {
                 return Ok(begun);
             }
-            resume(hub, room, offset.at, offset.since).await
+            resume(hub, room, offset, reader).await
         }
-        Some(Resume::Start) if hub.bus.is_durable() => from_start(hub, room).await,
+        Some(Resume::Start) if hub.bus.is_durable() => from_start(hub, room, reader).await,
         Some(_) => Ok(live(room)),
-        None if wanted.snapshot && room.name.kind() == RoomKind::Execution => with_snapshot(hub, room).await,
-        None if wanted.history_logs && hub.bus.is_durable() => with_logs(hub, room).await,
+        None if wanted.snapshot && room.name.kind() == RoomKind::Execution => with_snapshot(hub, room, reader).await,
+        None if wanted.history_logs && hub.bus.is_durable() => with_logs(hub, room, reader).await,
         None => Ok(live(room)),
     }
 }
@@ -145,10 +145,10 @@ pub fn live(room: &Room) -> Begun {
     }
 }
 
-async fn with_snapshot(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
+async fn with_snapshot(hub: &Hub, room: &Room, reader: Reader) -> Result<Begun, BusError> {
     // Taken first: an event that comes while the state is looked for is either in the state or follows it.
     let before = live(room);
-    let Some(snapped) = room.snapshot(hub).await? else { return Ok(before) };
+    let Some(snapped) = room.snapshot(hub, reader).await? else { return Ok(before) };
     Ok(Begun {
         outcome: Outcome::Snapshot,
         place: Place::Log(snapped.cursor),
@@ -160,22 +160,22 @@ async fn with_snapshot(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
     })
 }
 
-async fn with_logs(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
+async fn with_logs(hub: &Hub, room: &Room, reader: Reader) -> Result<Begun, BusError> {
     let now = live(room);
-    let (page, index) = room.history.page_after(hub, room, ReadFrom::Start).await?;
+    let (page, index) = room.history.page_after(hub, room, ReadFrom::Start, reader).await?;
     let before = page.slots.get(index).and_then(position).map(before);
     Ok(Begun { place: Place::History(Box::new((page, index))), logs_until: now.seen, seen: before.or(now.seen), ..now })
 }
 
-async fn from_start(hub: &Hub, room: &Room) -> Result<Begun, BusError> {
+async fn from_start(hub: &Hub, room: &Room, reader: Reader) -> Result<Begun, BusError> {
     // Read after the place before the first event, so that the broker says whether that is where the room begins.
     let from = room.last().map_or(ReadFrom::Start, |at| ReadFrom::After(Position::start(at.epoch)));
-    let (mut page, mut index) = room.history.page_after(hub, room, from).await?;
+    let (mut page, mut index) = room.history.page_after(hub, room, from, reader).await?;
     if anchor_of(&page, index) == Anchor::Changed {
-        (page, index) = room.history.page_after(hub, room, ReadFrom::Start).await?;
+        (page, index) = room.history.page_after(hub, room, ReadFrom::Start, reader).await?;
     }
     let read = if has_lost_its_beginning(hub, room, &page, index).await? {
-        after_gap(hub, room, None, page).await?
+        after_gap(hub, room, None, page, reader).await?
     } else {
         PageRead { place: Place::History(Box::new((page, index))), gap: None, snapshot: None, live_from: None }
     };
@@ -213,7 +213,7 @@ async fn has_lost_its_beginning(hub: &Hub, room: &Room, page: &HistoryPage, inde
 }
 
 /// Where the client was cut off between two frames of one event: that event is read again. `None` if it is held no more.
-async fn within_event(hub: &Hub, room: &Room, at: Position, told: u8) -> Result<Option<Begun>, BusError> {
+async fn within_event(hub: &Hub, room: &Room, at: Position, told: u8, reader: Reader) -> Result<Option<Begun>, BusError> {
     let begun = |place| Begun {
         outcome: Outcome::Resumed,
         recovered: true,
@@ -231,7 +231,7 @@ async fn within_event(hub: &Hub, room: &Room, at: Position, told: u8) -> Result<
     // No read begins with an event, so that it is looked for from the start; it is a rare moment to be cut off in.
     let mut from = ReadFrom::Start;
     loop {
-        let (page, _) = room.history.page_after(hub, room, from).await?;
+        let (page, _) = room.history.page_after(hub, room, from, reader).await?;
         if let Some(index) = page.slots.iter().position(|slot| position(slot) == Some(at)) {
             return Ok(Some(begun(Place::History(Box::new((page, index))))));
         }
@@ -242,17 +242,18 @@ async fn within_event(hub: &Hub, room: &Room, at: Position, told: u8) -> Result<
     }
 }
 
-async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Result<Begun, BusError> {
-    let since = Some((at.epoch, since.unwrap_or(at.seq)));
+async fn resume(hub: &Hub, room: &Room, offset: Offset, reader: Reader) -> Result<Begun, BusError> {
+    let at = offset.at;
+    let since = Some((at.epoch, offset.since.unwrap_or(at.seq)));
     let resumed = |place| Begun { outcome: Outcome::Resumed, recovered: true, place, seen: Some(at), since, ..live(room) };
     if let Some(index) = room.find_unbroken(at) {
         return Ok(resumed(Place::Log(index)));
     }
-    let (page, index) = room.history.page_after(hub, room, ReadFrom::After(at)).await?;
+    let (page, index) = room.history.page_after(hub, room, ReadFrom::After(at), reader).await?;
     match anchor_of(&page, index) {
         Anchor::Held => Ok(resumed(Place::History(Box::new((page, index))))),
         Anchor::Trimmed | Anchor::Changed => {
-            let read = after_gap(hub, room, Some(at), page).await?;
+            let read = after_gap(hub, room, Some(at), page, reader).await?;
             let seen = read.live_from.or(read.gap.as_ref().and_then(|gap| gap.to)).or(Some(at));
             let since = if read.live_from.is_some() { seen.map(|at| (at.epoch, at.seq)) } else { since };
             Ok(Begun {
@@ -269,23 +270,23 @@ async fn resume(hub: &Hub, room: &Room, at: Position, since: Option<u64>) -> Res
 }
 
 /// Reads the next page of a subscription. Waits for as long as the broker is away; an error is one that stays.
-pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRead, BusError> {
+pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom, reader: Reader) -> Result<PageRead, BusError> {
     let mut patience = Patience::default();
     loop {
-        match try_read_page(hub, room, from).await {
+        match try_read_page(hub, room, from, reader).await {
             Ok(read) => return Ok(read),
             Err(error) => patience.bear(room, error).await?,
         }
     }
 }
 
-async fn try_read_page(hub: &Hub, room: &Room, from: ReadFrom) -> Result<PageRead, BusError> {
-    let (page, index) = room.history.page_after(hub, room, from).await?;
+async fn try_read_page(hub: &Hub, room: &Room, from: ReadFrom, reader: Reader) -> Result<PageRead, BusError> {
+    let (page, index) = room.history.page_after(hub, room, from, reader).await?;
     match (anchor_of(&page, index), from) {
         (Anchor::Held, _) | (_, ReadFrom::Start) => {
             Ok(PageRead { place: Place::History(Box::new((page, index))), gap: None, snapshot: None, live_from: None })
         }
-        (_, ReadFrom::After(at)) => after_gap(hub, room, Some(at), page).await,
+        (_, ReadFrom::After(at)) => after_gap(hub, room, Some(at), page, reader).await,
     }
 }
 
@@ -295,9 +296,15 @@ fn anchor_of(page: &HistoryPage, index: usize) -> Anchor {
 }
 
 /// Some events after `at`, or from the start, are gone: what retention has left follows, or, where the history was lost, what comes now.
-async fn after_gap(hub: &Hub, room: &Room, at: Option<Position>, page: Arc<HistoryPage>) -> Result<PageRead, BusError> {
+async fn after_gap(
+    hub: &Hub,
+    room: &Room,
+    at: Option<Position>,
+    page: Arc<HistoryPage>,
+    reader: Reader,
+) -> Result<PageRead, BusError> {
     let is_execution = room.name.kind() == RoomKind::Execution;
-    let snapshot = if is_execution { room.snapshot(hub).await?.map(Box::new) } else { None };
+    let snapshot = if is_execution { room.snapshot(hub, reader).await?.map(Box::new) } else { None };
     let first = page.slots.first().and_then(position);
     if page.anchor == Anchor::Trimmed
         && let Some(first) = first

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     hub::Place,
-    metrics::Failed,
+    metrics::{Ended, Failed},
     transport::{Gone, Transport},
 };
 use std::{
@@ -36,6 +36,7 @@ pub struct Connection<T> {
 struct Ending {
     /// For metrics; 0: neither side gave one.
     code: u16,
+    why: Ended,
     /// The wheel's second at which it is over all the same.
     deadline: u32,
 }
@@ -81,13 +82,14 @@ impl<T: Transport> Connection<T> {
         if self.ending.is_none() {
             self.begin_end(End::Gone);
         }
-        self.over(self.ending.as_ref().map_or(0, |ending| ending.code));
+        let (code, why) = self.ending.as_ref().map_or((0, Ended::Lost), |ending| (ending.code, ending.why));
+        self.over(code, why);
     }
 
     /// It is out before it is counted, so that both can be read together.
-    fn over(&mut self, code: u16) {
+    fn over(&mut self, code: u16, why: Ended) {
         self.session.joined = None;
-        self.session.shared.hub.metrics.closed(code);
+        self.session.shared.hub.metrics.closed(code, why);
     }
 
     /// One turn: everything that can be done now. Ready only when the session ends.
@@ -125,6 +127,7 @@ impl<T: Transport> Connection<T> {
         if let Some(code) = self.session.lost {
             return Err(End::Close(*code));
         }
+        self.session.go(self.session.now())?;
         if held_back && self.session.takes_more() {
             context.waker().wake_by_ref();
         }
@@ -178,27 +181,32 @@ impl<T: Transport> Connection<T> {
     fn begin_end(&mut self, end: End) {
         let behind = self.session.leave();
         let deadline = self.session.now() + CLOSE_SECS;
-        let (code, deadline) = match end {
+        let (code, why, deadline) = match end {
             End::Close(code) => {
                 self.transport.begin_close(Some(code));
-                (code.code, deadline)
+                (code.code, Ended::of(&code), deadline)
+            }
+            End::Go(cause) => {
+                self.session.note_going(cause);
+                self.transport.begin_close_saying(told::RESTARTING, &self.session.farewell(cause));
+                (told::RESTARTING.code, Ended::Sent(cause), deadline)
             }
             End::Closed(code) => {
                 self.transport.begin_close(None);
-                (code.unwrap_or(0), deadline)
+                (code.unwrap_or(0), Ended::Client, deadline)
             }
-            End::Gone => (0, 0),
+            End::Gone => (0, Ended::Lost, 0),
         };
         // Who has said goodbye wants no more.
         let was_cut_off = match end {
             End::Close(code) => code == told::PING_TIMEOUT || code == told::TOO_SLOW,
-            End::Closed(_) => false,
+            End::Go(_) | End::Closed(_) => false,
             End::Gone => true,
         };
         if was_cut_off && behind > 0 {
             self.session.shared.hub.metrics.failed(Failed::Disconnected, behind);
         }
-        self.ending = Some(Ending { code, deadline });
+        self.ending = Some(Ending { code, why, deadline });
     }
 }
 
@@ -213,13 +221,13 @@ impl<T: Transport> Future for Connection<T> {
         {
             this.begin_end(end);
         }
-        let Some(Ending { code, deadline }) = this.ending else { return Poll::Pending };
+        let Some(Ending { code, why, deadline }) = this.ending else { return Poll::Pending };
         let now = this.session.now();
         if now < deadline && this.transport.poll_close(context).is_pending() {
             this.session.wake_by(deadline);
             return Poll::Pending;
         }
-        this.over(code);
+        this.over(code, why);
         Poll::Ready(())
     }
 }

@@ -10,6 +10,7 @@ mod access;
 mod begin;
 mod connection;
 mod copies;
+mod going;
 mod inbox;
 mod orders;
 mod pass;
@@ -23,6 +24,7 @@ mod time;
 mod upstream;
 
 pub use connection::Connection;
+pub use going::{Cause, Shed, farewell};
 pub use orders::{Orders, Question, REPORTS_MAX, Report};
 pub use pass::{Badge, Pass};
 pub use stream::StreamBody;
@@ -67,8 +69,8 @@ pub struct SessionLimits {
     pub stall_secs: u32,
     /// Seconds that a message may take from its first byte to its last.
     pub message_secs: u32,
-    /// Seconds over which closes are spread while draining.
-    pub drain_secs: u32,
+    /// Seconds that a connection may live, more or less; 0: for ever.
+    pub age_secs: u32,
     /// How long a command may wait for its reply.
     pub command_timeout: Duration,
     /// Bounds of a packet of Socket.IO.
@@ -77,6 +79,8 @@ pub struct SessionLimits {
     pub connect_secs: u32,
     /// Seconds in which a client must have shown a token, where it must.
     pub auth_secs: u32,
+    /// Seconds after which the record of a session that can be recovered is written again.
+    pub recovery_renew_secs: u32,
 }
 
 /// The one room that a connection follows from its beginning, in dialects whose address says what to follow.
@@ -208,6 +212,8 @@ struct Times {
 enum End {
     /// We close, with this code.
     Close(CloseCode),
+    /// We close, for a reason that is none of its client's.
+    Go(Cause),
     /// The peer closes, with its code.
     Closed(Option<u16>),
     /// The peer is gone.
@@ -219,6 +225,7 @@ impl Session {
         let cell = Arc::new(SessionCell::default());
         let joined = shared.hub.join(place, cell.clone());
         let number = joined.number();
+        let clock = Clock::begin(&shared, &joined, wire.dialect);
         let mut session = Self {
             wire,
             id: uuid::Uuid::new_v4(),
@@ -241,7 +248,7 @@ impl Session {
             bucket: Bucket::default(),
             timed: number.is_multiple_of(TIMED_EACH),
             last_event: None,
-            clock: Clock::new(shared.hub.wheel.now(), number, time::ping_secs(wire.dialect, &shared.limits)),
+            clock,
             shared,
         };
         session.greet();
@@ -250,7 +257,10 @@ impl Session {
 
     /// What came from the client.
     fn receive(&mut self, received: Received<'_>) -> Result<(), End> {
-        self.clock.heard();
+        let asked = self.clock.heard();
+        if let Received::Pong(Some(took)) = received {
+            self.note_round_trip(took, asked);
+        }
         if matches!(received, Received::Text(_) | Received::Binary(_)) && !self.may_talk() {
             return Err(End::Close(told::POLICY));
         }
@@ -261,12 +271,20 @@ impl Session {
             (Received::Text(bytes), _) if self.wire.dialect != Dialect::Native => self.hear_text(bytes),
             (Received::Text(bytes), Encoding::Json) | (Received::Binary(bytes), Encoding::MessagePack) => self.message(bytes),
             (Received::Text(_) | Received::Binary(_), _) => Err(End::Close(told::UNSUPPORTED_DATA)),
-            (Received::Alive, _) => {
+            (Received::Alive | Received::Pong(_), _) => {
                 let now = self.shared.hub.wheel.now();
                 if self.clock.controls(now) > CONTROLS_MAX { Err(End::Close(told::POLICY)) } else { Ok(()) }
             }
             (Received::Faulty(code), _) => Err(End::Close(code)),
             (Received::Closed(code), _) => Err(End::Closed(code)),
+        }
+    }
+
+    /// A ping was answered. What a client makes up is left out: longer than it was asked for, or not asked for at all.
+    fn note_round_trip(&self, took: Duration, asked: Option<u32>) {
+        let is_possible = |since: u32| took.as_secs() <= u64::from(self.shared.hub.wheel.now() - since) + 1;
+        if self.wire.dialect == Dialect::SocketIo || asked.is_some_and(is_possible) {
+            self.shared.hub.metrics.round_trip(took);
         }
     }
 
@@ -351,8 +369,9 @@ impl Session {
         for order in orders {
             match order {
                 orders::Order::Revoked => {}
-                orders::Order::Go(id) if id == self.id => return Err(End::Close(told::RESTARTING)),
+                orders::Order::Go(id) if id == self.id => return Err(End::Go(Cause::Operator)),
                 orders::Order::Go(_) => {}
+                orders::Order::Shed(shed) => self.hear_shed(&shed),
                 orders::Order::Tell(question) => question.answer(self.report()),
             }
         }
@@ -403,6 +422,11 @@ impl Shared {
     /// Has a connection go, if it is here.
     pub fn send_away(&self, id: uuid::Uuid) {
         self.say(orders::Order::Go(id));
+    }
+
+    /// Has some connections go.
+    pub fn shed(&self, shed: Shed) {
+        self.say(orders::Order::Shed(Arc::new(shed)));
     }
 
     /// Asks connections to tell of themselves; their reports come in within a moment.

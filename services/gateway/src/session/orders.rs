@@ -1,5 +1,6 @@
 //! What concerns connections beside their rooms: revocations, and what operators ask. Said to all; each takes what is its own.
 
+use super::Shed;
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
@@ -22,6 +23,8 @@ pub(super) enum Order {
     Revoked,
     /// This connection is to go.
     Go(Uuid),
+    /// Some are.
+    Shed(Arc<Shed>),
     /// Connections of this kind are to tell of themselves.
     Tell(Arc<Question>),
 }

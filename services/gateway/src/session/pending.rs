@@ -230,8 +230,9 @@ impl Session {
             return self.begun(key, begin::live(&room), request, reference);
         }
         let (shared, request, reference) = (self.shared.clone(), request.clone(), reference.map(str::to_owned));
+        let reader = self.reader();
         self.operate(async move {
-            let begun = begin::begin(&shared.hub, &room, wanted).await;
+            let begun = begin::begin(&shared.hub, &room, wanted, reader).await;
             Done::Begun(key, begun, request, reference)
         });
     }

@@ -95,7 +95,8 @@ impl Session {
             Next::Again => return true,
             Next::ReadPage(from) => {
                 let (key, room, shared) = (subscription.key, subscription.follower.room.clone(), self.shared.clone());
-                self.operate(async move { Done::Page(key, begin::read_page(&shared.hub, &room, from).await) });
+                let reader = self.reader();
+                self.operate(async move { Done::Page(key, begin::read_page(&shared.hub, &room, from, reader).await) });
             }
             Next::Behind => self.shared.feed.suspect(subscription.follower.room.clone()),
         }

@@ -135,10 +135,9 @@ impl Session {
         }
     }
 
-    /// The process is leaving.
-    pub(super) fn tell_reconnect(&mut self) {
-        // The client comes back at once when it is closed; the spread is in when it is closed.
-        let after_ms = rand::random_range(0..500);
+    /// It will be closed; its client is to come back so many milliseconds after that.
+    pub(super) fn tell_reconnect(&mut self, after_ms: u32) {
+        let after_ms = u64::from(after_ms);
         match self.wire.dialect {
             Dialect::Native => self.reply(native::reconnect(self.wire.encoding, after_ms)),
             Dialect::Sse => self.reply(sse::retry(after_ms).into_bytes()),

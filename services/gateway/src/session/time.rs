@@ -1,7 +1,10 @@
-//! A session's times, in seconds of the wheel: pings, dead and stalled peers, messages that do not end, the drain.
+//! A session's times, in seconds of the wheel: pings, dead and stalled peers, messages that do not end, its age.
 
-use super::{End, Session, SessionLimits};
-use crate::transport::Dialect;
+use super::{End, Session, SessionLimits, Shared, going::Going};
+use crate::{
+    hub::{Heeds, Joined, Reader},
+    transport::Dialect,
+};
 use weft_dialect::told;
 
 /// Seconds between the heartbeats of an event stream (wire contract, section 10).
@@ -26,14 +29,20 @@ pub(super) struct Clock {
     unfinished: Option<(u32, u32)>,
     /// Control frames that came in a second, and which second.
     controls: (u32, u32),
-    drain_close_at: Option<u32>,
+    /// When it is ended though nothing is wrong.
+    pub(super) going: Going,
     /// The second at which the wheel is known to wake this session.
     scheduled: u32,
 }
 
 impl Clock {
     /// The first ping falls anywhere in the period, so that connections that came together do not ping together.
-    pub(super) fn new(now: u32, number: usize, ping_secs: u32) -> Self {
+    pub(super) fn begin(shared: &Shared, joined: &Joined, dialect: Dialect) -> Self {
+        let (now, limits) = (shared.hub.wheel.now(), &shared.limits);
+        Self::new(now, joined.number(), ping_secs(dialect, limits), Going::of_age(now, joined.heeds(), limits))
+    }
+
+    fn new(now: u32, number: usize, ping_secs: u32, going: Going) -> Self {
         let period = ping_secs.max(1);
         let first = 1 + (number % period as usize) as u32;
         Self {
@@ -43,14 +52,14 @@ impl Clock {
             blocked: false,
             unfinished: None,
             controls: (0, 0),
-            drain_close_at: None,
+            going,
             scheduled: 0,
         }
     }
 
-    /// The peer has given a sign of life.
-    pub(super) fn heard(&mut self) {
-        self.unanswered_since = None;
+    /// The peer has given a sign of life; when it was asked for one, if it was.
+    pub(super) fn heard(&mut self) -> Option<u32> {
+        self.unanswered_since.take()
     }
 
     /// One more control frame; how many in this second.
@@ -79,9 +88,9 @@ impl Clock {
             self.unanswered_since.map(|since| since + limits.pong_secs),
             self.blocked.then_some(self.written_at + limits.stall_secs),
             self.unfinished.map(|(_, since)| since + limits.message_secs),
-            self.drain_close_at,
         ];
-        deadlines.into_iter().flatten().fold(self.pinged_at + ping_secs, u32::min)
+        let next = (self.pinged_at + ping_secs).min(self.going.due());
+        deadlines.into_iter().flatten().fold(next, u32::min)
     }
 }
 
@@ -130,7 +139,7 @@ impl Session {
             return Err(End::Close(told::POLICY));
         }
         self.tell_degraded();
-        self.drain(now)?;
+        self.look_at_going(now);
         self.keep_admitted(now)?;
         let due = self.clock.due(&limits, ping_secs);
         let due = self.admitted_until().map_or(due, |until| due.min(until));
@@ -164,25 +173,14 @@ impl Session {
         }
     }
 
-    fn drain(&mut self, now: u32) -> Result<(), End> {
-        if !self.shared.hub.is_draining() {
-            return Ok(());
-        }
-        match self.clock.drain_close_at {
-            None => {
-                let window = self.shared.limits.drain_secs.max(1);
-                let own = (self.number() % window as usize) as u32;
-                self.tell_reconnect();
-                self.clock.drain_close_at = Some(now + 1 + own);
-                Ok(())
-            }
-            Some(at) if now >= at => Err(End::Close(told::RESTARTING)),
-            Some(_) => Ok(()),
-        }
+    /// What its client heeds.
+    pub(super) fn heeds(&self) -> Heeds {
+        self.joined.as_ref().map_or(Heeds::Nothing, Joined::heeds)
     }
 
-    fn number(&self) -> usize {
-        self.joined.as_ref().map_or(0, crate::hub::Joined::number)
+    /// Who it is to those who read history for it.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::Client(self.joined.as_ref().map_or(0, Joined::number) as u64)
     }
 
     /// Gives back what lists have grown beyond their need.

@@ -4,6 +4,7 @@ mod engine;
 mod event_stream;
 mod frame;
 mod io;
+mod stamp;
 mod websocket;
 
 pub use engine::{Ask, Engine, Full, Mailbox, Mailboxes};
@@ -15,6 +16,7 @@ pub use websocket::{WebSocket, WebSocketLimits};
 use std::{
     collections::VecDeque,
     task::{Context, Poll},
+    time::Duration,
 };
 use weft_dialect::told::CloseCode;
 
@@ -25,8 +27,10 @@ pub enum Received<'m> {
     Text(&'m [u8]),
     /// A binary message.
     Binary(&'m [u8]),
-    /// A sign of life: a ping or pong of the transport itself.
+    /// A sign of life: a ping of the transport itself, say.
     Alive,
+    /// The answer to a ping, and how long it took where that is known.
+    Pong(Option<Duration>),
     /// The peer broke a rule of the transport, and is to be closed with this code.
     Faulty(CloseCode),
     /// The peer closes, with its code if it gave one.
@@ -89,6 +93,11 @@ pub trait Transport: Send + Unpin + 'static {
 
     /// Begins the goodbye: with this code, or with the peer's own if it has closed. [`Transport::poll_close`] does it.
     fn begin_close(&mut self, code: Option<CloseCode>);
+
+    /// The same with a reason of its own in the place of the code's, where the transport has one.
+    fn begin_close_saying(&mut self, code: CloseCode, _reason: &str) {
+        self.begin_close(Some(code));
+    }
 
     /// Writes what was begun and the goodbye, and waits for the peer to go; bounded in time by the caller.
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()>;

@@ -3,7 +3,7 @@
 //! Between two messages a connection holds no buffer. It reads into one that its thread's connections share, and keeps
 //! what is unfinished; of what it writes it keeps the rest of one frame while the socket takes no more.
 
-use super::{Frame, Gone, Io, Received, Transport, Wire, Written};
+use super::{Frame, Gone, Io, Received, Transport, Wire, Written, stamp::Stamp};
 use bytes::Bytes;
 use std::{
     cell::RefCell,
@@ -154,7 +154,7 @@ impl WebSocket {
                         }
                         Received::Alive
                     }
-                    Ok(Some(Message::Pong(_))) => Received::Alive,
+                    Ok(Some(Message::Pong(payload))) => Received::Pong(Stamp::read(payload).and_then(Stamp::elapsed)),
                     Ok(Some(Message::Close(close))) => {
                         self.peer_code = close.code;
                         Received::Closed(close.code)
@@ -246,6 +246,12 @@ impl WebSocket {
         events
     }
 
+    fn begin_goodbye(&mut self, frame: &ControlFrame) {
+        self.waiting().unread = Bytes::new();
+        self.control(frame, false);
+        self.closing = Closing::Telling;
+    }
+
     /// Throws away what comes, until the end of the stream.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         DESK.with_borrow_mut(|desk| {
@@ -277,7 +283,7 @@ impl Transport for WebSocket {
     }
 
     fn ping(&mut self) {
-        if let Some(ping) = ControlFrame::ping(b"") {
+        if let Some(ping) = ControlFrame::ping(&Stamp::now().bytes()) {
             self.control(&ping, true);
         }
     }
@@ -315,9 +321,11 @@ impl Transport for WebSocket {
             (None, Some(code)) => ControlFrame::close(code, ""),
             (None, None) => ControlFrame::close_without_code(),
         };
-        self.waiting().unread = Bytes::new();
-        self.control(&frame, false);
-        self.closing = Closing::Telling;
+        self.begin_goodbye(&frame);
+    }
+
+    fn begin_close_saying(&mut self, code: CloseCode, reason: &str) {
+        self.begin_goodbye(&ControlFrame::close(code.code, reason));
     }
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {

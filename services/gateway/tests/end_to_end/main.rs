@@ -2,6 +2,8 @@
 //!
 //! `WEFT_TEST_FULL=1` runs the long forms.
 
+mod admission;
+mod age;
 mod auth;
 mod auth_life;
 mod auth_matrix;
@@ -9,9 +11,11 @@ mod auth_rig;
 mod clients;
 mod commands;
 mod dialects;
+mod drain;
 mod hostile;
 mod http;
 mod leaving;
+mod measured;
 mod options;
 mod outages;
 mod packets;

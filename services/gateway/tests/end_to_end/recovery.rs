@@ -2,6 +2,7 @@
 
 use crate::{
     clients::Clients,
+    packets::Packets,
     support::{Broker, Kind, SHARED, numbered, publish, publish_numbers},
 };
 use serde_json::{Value, json};
@@ -309,5 +310,32 @@ async fn kill_after_kill_under_steady_events_nothing_is_lost_and_nothing_comes_t
         }
         let recovered = gateways[0].metric("weft_gateway_recoveries_total").await.expect("a metric");
         assert!(recovered >= 3.0, "{kind:?}: {recovered} recoveries");
+    }
+}
+
+/// Its first gateway has not noticed yet that the client is gone, and keeps renewing what it knows.
+#[tokio::test]
+async fn who_has_gone_on_elsewhere_is_not_set_back_by_where_it_was() {
+    let key = Key::new();
+    for kind in SHARED {
+        let broker = Broker::start(kind).await;
+        let env = [("WEFT_FLEET_KEY_FILE", key.path()), ("WEFT_PING_SECS", "1"), ("WEFT_RECOVERY_SECS", "3")];
+        let gateways = [broker.gateway(&env).await, broker.gateway(&env).await];
+        let mut cut_off = Packets::connect(&gateways[0], "/", json!({})).await;
+        cut_off.say("420[\"subscribe\",\"execution:one\"]").await;
+        assert!(cut_off.next().await.starts_with("430"), "{kind:?}");
+        publish_numbers(&gateways[0], "one", 1..=1).await;
+        let offset = cut_off.next_event().await[2].clone();
+        let back = json!({"pid": cut_off.hello["pid"], "offset": offset});
+        let mut elsewhere = Packets::connect(&gateways[1], "/", back.clone()).await;
+        assert_eq!(elsewhere.hello["pid"], cut_off.hello["pid"], "{kind:?}: recovered");
+        elsewhere.say("421[\"subscribe\",\"execution:two\"]").await;
+        while !elsewhere.next().await.starts_with("431") {}
+        // Each renews twice meanwhile.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        let mut again = Packets::connect(&gateways[0], "/", back).await;
+        assert_eq!(again.hello["pid"], cut_off.hello["pid"], "{kind:?}: recovered");
+        publish_numbers(&gateways[0], "two", 7..=7).await;
+        while again.next_event().await[1]["data"]["n"] != 7 {}
     }
 }

@@ -268,6 +268,19 @@ impl Socket {
         }
     }
 
+    /// What comes next, or the code and the reason of the close.
+    pub async fn hear_or_goodbye(&mut self) -> Result<Value, (u16, String)> {
+        let end = tokio::time::Instant::now() + SOON;
+        loop {
+            match tokio::time::timeout_at(end, self.socket.next()).await.expect("a frame, in time") {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),
+                Some(Ok(Message::Close(Some(frame)))) => return Err((frame.code.into(), frame.reason.to_string())),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("a text frame or a close was due, not {other:?}"),
+            }
+        }
+    }
+
     /// The close code, after whatever texts still come.
     pub async fn closes_after_texts(&mut self) -> Option<u16> {
         let end = tokio::time::Instant::now() + SOON;

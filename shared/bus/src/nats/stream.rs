@@ -171,14 +171,15 @@ async fn ensure(link: &Link, stream: Stream) -> Result<(), ConnectError> {
         }
     };
     check(&name, &wanted, &found, stream.essential())?;
-    if stream == Stream::Journals {
+    if matches!(stream, Stream::Journals | Stream::Records) {
         keep_longest(&mut wanted, &found);
     }
     follow_settings(link, &name, &wanted, found).await;
     Ok(())
 }
 
-/// What a journal holds is somebody's safety: a process that needs it for a shorter time must not shorten it for others.
+/// What a journal or a record holds is somebody's safety: a process that needs it for a shorter time must not shorten it for
+/// others.
 fn keep_longest(wanted: &mut Value, found: &Info) {
     let (ours, theirs) = (wanted["max_age"].as_i64().unwrap_or(0), found.setting("max_age"));
     // 0 is for ever.

@@ -15,8 +15,6 @@ use weft_dialect::{
 };
 use weft_event::{Offset, Resume, Room};
 
-/// Seconds after which a record is written again: the bus keeps it for an hour.
-const RENEW_SECS: u32 = 1200;
 /// Pause before a broker that is away is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Reads of a record until its client is let in without it.
@@ -32,6 +30,7 @@ pub(super) struct Kept {
     changes: u32,
     stored: u32,
     is_writing: bool,
+    /// The second in which it is written again, before it expires.
     renew_at: u32,
     /// What waits for a change to be stored, in order.
     waiting: Vec<Waiting>,
@@ -68,8 +67,17 @@ pub struct Recalled {
 pub struct Stored {
     space: Space,
     pid: SessionId,
-    /// Which change it was, or none: the broker refuses records.
-    change: Option<u32>,
+    written: Written,
+}
+
+/// What became of a write.
+enum Written {
+    /// This change is stored.
+    Change(u32),
+    /// The broker refuses records.
+    Refused,
+    /// Another is there: the client has gone on elsewhere, and this end of it has not been told yet.
+    Replaced,
 }
 
 impl Kept {
@@ -129,7 +137,6 @@ impl Session {
                 None
             }
         });
-        let now = self.now();
         let Some(seat) = self.seat(space) else { return };
         let caller = &seat.badge.caller;
         let is_theirs = |record: &Recovery| record.is_of(caller.tenant(), caller.subject(), space.namespace());
@@ -137,7 +144,7 @@ impl Session {
         let Some(record) = record.filter(is_theirs) else { return self.let_in_anew(space) };
         let rooms = record.resume(recalling.offset.as_ref());
         // It is on the bus, and to be removed from there if it is of no use.
-        seat.kept = Some(Kept { changes: 1, stored: 1, ..Kept::new(recalling.pid, record, now) });
+        seat.kept = Some(Kept { changes: 1, stored: 1, ..Kept::new(recalling.pid, record) });
         seat.recovering = Some(Recovering { rooms_left: rooms.len(), is_whole: true });
         for (room, resume) in rooms {
             self.recover_room(space, room, resume);
@@ -177,13 +184,13 @@ impl Session {
 
     /// Lets a client in that has nothing to go on with.
     pub(super) fn let_in_anew(&mut self, space: Space) {
-        let (can_recover, now) = (self.can_recover(), self.now());
+        let can_recover = self.can_recover();
         let pid = can_recover
             .then(|| SessionId::make(&self.shared.fleet_key, Purpose::Recovery, &self.shared.instance, rand::random()));
         if let Some(seat) = self.seat(space) {
             let caller = &seat.badge.caller;
             let record = Recovery::new(caller.tenant(), caller.subject(), space.namespace());
-            seat.kept = pid.map(|pid| Kept::new(pid, record, now));
+            seat.kept = pid.map(|pid| Kept::new(pid, record));
         }
         self.let_in(space);
     }
@@ -235,10 +242,10 @@ impl Session {
 
     /// The record has changed. One write at a time, or an older one might come to lie on a newer.
     fn store_record(&mut self, space: Space) {
-        let now = self.now();
+        let (now, renew_secs) = (self.now(), self.shared.limits.recovery_renew_secs);
         if let Some(kept) = self.kept(space) {
             kept.changes += 1;
-            kept.renew_at = now + RENEW_SECS;
+            kept.renew_at = now + renew_secs;
             self.write_record(space);
         }
     }
@@ -250,18 +257,32 @@ impl Session {
         let (pid, change, value) = (kept.pid.clone(), kept.changes, Bytes::from(kept.record.encode()));
         let name = pid.record_name(&key);
         self.operate(async move {
-            let change = loop {
-                match store(&shared, &name, value.clone()).await {
-                    Ok(()) => break Some(change),
-                    // The client waits, as every subscribe waits for a broker that is away.
-                    Err(BusError::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
-                    Err(error) => {
-                        tracing::warn!(%error, "the broker keeps no records of sessions: these go on without recovery");
-                        break None;
-                    }
-                }
+            let written = until_available(async || store(&shared, &name, value.clone()).await).await;
+            let written = if written.is_some() { Written::Change(change) } else { Written::Refused };
+            Done::Stored(Box::new(Stored { space, pid, written }))
+        });
+    }
+
+    /// Writes a record that has not changed, so that it does not expire; unless the client, cut off from here and not yet
+    /// known to be gone, has changed it elsewhere.
+    fn renew_record(&mut self, space: Space) {
+        let (now, renew_secs) = (self.now(), self.shared.limits.recovery_renew_secs);
+        let (shared, key) = (self.shared.clone(), self.shared.fleet_key.clone());
+        let Some(kept) = self.kept(space).filter(|kept| !kept.is_writing && kept.stored == kept.changes) else { return };
+        kept.is_writing = true;
+        kept.renew_at = now + renew_secs;
+        let (pid, change, value) = (kept.pid.clone(), kept.changes, Bytes::from(kept.record.encode()));
+        let name = pid.record_name(&key);
+        self.operate(async move {
+            let found = until_available(async || load(&shared, &name).await).await;
+            let written = match found {
+                Some(Some(found)) if found != value => Written::Replaced,
+                _ => match until_available(async || store(&shared, &name, value.clone()).await).await {
+                    Some(()) => Written::Change(change),
+                    None => Written::Refused,
+                },
             };
-            Done::Stored(Box::new(Stored { space, pid, change }))
+            Done::Stored(Box::new(Stored { space, pid, written }))
         });
     }
 
@@ -269,7 +290,11 @@ impl Session {
     pub(in crate::session) fn stored(&mut self, stored: &Stored) {
         let Some(kept) = self.kept(stored.space).filter(|kept| kept.pid == stored.pid) else { return };
         kept.is_writing = false;
-        let Some(change) = stored.change else { return self.forget_record(stored.space) };
+        let change = match stored.written {
+            Written::Change(change) => change,
+            Written::Refused => return self.forget_record(stored.space),
+            Written::Replaced => return self.leave_record(stored.space),
+        };
         kept.stored = change;
         let due = kept.waiting.iter().take_while(|waiting| waiting.change <= change).count();
         let due: Vec<_> = kept.waiting.drain(..due).collect();
@@ -286,6 +311,13 @@ impl Session {
                 subscription.held = false;
             }
             answer.into_iter().for_each(|answer| self.reply(answer));
+        }
+    }
+
+    /// The same, but what the bus has is another's by now.
+    fn leave_record(&mut self, space: Space) {
+        if let Some(kept) = self.seat(space).and_then(|seat| seat.kept.take()) {
+            self.release(kept.waiting);
         }
     }
 
@@ -309,8 +341,23 @@ impl Session {
     /// Writes again what would expire.
     pub(in crate::session) fn renew_records(&mut self, now: u32) {
         for space in Space::ALL {
-            if self.kept(space).is_some_and(|kept| kept.changes > 0 && now >= kept.renew_at) {
-                self.store_record(space);
+            if self.kept(space).is_some_and(|kept| now >= kept.renew_at) {
+                self.renew_record(space);
+            }
+        }
+    }
+}
+
+/// Tries until the broker answers; `None` if it refuses. The client waits, as every subscribe waits for a broker that is
+/// away.
+async fn until_available<T>(attempt: impl AsyncFn() -> Result<T, BusError>) -> Option<T> {
+    loop {
+        match attempt().await {
+            Ok(done) => return Some(done),
+            Err(BusError::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                tracing::warn!(%error, "the broker keeps no records of sessions: these go on without recovery");
+                return None;
             }
         }
     }
@@ -329,8 +376,8 @@ async fn store(shared: &Shared, name: &str, value: Bytes) -> Result<(), BusError
 }
 
 impl Kept {
-    fn new(pid: SessionId, record: Recovery, now: u32) -> Self {
-        let renew_at = now + RENEW_SECS;
-        Self { pid, record, changes: 0, stored: 0, is_writing: false, renew_at, waiting: Vec::new() }
+    /// Nothing is written until something is followed.
+    fn new(pid: SessionId, record: Recovery) -> Self {
+        Self { pid, record, changes: 0, stored: 0, is_writing: false, renew_at: u32::MAX, waiting: Vec::new() }
     }
 }

@@ -9,12 +9,13 @@ mod polling;
 
 pub use mailbox::{Ask, Full, Mailbox, Mailboxes, Registered};
 
-use super::{Dialect, Frame, Gone, Received, Transport, WebSocket, WebSocketLimits, Wire, Written};
+use super::{Dialect, Frame, Gone, Received, Transport, WebSocket, WebSocketLimits, Wire, Written, stamp::Stamp};
 use polling::Polling;
 use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use weft_dialect::{
     engine::{self, Action, Control, Data, Ended, Input, Packet, Times},
@@ -44,6 +45,8 @@ struct State {
     now: u64,
     /// A ping waits to be sent.
     ping: bool,
+    /// When the last was, until it is answered; 0: none is out.
+    pinged: u32,
     /// The handshake, until it is on its way; polling clients get it as the answer to their first request.
     greeting: Option<Box<str>>,
     ended: Option<Ended>,
@@ -52,11 +55,12 @@ struct State {
 impl State {
     fn new(transport: engine::Transport, times: Arc<Times>, began: u64, greeting: Option<Box<str>>) -> Self {
         let session = engine::Session::new(transport, began, &times);
-        Self { session, times, now: began, ping: false, greeting, ended: None }
+        Self { session, times, now: began, ping: false, pinged: 0, greeting, ended: None }
     }
 
     /// Takes a packet of the client and hands on what it brings; whether more is taken.
     fn packet(&mut self, packet: Option<Packet<'_>>, take: &mut dyn FnMut(Received<'_>) -> bool) -> bool {
+        let is_pong = matches!(packet, Some(Packet::Pong(_)));
         let input = packet.map_or(Input::Malformed, Input::Packet);
         let (mut more, mut delivered) = (true, false);
         for action in self.session.take(self.now, &self.times, input) {
@@ -74,13 +78,25 @@ impl State {
             more &= take(received);
         }
         // A client that sends nothing but packets of no content is held to the bounds of one that pings.
-        if delivered { more } else { take(Received::Alive) }
+        match delivered {
+            true => more,
+            false if is_pong => take(Received::Pong(self.take_round_trip())),
+            false => take(Received::Alive),
+        }
+    }
+
+    fn take_round_trip(&mut self) -> Option<Duration> {
+        let pinged = std::mem::take(&mut self.pinged);
+        (pinged != 0).then(|| Stamp::elapsed_since(pinged))
     }
 
     /// A ping to be sent, and the handshake before it.
     fn first_texts(&mut self) -> impl Iterator<Item = Vec<u8>> {
         let greeting = self.greeting.take().map(|greeting| greeting.into_string().into_bytes());
-        let ping = std::mem::take(&mut self.ping).then(|| Control::Ping.text().into());
+        let ping = std::mem::take(&mut self.ping).then(|| {
+            self.pinged = Stamp::now().short();
+            Control::Ping.text().into()
+        });
         greeting.into_iter().chain(ping)
     }
 }
@@ -149,6 +165,8 @@ impl Transport for Engine {
         socket.poll_receive(context, &mut |received| match received {
             Received::Text(bytes) => state.packet(parsed(bytes), take),
             Received::Binary(bytes) => state.packet(Some(Packet::binary(bytes)), take),
+            // The answer to a ping of Engine.IO is a packet.
+            Received::Pong(_) => take(Received::Pong(None)),
             Received::Alive | Received::Faulty(_) | Received::Closed(_) => take(received),
         })
     }
@@ -206,6 +224,13 @@ impl Transport for Engine {
     fn begin_close(&mut self, code: Option<CloseCode>) {
         match &mut self.carrier {
             Carrier::Socket(socket) => socket.begin_close(code),
+            Carrier::Polling(polling) => polling.begin_close(&mut self.state),
+        }
+    }
+
+    fn begin_close_saying(&mut self, code: CloseCode, reason: &str) {
+        match &mut self.carrier {
+            Carrier::Socket(socket) => socket.begin_close_saying(code, reason),
             Carrier::Polling(polling) => polling.begin_close(&mut self.state),
         }
     }

@@ -211,7 +211,7 @@ impl Polling {
             let input = match received {
                 Received::Text(bytes) => parsed(bytes).map_or(Input::ProbeGone, Input::Probe),
                 Received::Binary(bytes) => Input::Probe(Packet::binary(bytes)),
-                Received::Alive => return true,
+                Received::Alive | Received::Pong(_) => return true,
                 Received::Faulty(_) | Received::Closed(_) => Input::ProbeGone,
             };
             is_open &= !matches!(input, Input::ProbeGone);

@@ -1,0 +1,115 @@
+"""A rolling restart of four gateways behind a real proxy, under load, and what its clients see of it.
+
+    PYTHONPATH=deploy/ci python -m ops.rolling [nginx] [haproxy] [envoy] [--programs DIR] [--clients N] [--window S]
+
+Clients of our own library, and socket.io-client as npm has it with five attempts to come back, on WebSockets and by its default of
+polling first. Each gateway in turn is asked to leave (SIGTERM), ends by itself, and is started again on its ports. Nothing
+may be lost, doubled or out of order; no client may give up; no handshake may be refused; gateways close by 1012 alone; and
+the most reconnects within a second are at most 1.5 times the connections of the gateway over its window.
+"""
+
+import argparse
+import sys
+import time
+
+from lab import ROOT
+
+from . import proxies
+from .fleet import Fleet, Problem, Publisher
+from .swarm import Swarm, by, peak, together, unsound
+
+GATEWAYS = 4
+ROOMS = [f"ops-{number}" for number in range(40)]
+RATE = 40
+# Proxies look at gateways every second.
+DELAY_SECS = 3
+MARGIN_SECS = 15
+PEAK_TIMES_MAX = 1.5
+# Of fewer a second one more or less is chance.
+PEAK_LEAST = 12
+# Clients of Socket.IO wait for 0.5 to 1.5 s before they come back.
+SETTLE_SECS = 4
+
+
+def restart(fleet, swarm, gateway, window, programs=None):
+    """One gateway leaves and comes back. A row of the table, and what was wrong."""
+    held, since = fleet.connections(gateway), len(together(swarm.report(), "opens"))
+    began = time.time()
+    fleet.ask_to_leave(gateway)
+    code, closes = fleet.gone(gateway, DELAY_SECS + window + MARGIN_SECS)
+    took = time.time() - began
+    fleet.up(gateway, programs)
+    time.sleep(SETTLE_SECS)
+    opens = sorted(together(swarm.report(), "opens"))[since:]
+    most, bound = peak(opens), max(PEAK_LEAST, PEAK_TIMES_MAX * held / window)
+    row = f"{gateway.name:10} {held:5} connections, left in {took:4.1f} s, closes sent {closes}, {len(opens)} came back, at most {most} a second of {bound:.0f}"
+    print(row, flush=True)
+    if code != 0:
+        yield f"{gateway.name}: exit code {code}"
+    if set(closes) - {"0", "1012"}:
+        yield f"{gateway.name}: closes {closes}"
+    if most > bound:
+        yield f"{gateway.name}: {most} reconnects in a second, more than {bound:.0f}"
+    if len(opens) < held:
+        yield f"{gateway.name}: {held} connections, {len(opens)} came back"
+
+
+def roll(programs, proxy, clients, window):
+    fleet = Fleet(programs, GATEWAYS, WEFT_DRAIN_SECS=str(window), WEFT_DRAIN_DELAY_SECS=str(DELAY_SECS))
+    try:
+        fleet.all_up()
+        url = proxies.start(fleet, proxy, fleet.gateways)
+        publisher = Publisher(url, ROOMS, RATE)
+        quarter = clients // 4
+        swarm = Swarm(fleet, [url], ROOMS, native=2 * quarter, socketio=quarter, polling=quarter)
+        swarm.until("ready", swarm.count, clients / 50 + 30)
+        swarm.until("followers", swarm.count, 30)
+        # Those that polled have their WebSocket.
+        time.sleep(3)
+        before = swarm.report()
+        wrong = []
+        for gateway in fleet.gateways:
+            wrong += restart(fleet, swarm, gateway, window)
+        report = swarm.finish(publisher.finish())
+        return wrong + judged(proxy, before, report, publisher)
+    finally:
+        fleet.end()
+
+
+def judged(proxy, before, report, publisher):
+    wrong = list(unsound(report))
+    for kind, seen in report["kinds"].items():
+        earlier = before["kinds"][kind]
+        closes, refused = seen["closes"][len(earlier["closes"]):], seen["refused"][len(earlier["refused"]):]
+        gaps = sorted(seen["gaps"])
+        print(f"{proxy}, {kind}: lost {seen['lost']}, doubled {seen['doubled']}, gave up {seen['given_up']}, refused {len(refused)}, "
+              f"closes received {by(code for _, code in closes)}, away {gaps[len(gaps) // 2] if gaps else 0} ms (median), {gaps[-1] if gaps else 0} ms (worst), "
+              f"latest event {seen['latest']} ms")
+        if refused:
+            wrong.append(f"{kind}: {len(refused)} handshakes refused, such as {by(why for _, why in refused)}")
+    if report["away"]:
+        wrong.append(f"{report['away']} clients are still away")
+    print(f"{proxy}: {sum(publisher.last.values()) + len(ROOMS)} events published, {publisher.retries} sent again, the slowest took {publisher.slowest:.1f} s")
+    return wrong
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("proxy", nargs="*", default=list(proxies.NAMES))
+    arguments.add_argument("--programs", default=ROOT / "target" / "debug")
+    arguments.add_argument("--clients", type=int, default=1600)
+    arguments.add_argument("--window", type=int, default=10)
+    given = arguments.parse_args()
+    failures = []
+    for proxy in given.proxy:
+        print(f"-- {proxy}", flush=True)
+        try:
+            failures += [f"{proxy}: {each}" for each in roll(given.programs, proxy, given.clients, given.window)]
+        except Problem as problem:
+            failures.append(f"{proxy}: {problem}")
+    print("\n".join(failures), end="\n" if failures else "")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
