@@ -3,7 +3,8 @@
     python alerts.py
 
 Each alert has a case in which it fires, each of its variants too, and a case that feeds its metrics in which it is silent.
-Each has a runbook that names it, and each runbook an alert; docs/OPERATIONS.md names only alerts and files that exist.
+Each has a runbook that names it, and each runbook an alert; docs/OPERATIONS.md and alertmanager.yaml name only alerts that
+exist, and the former only files that do.
 """
 
 import re
@@ -38,7 +39,7 @@ def main():
             expression = rule["expr"]
             for name, record in recorded.items():
                 expression = expression.replace(name, record)
-            if rule["alert"] not in firing and fed & set(re.findall(r"\b(weft_\w+|up)\b", expression)):
+            if rule["alert"] not in firing and fed & set(re.findall(r"\b((?:weft|process)_\w+|up)\b", expression)):
                 silent.setdefault(rule["alert"], case["name"])
     failures = []
     for rule in alerts:
@@ -64,6 +65,8 @@ def main():
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not (RUNBOOKS / link).is_file():
                 failures.append(f"{page.name}: {link} is not there")
+    routes = (metrics.ROOT / "deploy/prometheus/alertmanager.yaml").read_text()
+    failures += [f"alertmanager.yaml: there is no alert {name}" for name in sorted(set(re.findall(r"\bWeft[A-Z]\w+", routes)) - names)]
     guide = metrics.ROOT / "docs" / "OPERATIONS.md"
     for name in set(re.findall(r"\bWeft[A-Z]\w+", guide.read_text())) - names:
         failures.append(f"OPERATIONS.md: there is no alert {name}")

@@ -3,7 +3,7 @@
     python metrics.py
 
 Every metric, label and label value that a query names must be in the page; every metric of the page must be in the code,
-and the other way round. Counters are read by rate or increase only, and each dashboard keeps to a few rules of form.
+and the other way round; every one is on a dashboard. Counters are read by rate or increase only, and each dashboard keeps to a few rules of form.
 """
 
 import copy
@@ -22,12 +22,13 @@ FILES = ROOT / "helm" / "weft" / "files"
 COMMON = {"namespace", "job", "instance", "pod", "container", "le"}
 # Metrics of other programs: exporters of the brokers, the kubelet, kube-state-metrics, Prometheus itself.
 FOREIGN = re.compile(r"^(up|ALERTS|gnatsd_varz_\w+|redis_\w+|container_\w+|kube_\w+)$")
-ROW = re.compile(r"^\| `(weft_\w+)` \| (gauge|counter|histogram) \| (.*?) \| ")
+ROW = re.compile(r"^\| `((?:weft|process)_\w+)` \| (gauge|counter|histogram) \| (.*?) \| ")
 USE = re.compile(r"\b([a-zA-Z_][\w:]*)\s*(\{[^}]*\})?")
 MADE = re.compile(r'(?:\b(?:counter|gauge|histogram)!\(\s*|\bconst \w+: &str = )"(weft_[a-z_]+)"')
+GROUPING = "(?:by|without|on|ignoring|group_left|group_right)"
 MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"((?:[^\"\\]|\\.)*)\"")
 WORDS = set("sum avg min max count by without on ignoring group_left group_right rate increase irate histogram_quantile absent "
-            "max_over_time min_over_time avg_over_time and or unless offset bool vector label_values".split())
+            "max_over_time min_over_time avg_over_time time and or unless offset bool vector label_values".split())
 
 
 def documented():
@@ -39,9 +40,10 @@ def documented():
             labels = {}
             for part in row[3].split(";"):
                 names = re.findall(r"`([^`]+)`", part)
-                if names:
-                    is_open = "or " in part.split(":", 1)[-1] if ":" in part else True
-                    labels[names[0]] = None if is_open else set(names[1:])
+                if ":" not in part:
+                    labels.update(dict.fromkeys(names))
+                elif names:
+                    labels[names[0]] = None if "or " in part.split(":", 1)[-1] else set(names[1:])
             found[row[1]] = (row[2], labels)
     return found
 
@@ -65,8 +67,8 @@ def base(name, known):
 def flaws(expression, known, recorded=()):
     """What is wrong with one query, as sentences."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', lambda text: '"' + "x" * (len(text[0]) - 2) + '"', expression)
-    grouped = {label.strip() for group in re.findall(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)", bare) for label in group.split(",") if label.strip()}
-    bare = re.sub(r"\b(by|without|on|ignoring)\s*\([^)]*\)", lambda text: " " * len(text[0]), bare)
+    grouped = {label.strip() for group in re.findall(rf"\b{GROUPING}\s*\(([^)]*)\)", bare) for label in group.split(",") if label.strip()}
+    bare = re.sub(rf"\b{GROUPING}\s*\([^)]*\)", lambda text: " " * len(text[0]), bare)
     bare = re.sub(r"\[[^\]]*\]", lambda text: " " * len(text[0]), bare)
     allowed, is_foreign = set(COMMON), False
     for use in USE.finditer(bare):
@@ -149,6 +151,12 @@ def boards():
     return {path.name: json.loads(path.read_text()) for path in sorted(FILES.glob("dashboards/*.json"))}
 
 
+def shown(known):
+    """Metrics that some panel asks for."""
+    asked = [one["expr"] for board in boards().values() for item in panels(board) for one in item.get("targets", [])]
+    return {base(use[0], known) for expression in asked for use in USE.findall(expression)}
+
+
 def queries():
     """(where, query) of everything that is asked."""
     for name, board in boards().items():
@@ -196,13 +204,14 @@ MISTAKES = [
 def main():
     known, code, failures = documented(), in_code(), []
     recorded = {rule["record"] for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"] if "record" in rule}
-    failures += [f"docs/METRICS.md names {name}, which is not in the code" for name in sorted(set(known) - code)]
+    failures += [f"docs/METRICS.md names {name}, which is not in the code" for name in sorted(set(known) - code) if not name.startswith("process_")]
     failures += [f"{name} is in the code and not in docs/METRICS.md" for name in sorted(code - set(known))]
     asked = list(queries())
     for where, expression in asked:
         failures += [f"{where}: {flaw}" for flaw in flaws(expression, known, recorded)]
     for name, board in boards().items():
         failures += [f"{name}: {flaw}" for flaw in form(name, board)]
+    failures += [f"{name} is on no dashboard" for name in sorted(set(known) - shown(known))]
     failures += list(syntax(asked))
     for mistake in MISTAKES:
         if not list(flaws(mistake, known)):

@@ -134,7 +134,8 @@ def check_drain(objects):
             if hook and "sleep" not in hook:
                 yield f"{chart.title(item)}: its preStop needs a shell"
             pause = hook.get("sleep", {}).get("seconds", 0)
-            needed = pause + int(window["value"]) + 5
+            delay = int(environment(container).get("WEFT_DRAIN_DELAY_SECS", {"value": 0})["value"])
+            needed = pause + delay + int(window["value"]) + 5
             if spec["terminationGracePeriodSeconds"] < needed:
                 yield f"{chart.title(item)}: is killed before it has left: its grace period is below {needed} s"
             if spec["terminationGracePeriodSeconds"] > needed + 600:
@@ -469,6 +470,7 @@ MUTANTS = {
     "backend of the ingress": lambda o: chart.find(o, "Ingress", "weft-gateway")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"].update(name="web"),
     "grace below the drain": lambda o: gateway(o)["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=30),
     "preStop beyond the grace": lambda o: container(o)["lifecycle"]["preStop"]["sleep"].update(seconds=600),
+    "delay beyond the grace": lambda o: next(one for one in container(o)["env"] if one["name"] == "WEFT_DRAIN_DELAY_SECS").update(value="600"),
     "preStop that needs a shell": lambda o: container(o)["lifecycle"].update(preStop={"exec": {"command": ["sleep", "5"]}}),
     "progress deadline": lambda o: gateway(o)["spec"].update(progressDeadlineSeconds=60),
     "target of the autoscaler": lambda o: chart.find(o, "HorizontalPodAutoscaler", "weft-gateway")["spec"]["scaleTargetRef"].update(name="web"),

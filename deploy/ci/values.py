@@ -32,11 +32,12 @@ def env(deployment):
 
 
 def test_the_grace_period_is_the_sum_of_the_drain():
-    for drain, grace in (({}, 85), ({"preStopSeconds": 0}, 75), ({"preStopSeconds": 20, "windowSeconds": 120, "marginSeconds": 30}, 170)):
+    for drain, grace in (({}, 85), ({"preStopSeconds": 0}, 75), ({"preStopSeconds": 20, "delaySeconds": 7, "windowSeconds": 120, "marginSeconds": 30}, 177)):
         deployment = gateway(render(merged(MINIMAL, {"gateway": {"drain": drain}})))
         assert pod(deployment)["terminationGracePeriodSeconds"] == grace, drain
         assert env(deployment)["WEFT_DRAIN_SECS"] == str(drain.get("windowSeconds", 60))
-        assert deployment["spec"]["minReadySeconds"] == drain.get("windowSeconds", 60)
+        assert env(deployment)["WEFT_DRAIN_DELAY_SECS"] == str(drain.get("delaySeconds", 0))
+        assert deployment["spec"]["minReadySeconds"] == drain.get("windowSeconds", 60) + drain.get("delaySeconds", 0)
         assert ("lifecycle" in pod(deployment)["containers"][0]) == (drain.get("preStopSeconds") != 0)
     executor = find(render(merged(PRODUCTION, {"executor": {"drain": {"windowSeconds": 100}}})), "Deployment", "weft-executor")
     assert pod(executor)["terminationGracePeriodSeconds"] == 110 and env(executor)["WEFT_DRAIN_SECS"] == "100"
@@ -310,9 +311,17 @@ def test_names():
     assert image.startswith("registry.example/team/weft-gateway@sha256:0123")
 
 
+def test_connections_age_and_come_in_at_a_rate():
+    for values, age, rate in ((MINIMAL, "1800", "5000"), (merged(MINIMAL, {"gateway": {"connectionAgeSeconds": 0, "limits": {"connectsPerSecond": 0}}}), "0", "0")):
+        told = env(gateway(render(values)))
+        assert told["WEFT_CONNECTION_AGE_MAX_SECS"] == age and told["WEFT_CONNECTS_PER_SEC"] == rate
+        notes = chart.render_texts(values)["weft/templates/NOTES.txt"]
+        assert ("N connections make N / 1800." in notes) == (age != "0") and ("for as long as they like" in notes) == (age == "0"), notes
+
+
 def test_notes_tell_the_budget():
     notes = chart.render_texts(PRODUCTION)["weft/templates/NOTES.txt"]
-    assert "15 s preStop (still serving) + 120 s closes spread + 15 s margin = 150 s grace period" in notes
+    assert "15 s preStop (still serving) + 0 s delay (serving, not ready) + 120 s closes spread + 15 s margin = 150 s grace period" in notes
     assert "wss://events.example/api/ws" in notes and "Tokens may stand" not in notes
     assert "several gateways will drain at once" in chart.render_texts(KEDA)["weft/templates/NOTES.txt"]
 
@@ -361,6 +370,9 @@ REFUSED = [
     ({"gateway": {"auth": ""}}, "gateway.auth"),
     ({"gateway": {"allowAnonymousRemote": False}}, "allowAnonymousRemote"),
     ({"gateway": {"drain": {"windowSeconds": 0}}}, "windowSeconds"),
+    ({"gateway": {"drain": {"delaySeconds": -1}}}, "delaySeconds"),
+    ({"gateway": {"connectionAgeSeconds": 5}}, "connectionAgeSeconds"),
+    ({"gateway": {"limits": {"connectsPerSecond": "many"}}}, "connectsPerSecond"),
     ({"gateway": {"drain": {"marginSeconds": 1}}}, "marginSeconds"),
     ({"gateway": {"terminationGracePeriodSeconds": 30}}, "terminationGracePeriodSeconds"),
     ({"gateway": {"ports": {"http": 80}}}, "http"),

@@ -147,6 +147,7 @@ def delivery(s, by):
         lines("Failed deliveries", "What sessions should have had and never got: gaps told to them (retention), frames that could not be made (encode).", "short",
               (rate(FAILED, s, "reason"), "{{reason}}")),
         quantiles("From the gateway's receipt to the socket", "No clock of another machine is in it.", "weft_gateway_delivery_seconds", s),
+        lines("Events conflated", "That a later one stood for, where a client asked for that.", "short", (rate("weft_gateway_conflated_total", s), "events")),
         heatmap("From the gateway's receipt to the socket, spread", "Deliveries by the time they took.", "weft_gateway_delivery_seconds", s),
         quantiles("From the broker's store to the socket", "The skew of two clocks is in it.", "weft_gateway_published_to_socket_seconds", s),
     ]
@@ -177,11 +178,63 @@ def memory(s, by):
         lines("Rooms", "Followed on the bus, lingering ones included. The bound is WEFT_ROOMS_MAX.", "short", (total("weft_gateway_rooms", s, by), legend)),
         lines("Logs in memory", "Bytes of published events. The budget is WEFT_LOGS_BYTES_MAX.", "bytes", (total("weft_gateway_log_bytes", s, by), legend)),
         lines("History pages in memory", "Kept for readers behind, at most 10 s each.", "bytes", (total("weft_gateway_history_bytes", s, by), legend)),
+        lines("Frames in memory", "Made of events in logs and history pages; within the logs' budget.", "bytes", (total("weft_gateway_frame_bytes", s, by), legend)),
+        lines("Live events that wait", "For a read of their room's history.", "bytes", (total("weft_gateway_buffered_bytes", s, by), legend)),
         lines("Logs over budget", "Times that an addition found the logs a quarter above their budget.", "short",
               (rate("weft_gateway_log_over_budget_total", s, by), legend)),
         lines("Checks due", "Checks of rooms' ends that are planned: one for each followed room.", "short", (total("weft_gateway_checks_due", s, by), legend)),
         lines("Replies awaited", "Commands given to executors by HTTP that are remembered.", "short", (total("weft_gateway_replies_awaited", s, by), legend)),
         lines("Log lines dropped", "That standard error did not take in time.", "short", (rate("weft_log_lines_dropped_total", s, by), legend)),
+        lines("Spans", "Handed to the collector of traces; failed ones are lost.", "short", (rate("weft_trace_spans_total", s, "result"), "{{result}}")),
+    ]
+
+
+def process(s, by):
+    legend = f"{{{{{by}}}}}"
+    return [
+        lines("CPU of the process", "User and system time: 1 is one processor.", "none", (rate("process_cpu_seconds_total", s, by), legend)),
+        lines("Memory of the process", "Resident. The kernel's share of connections is not in it, but in a container's limit.", "bytes", (total("process_resident_memory_bytes", s, by), legend)),
+        lines("Virtual memory", "And as much as there may be, where there is a bound.", "bytes", (total("process_virtual_memory_bytes", s, by), legend),
+              (total("process_virtual_memory_max_bytes", s, by, "max"), f"most {legend}")),
+        lines("Descriptors", "Of those that there may be: each connection takes one.", "percentunit",
+              (f"max by ({by}) (process_open_fds{{{s}}} / process_max_fds{{{s}}})", legend)),
+        lines("Threads", "Of the process.", "short", (total("process_threads", s, by), legend)),
+        lines("Uptime", "Since the process began.", "s", (f"time() - max by ({by}) (process_start_time_seconds{{{s}}})", legend)),
+    ]
+
+
+def access(s):
+    return [
+        lines("Tokens", "Shown by clients, by outcome; accepted and expired ones are everyday.", "reqps", (rate("weft_guard_tokens_total", s, "outcome"), "{{outcome}}")),
+        lines("Clients limited", "Connections and publications refused by what one client may take, by the bound that was reached.", "reqps",
+              (rate("weft_guard_limited_total", s, "limit"), "{{limit}}")),
+        lines("Fetches of the key set", "Where tokens are signed by an identity provider.", "reqps", (rate("weft_guard_jwks_fetches_total", s, "outcome"), "{{outcome}}")),
+        lines("Authorization hook", "Questions to WEFT_AUTHORIZE_URL, by outcome. Empty until the first.", "reqps", (rate("weft_guard_hook_total", s, "outcome"), "{{outcome}}")),
+        lines("Revocations", "Known now; lines of their journal that are none.", "short", (total("weft_guard_revocations", s, kind="max"), "known"),
+              (f"sum(increase(weft_guard_revocations_invalid_total{{{s}}}{RATE}))", "invalid")),
+        lines("Control listener", "Requests to /admin/*, by what was asked and what came of it. Empty until the first.", "reqps",
+              (rate("weft_guard_control_total", s, "action, outcome"), "{{action}} {{outcome}}")),
+    ]
+
+
+def socketio(s):
+    return [
+        lines("Socket.IO sessions that came back", "recovered: nothing was missed and nothing asked again. Empty until the first.", "reqps",
+              (rate("weft_gateway_recoveries_total", s, "outcome"), "{{outcome}}")),
+        lines("Requests passed on", "Of polling sessions that another gateway holds, by outcome. Empty until the first.", "reqps",
+              (rate("weft_gateway_passed_on_total", s, "outcome"), "{{outcome}}")),
+    ]
+
+
+def coming_and_going(s):
+    return [
+        lines("Connections ended, by reason", "drain, max_age and shed are ours and nobody's fault; lost ones were cut by a proxy or the network.", "reqps",
+              (rate("weft_gateway_closes_total", s, "reason"), "{{reason}}"), stack="normal"),
+        lines("Turned away", "Clients that were not let in, or got no history, by reason: rate and history are admission at work, capacity is a gateway that is full.", "reqps",
+              (rate("weft_gateway_turned_away_total", s, "reason"), "{{reason}}")),
+        lines("Waiting", "Handshakes that wait to be let in, and reads of history that wait for their turn.", "short",
+              (total("weft_gateway_admission_waiting", s), "handshakes"), (total("weft_gateway_history_waiting", s), "reads of history")),
+        quantiles("Round trip of pings", "From a ping to the client's answer: the quality of connections.", "weft_gateway_round_trip_seconds", s),
     ]
 
 
@@ -196,6 +249,7 @@ def bus(s, by):
         lines("Reads on the broker", "By what is read.", "short", (rate("weft_bus_reads_total", s, "kind"), "{{kind}}")),
         lines("Live messages dropped", "reader_behind: this process read too slowly; every room is checked then. Empty until the first.", "short",
               (rate("weft_bus_live_dropped_total", s, "cause"), "{{cause}}")),
+        lines("Bus in memory", "Bytes of the events of all rooms, where the bus is inside one gateway. Empty until the first.", "bytes", (total("weft_bus_memory_bytes", s, by), legend)),
     ]
 
 
@@ -227,9 +281,14 @@ def fleet():
         stat("Tail repairs", "Rooms in which live events were lost silently, in the last hour.", "short",
              f'sum(increase(weft_gateway_repairs_total{{{s},cause="tail"}}[1h]))', red_from=1, decimals=0),
         stat("Rooms", "Followed on the bus, over all gateways.", "short", total("weft_gateway_rooms", s)),
+        stat("Versions", "That run: two during a rollout.", "none", f"count(count by (version, revision) (weft_build_info{{{s},job=\"weft-gateway\"}}))"),
     ]
     people = [
-        lines("Connections by gateway", "How even they are; a new gateway fills slowly.", "short", (connections, "{{instance}}")),
+        lines("Connections by gateway", "How even they are; a new gateway fills within the maximum age of connections.", "short", (connections, "{{instance}}")),
+        lines("Connections by version", "How far a rollout is.", "short",
+              (f"sum by (version, revision) (weft_gateway_connections{{{s}}} * on (namespace, instance) group_left (version, revision) weft_build_info{{{s}}})", "{{version}} {{revision}}")),
+        lines("Places used", "Connections of those that a gateway may have.", "percentunit",
+              (f"max by (instance) (weft_gateway_connections{{{s}}} / weft_gateway_connections_max{{{s}}})", "{{instance}}")),
         lines("Imbalance", "(largest - smallest) / mean.", "percentunit", (f"(max({connections}) - min({connections})) / avg({connections})", "imbalance")),
         lines("Reconnects by gateway", "Connections that resumed at least one room.", "reqps", (rate("weft_gateway_reconnects_total", s, "instance"), "{{instance}}")),
         lines("Connections ended", "By close code: 1012 drain, 4408 no answer to pings, 4409 does not read, 4401 and 4403 refused, 0 none.", "reqps",
@@ -245,9 +304,9 @@ def fleet():
               ('sum by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_status_desired_replicas{namespace=~"$namespace"})', "wanted {{horizontalpodautoscaler}}")),
     ]
     instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)')
-    rows = [("Overview", overview, False), ("Connections", people, False), ("Delivery", delivery(s, "instance"), False),
-            ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(f'{s},job="weft-gateway"', "instance"), False),
-            ("Memory and bounds", memory(s, "instance"), False), ("Kubernetes", scaling, True)]
+    rows = [("Overview", overview, False), ("Connections", people + coming_and_going(s) + socketio(s), False), ("Access", access(s), False),
+            ("Delivery", delivery(s, "instance"), False), ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(f'{s},job="weft-gateway"', "instance"), False),
+            ("Memory and bounds", memory(s, "instance"), False), ("Processes", process(f'{s},job="weft-gateway"', "instance"), False), ("Kubernetes", scaling, True)]
     return dashboard("weft-fleet", "Weft / Fleet", "All gateways.", [NAMESPACE, instance], rows)
 
 
@@ -262,7 +321,8 @@ def one_gateway():
         stat("Leaving", "1: it drains.", "none", total("weft_gateway_draining", s, kind="max")),
     ]
     people = [
-        lines("Connections", "Open now.", "short", (total("weft_gateway_connections", s), "connections")),
+        lines("Connections", "Open now, and as many as there may be.", "short", (total("weft_gateway_connections", s), "connections"),
+              (total("weft_gateway_connections_max", s), "most")),
         lines("Reconnects", "Connections that resumed at least one room.", "reqps", (rate("weft_gateway_reconnects_total", s), "reconnects")),
         lines("Connections ended", "By close code; 0 is an end without one.", "reqps", (rate("weft_gateway_closes_total", s, "code"), "{{code}}"), stack="normal"),
         lines("Errors of accepting", "Mostly for want of descriptors. Empty until the first.", "short", (rate("weft_gateway_accept_errors_total", s), "errors")),
@@ -274,9 +334,9 @@ def one_gateway():
         lines("Executions known", "Whose owner this process remembers.", "short", (total("weft_heads_known", s), "executions")),
     ]
     instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)', multi=False, includeAll=False, current={})
-    rows = [("Overview", overview, False), ("Connections", people, False), ("Delivery", delivery(s, "instance"), False),
-            ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(s, "instance"), False), ("Memory and bounds", memory(s, "instance"), False),
-            ("Events that come by HTTP", events, False)]
+    rows = [("Overview", overview, False), ("Connections", people + coming_and_going(s) + socketio(s), False), ("Access", access(s), False),
+            ("Delivery", delivery(s, "instance"), False), ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(s, "instance"), False), ("Memory and bounds", memory(s, "instance"), False),
+            ("Events that come by HTTP", events, False), ("Process", process(s, "instance"), False)]
     return dashboard("weft-gateway", "Weft / One gateway", "Everything that one gateway measures.", [NAMESPACE, instance], rows)
 
 
@@ -329,6 +389,7 @@ def executors_and_broker():
     job = variable("job", "Job", 'label_values(weft_bus_up{namespace=~"$namespace"}, job)')
     instance = variable("instance", "Process", 'label_values(weft_bus_up{namespace=~"$namespace",job=~"$job"}, instance)')
     rows = [("Overview", running, False), ("Executions", executions, False), ("Publishing", publishing, False), ("Broker, as processes see it", bus(s, "instance"), False),
+            ("Processes", process(s, "instance"), False),
             ("NATS", nats, True), ("Redis", redis, True), ("Kubernetes", containers("executor"), True)]
     return dashboard("weft-executors-and-broker", "Weft / Executors and broker", "What is run, published and stored.", [NAMESPACE, job, instance], rows)
 

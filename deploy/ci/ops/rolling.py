@@ -1,6 +1,6 @@
 """A rolling restart of four gateways behind a real proxy, under load, and what its clients see of it.
 
-    PYTHONPATH=deploy/ci python -m ops.rolling [nginx] [haproxy] [envoy] [--programs DIR] [--clients N] [--window S]
+    PYTHONPATH=deploy/ci python -m ops.rolling [nginx] [haproxy] [envoy] [--programs DIR] [--clients N] [--polling N] [--window S]
 
 Clients of our own library, and socket.io-client as npm has it with five attempts to come back, on WebSockets and by its default of
 polling first. Each gateway in turn is asked to leave (SIGTERM), ends by itself, and is started again on its ports. Nothing
@@ -40,7 +40,8 @@ def restart(fleet, swarm, gateway, window, programs=None):
     took = time.time() - began
     fleet.up(gateway, programs)
     time.sleep(SETTLE_SECS)
-    opens = sorted(together(swarm.report(), "opens"))[since:]
+    report = swarm.report()
+    opens = sorted(together(report, "opens"))[since:]
     most, bound = peak(opens), max(PEAK_LEAST, PEAK_TIMES_MAX * held / window)
     row = f"{gateway.name:10} {held:5} connections, left in {took:4.1f} s, closes sent {closes}, {len(opens)} came back, at most {most} a second of {bound:.0f}"
     print(row, flush=True)
@@ -49,19 +50,26 @@ def restart(fleet, swarm, gateway, window, programs=None):
     if set(closes) - {"0", "1012"}:
         yield f"{gateway.name}: closes {closes}"
     if most > bound:
+        for kind, seen in report["kinds"].items():
+            print(f"{gateway.name:10} {kind} came back, second by second: {course(seen['opens'], began, window)}", flush=True)
         yield f"{gateway.name}: {most} reconnects in a second, more than {bound:.0f}"
     if len(opens) < held:
         yield f"{gateway.name}: {held} connections, {len(opens)} came back"
 
 
-def roll(programs, proxy, clients, window):
+def course(times, began, window):
+    """How many in each second since the gateway was asked to leave."""
+    seconds = [int(at / 1000 - began) for at in times if at / 1000 >= began]
+    return [seconds.count(second) for second in range(DELAY_SECS + window + 4)]
+
+
+def roll(programs, proxy, clients, polling, window):
     fleet = Fleet(programs, GATEWAYS, WEFT_DRAIN_SECS=str(window), WEFT_DRAIN_DELAY_SECS=str(DELAY_SECS))
     try:
         fleet.all_up()
         url = proxies.start(fleet, proxy, fleet.gateways)
         publisher = Publisher(url, ROOMS, RATE)
-        quarter = clients // 4
-        swarm = Swarm(fleet, [url], ROOMS, native=2 * quarter, socketio=quarter, polling=quarter)
+        swarm = Swarm(fleet, [url], ROOMS, native=clients // 2, socketio=clients - clients // 2 - polling, polling=polling)
         swarm.until("ready", swarm.count, clients / 50 + 30)
         swarm.until("followers", swarm.count, 30)
         # Those that polled have their WebSocket.
@@ -98,13 +106,14 @@ def main():
     arguments.add_argument("proxy", nargs="*", default=list(proxies.NAMES))
     arguments.add_argument("--programs", default=ROOT / "target" / "debug")
     arguments.add_argument("--clients", type=int, default=1600)
+    arguments.add_argument("--polling", type=int, default=400, help="of the clients, so many begin by polling")
     arguments.add_argument("--window", type=int, default=10)
     given = arguments.parse_args()
     failures = []
     for proxy in given.proxy:
         print(f"-- {proxy}", flush=True)
         try:
-            failures += [f"{proxy}: {each}" for each in roll(given.programs, proxy, given.clients, given.window)]
+            failures += [f"{proxy}: {each}" for each in roll(given.programs, proxy, given.clients, given.polling, given.window)]
         except Problem as problem:
             failures.append(f"{proxy}: {problem}")
     print("\n".join(failures), end="\n" if failures else "")

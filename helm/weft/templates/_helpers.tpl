@@ -76,7 +76,7 @@ redis://{{ include "weft.fullname" . }}-redis:6379
 {{/* How long a gateway takes to leave; the one place where the sum is made. */}}
 {{- define "weft.gatewayGrace" -}}
 {{- $drain := .Values.gateway.drain -}}
-{{- add $drain.preStopSeconds $drain.windowSeconds $drain.marginSeconds -}}
+{{- add $drain.preStopSeconds $drain.delaySeconds $drain.windowSeconds $drain.marginSeconds -}}
 {{- end -}}
 
 {{- define "weft.executorGrace" -}}
@@ -85,7 +85,7 @@ redis://{{ include "weft.fullname" . }}-redis:6379
 
 {{- define "weft.minReadySeconds" -}}
 {{- if kindIs "invalid" .Values.gateway.minReadySeconds -}}
-{{- .Values.gateway.drain.windowSeconds -}}
+{{- add .Values.gateway.drain.delaySeconds .Values.gateway.drain.windowSeconds -}}
 {{- else -}}
 {{- .Values.gateway.minReadySeconds -}}
 {{- end -}}

@@ -19,9 +19,11 @@ use weft_guard::{Guard, Limits, control::ControlToken};
 use weft_publisher::{HeadConfig, HeadKeeper};
 use weft_telemetry::Readiness;
 
-/// How long sessions may take to end after their window. With what follows, the last answers (3 s) and the bus, a process
-/// is gone within ten seconds of the window's end.
-const LAST_GOODBYES: Duration = Duration::from_secs(5);
+/// How long sessions may take to end after their window.
+const LAST_GOODBYES: Duration = Duration::from_secs(3);
+/// How long everything else may take then: last answers, heads, the bus. A process is gone within ten seconds of its
+/// window's end, also without its broker.
+const LAST_WORDS: Duration = Duration::from_secs(7);
 
 /// Where this process is connected to.
 pub struct Listeners {
@@ -106,15 +108,17 @@ pub async fn run(
     // An operator's drain ends nothing but connections: the process waits to be told to end.
     drain.ordered().await;
     stopped.cancel();
-    let _ = heads.settle(Duration::from_secs(2)).await;
-    let _ = tokio::join!(serving, announced);
-    if let Some(passing) = passing {
-        let _ = passing.await;
+    let last_words = async {
+        let _ = heads.settle(Duration::from_secs(2)).await;
+        let _ = tokio::join!(serving, announced);
+        for listening in [passing, controlled].into_iter().flatten() {
+            let _ = listening.await;
+        }
+        bus.close().await;
+    };
+    if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
+        tracing::warn!("left without the last words; the broker does not answer");
     }
-    if let Some(controlled) = controlled {
-        let _ = controlled.await;
-    }
-    bus.close().await;
     tracing::info!(sessions_left = hub.session_count(), "left");
 }
 

@@ -277,7 +277,7 @@ async fn a_message_that_does_not_end_is_closed_in_time() {
     lively.send(&masked(FIN | TEXT, PING_TEXT)).await;
     assert_eq!(lively.hear().await["type"], "pong");
     let metrics = gateway.metrics().await.expect("metrics");
-    assert!(metrics.contains("weft_gateway_closes_total{code=\"1008\"} 2"), "{metrics}");
+    assert!(metrics.contains("weft_gateway_closes_total{code=\"1008\",reason=\"policy\"} 2"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,7 @@ WEFT_TRUSTED_PROXIES: {{ join "," . | quote }}
 WEFT_CONNECTIONS_PER_ADDRESS_MAX: {{ $gateway.limits.connectionsPerAddress | int64 | quote }}
 WEFT_CONNECTIONS_PER_USER_MAX: {{ $gateway.limits.connectionsPerUser | int64 | quote }}
 WEFT_CONNECTS_PER_ADDRESS: {{ $gateway.limits.connectsPerAddress | int64 | quote }}
+WEFT_CONNECTS_PER_SEC: {{ $gateway.limits.connectsPerSecond | int64 | quote }}
 WEFT_MESSAGES_PER_CONNECTION: {{ $gateway.limits.messagesPerConnection | int64 | quote }}
 WEFT_PUBLISHES_PER_USER: {{ $gateway.limits.publishesPerUser | int64 | quote }}
 {{- range $name, $file := include "weft.accessFiles" . | fromYaml }}

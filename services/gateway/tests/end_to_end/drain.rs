@@ -266,6 +266,21 @@ async fn until_the_delay_is_over_it_accepts_and_a_second_signal_ends_everything_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_ends_in_time_also_when_its_broker_does_not_answer() {
+    for kind in SHARED {
+        let mut broker = Broker::start(kind).await;
+        let mut gateway = broker.gateway(&[("WEFT_DRAIN_SECS", "1")]).await;
+        let mut socket = ours(&gateway).await;
+        socket.subscribe(json!({"executionId": "e"})).await;
+        broker.pause();
+        let (status, goodbye) = tokio::join!(gateway.terminate(SOON), async { hear_out(&mut socket, &mut Vec::new()).await.1 });
+        goodbye.check("drain", true);
+        assert_eq!(status.expect("it ends").code(), Some(0), "{kind:?}: {}", gateway.log_tail());
+        broker.resume();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_drains_a_gateway_which_then_waits_for_its_end() {
     let broker = Broker::start(Kind::Memory).await;
     let (mut gateway, control) = controlled(&broker, &[("WEFT_DRAIN_SECS", "2")]).await;

@@ -23,6 +23,7 @@ mod peers;
 mod polling;
 mod python;
 mod raw;
+mod ready;
 mod recovery;
 mod resume;
 mod rooms;

@@ -91,7 +91,9 @@ async fn a_stalled_socket_is_closed_as_too_slow_and_its_client_goes_on_from_its_
     let mut other = Socket::open(&gateway).await;
     other.subscribe(json!({"executionId": "flood"})).await;
     flood(&gateway, std::slice::from_mut(&mut other), 1..=total).await;
-    let is_closed = async || gateway.metrics().await.expect("metrics").contains("weft_gateway_closes_total{code=\"4409\"} 1");
+    let is_closed = async || {
+        gateway.metrics().await.expect("metrics").contains("weft_gateway_closes_total{code=\"4409\",reason=\"too_slow\"} 1")
+    };
     until("the close of the stalled socket", is_closed).await;
     assert_eq!(gateway.metric("weft_gateway_connections").await.expect("metrics") as u64, 1);
     let unsent = gateway.metric("weft_gateway_failed_deliveries_total{reason=\"disconnected\"}").await.expect("metrics") as u64;
@@ -120,7 +122,7 @@ async fn a_peer_that_answers_no_ping_is_taken_for_dead() {
     let mut lively = Socket::open(&gateway).await;
     let is_closed = async || {
         lively.hears_nothing_more().await;
-        gateway.metrics().await.expect("metrics").contains("weft_gateway_closes_total{code=\"4408\"} 1")
+        gateway.metrics().await.expect("metrics").contains("weft_gateway_closes_total{code=\"4408\",reason=\"ping_timeout\"} 1")
     };
     until("the close of the dead peer", is_closed).await;
     // Its library answers the pings first, to a connection that is gone, and may not come to read the code.
