@@ -183,11 +183,11 @@ describe('control.yaml', () => {
   });
 
   it('sends clients elsewhere', async () => {
-    const shed = (percent, status) => control.call(controlUrl, 'shed', status, { headers, query: [['percent', percent]] });
+    const shed = (percent, status) =>
+      control.call(controlUrl, 'shed', status, { headers, query: [['percent', percent]] });
     await shed('10', 202);
     await shed('101', 400);
-    const drained = await control.call(controlUrl, 'drain', 202, { headers });
-    expect(drained.body ?? drained).toBeTruthy();
+    await control.call(controlUrl, 'drain', 202, { headers });
     await shed('10', 409);
   });
 
