@@ -73,7 +73,8 @@ check-deploy: ## Checks chart, manifests, images, dashboards and alerts, without
 
 ops-test: ## The rest of what operators rely on: images, alerts live, rolling restarts behind three proxies, kills; half an hour, needs root
 	@deploy/dev/fetch.sh rust redis nats node python
-	cargo build --package weft-gateway --package weft-executor --package weft-loadtest --bins
+	$(BUILD)
+	@$(MAKE) --no-print-directory release
 	@deploy/check.sh full; checked=$$?; deploy/ops.sh && exit $$checked
 
 sbom: ## Writes what each program is made of, as CycloneDX, into target/sbom

@@ -3,8 +3,9 @@
 #
 #   deploy/ops.sh [rolling] [scale-out] [crash] [outage] [idle] [versions]      all of them without arguments
 #
-# The programs are those in PROGRAMS (default target/debug: gateway, loadtest); of the last release, named in
-# deploy/ci/previous-release, the gateway is built once into .cache/ops. Tools that are missing are fetched and named: Envoy and
+# The programs are those in PROGRAMS (default target/debug: the gateway), for `crash`, where time is measured, those in
+# RELEASE_PROGRAMS (default target/release: gateway and loadtest, by make release). The gateway of the last release, which
+# deploy/ci/previous-release names, is built once into .cache/ops. Tools that are missing are fetched and named: Envoy and
 # Node's packages into .cache/ops and deploy/ci/ops/node_modules, Debian's by apt-get. A check whose tool cannot be had is
 # NOT RUN, which fails the run.
 set -uo pipefail
@@ -25,10 +26,9 @@ envoy_hash=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 programs=${PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}
-for program in gateway loadtest; do
-    [ -x "$programs/$program" ] || { printf 'ops: %s has no %s: cargo build --bins\n' "$programs" "$program" >&2; exit 69; }
-    cp "$programs/$program" "$work/"
-done
+release=${RELEASE_PROGRAMS:-${CARGO_TARGET_DIR:-target}/release}
+[ -x "$programs/gateway" ] || { printf 'ops: %s has no gateway: cargo build --bins\n' "$programs" >&2; exit 69; }
+cp "$programs/gateway" "$work/"
 
 fetch_python || { printf 'ops: the Python packages cannot be had\n' >&2; exit 1; }
 
@@ -88,7 +88,12 @@ for asked in "$@"; do
             else
                 not_run "scale-out" "envoy cannot be had"
             fi ;;
-        crash) check "one of three gateways killed" "$python" -m ops.crash --programs "$work" ;;
+        crash)
+            if mkdir "$work/release" && cp "$release/gateway" "$release/loadtest" "$work/release/"; then
+                check "one of three gateways killed" "$python" -m ops.crash --programs "$work/release"
+            else
+                not_run "one of three gateways killed" "$release lacks gateway or loadtest: make release"
+            fi ;;
         outage)
             if need haproxy haproxy && need redis-server redis-server; then
                 check "broker away" "$python" -m ops.outage --programs "$work"

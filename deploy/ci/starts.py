@@ -32,6 +32,9 @@ SPOILT = {
     "WEFT_CONTROL_TOKEN_FILE": "/nowhere",
     "WEFT_CONNECTIONS_PER_ADDRESS_MAX": "-1",
     "WEFT_TRACE_RATIO": "2",
+    "WEFT_DRAIN_DELAY_SECS": "-1",
+    "WEFT_CONNECTION_AGE_MAX_SECS": "old",
+    "WEFT_CONNECTS_PER_SEC": "many",
 }
 
 
