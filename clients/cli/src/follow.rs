@@ -1,10 +1,12 @@
 //! Following rooms through any gateway: a lost connection goes on where it stood, each event is told once.
 //!
 //! One task holds the connection ([`socket`]) and tells what comes over a bounded channel; while nobody takes, the socket is not
-//! read, and the gateway keeps our place. [`rooms`] knows where each room stands, [`backoff`] how long to wait.
+//! read, and the gateway keeps our place. [`rooms`] knows where each room stands, [`backoff`] how long to wait, [`shown`] when a token is worth
+//! showing.
 
 pub mod backoff;
 pub mod rooms;
+mod shown;
 mod socket;
 
 use crate::{exit::Failure, gateway::Gateways};

@@ -154,6 +154,43 @@ describe('one gateway, no broker', () => {
   });
 });
 
+describe('a gateway that spreads its clients', () => {
+  test('ends connections that have become old: they come back, and nothing is lost', { timeout: 60_000 }, async () => {
+    const gateway = await startGateway('memory:', { WEFT_CONNECTION_AGE_MAX_SECS: '2' });
+    const weft = follow([gateway]);
+    const seen: LogEvent[] = [];
+    const states: State[] = [];
+    const run = weft.execution('e');
+    run.on('log', event => seen.push(event));
+    weft.on('state', state => states.push(state));
+    await until(() => run.snapshot, 'begun');
+    let published = 0;
+    while (states.filter(state => state === 'reconnecting').length < 3 || weft.state !== 'connected') {
+      await gateway.publish(log('e', `${published++}`));
+      await sleep(20);
+    }
+    await until(
+      () => seen.length >= published,
+      () => `${seen.length} of ${published}`,
+    );
+    expect(texts(seen)).toEqual(numbered(0, published));
+    expect(states).not.toContain('failed');
+  });
+
+  test('lets in so many a second: the others come when they were told to, still by WebSocket', {
+    timeout: 60_000,
+  }, async () => {
+    const gateway = await startGateway('memory:', { WEFT_CONNECTS_PER_SEC: '2' });
+    const all = Array.from({ length: 24 }, () => follow([gateway]));
+    await until(
+      () => all.every(({ state }) => state === 'connected'),
+      () => all.map(({ state }) => state).join(),
+      45_000,
+    );
+    expect(all.map(({ transport }) => transport)).toEqual(all.map(() => 'websocket'));
+  });
+});
+
 /** Whether the gateway answers with a stream where one is asked for. */
 async function hasStreams({ http }: GatewayProcess): Promise<boolean> {
   await publish(http, log('probe', 'probe'));

@@ -4,6 +4,7 @@ use super::{
     Ask, Message, Told, Wanted,
     backoff::Backoff,
     rooms::{News, Rooms},
+    shown::Shown,
 };
 use crate::{
     exit::{Exit, Failure},
@@ -63,6 +64,7 @@ pub(super) struct Line {
     again: Option<(Instant, Vec<String>)>,
     count: u64,
     tokens_refused: u32,
+    shown: Shown,
     /// Where the connection goes to.
     place: String,
 }
@@ -91,6 +93,7 @@ impl Line {
             again: None,
             count: 0,
             tokens_refused: 0,
+            shown: Shown::default(),
             place: String::new(),
         }
     }
@@ -136,7 +139,9 @@ impl Line {
         let mut request = url.as_str().into_client_request().map_err(|error| wrong(&error))?;
         let headers = request.headers_mut();
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("weft.v1.json"));
-        if let Some(token) = self.gateways.token().map_err(Some)? {
+        let token = self.gateways.token().map_err(Some)?;
+        self.shown.begin(token.as_deref());
+        if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| wrong(&error))?;
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
@@ -322,8 +327,7 @@ impl Line {
             return Ok(());
         }
         if code == "token_expired" {
-            // A file that holds the same token as before has the gateway close the connection, and the next one decides.
-            if let (true, Some(token)) = (self.gateways.renews_token(), self.gateways.token().map_err(Some)?) {
+            if let Some(token) = self.shown.newer(&self.gateways) {
                 send(socket, &json!({"type": "auth", "token": token})).await;
             }
             return Ok(());

@@ -7,7 +7,7 @@
 use super::{Seat, Session, Space, plain};
 use crate::session::{Done, Shared, begin::Begun};
 use bytes::Bytes;
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 use weft_bus::{BusError, Record};
 use weft_dialect::{
     native::{Outcome, RoomRequest},
@@ -257,8 +257,8 @@ impl Session {
         let (pid, change, value) = (kept.pid.clone(), kept.changes, Bytes::from(kept.record.encode()));
         let name = pid.record_name(&key);
         self.operate(async move {
-            let written = until_available(async || store(&shared, &name, value.clone()).await).await;
-            let written = if written.is_some() { Written::Change(change) } else { Written::Refused };
+            let stored = store_patiently(&shared, &name, &value).await;
+            let written = if stored.is_some() { Written::Change(change) } else { Written::Refused };
             Done::Stored(Box::new(Stored { space, pid, written }))
         });
     }
@@ -274,10 +274,9 @@ impl Session {
         let (pid, change, value) = (kept.pid.clone(), kept.changes, Bytes::from(kept.record.encode()));
         let name = pid.record_name(&key);
         self.operate(async move {
-            let found = until_available(async || load(&shared, &name).await).await;
-            let written = match found {
+            let written = match load_patiently(&shared, &name).await {
                 Some(Some(found)) if found != value => Written::Replaced,
-                _ => match until_available(async || store(&shared, &name, value.clone()).await).await {
+                _ => match store_patiently(&shared, &name, &value).await {
                     Some(()) => Written::Change(change),
                     None => Written::Refused,
                 },
@@ -348,17 +347,35 @@ impl Session {
     }
 }
 
-/// Tries until the broker answers; `None` if it refuses. The client waits, as every subscribe waits for a broker that is
-/// away.
-async fn until_available<T>(attempt: impl AsyncFn() -> Result<T, BusError>) -> Option<T> {
+/// What the broker answered, or a pause while it is away: the client waits, as every subscribe does. `None` if it refuses.
+async fn bear<T>(answered: Result<T, BusError>) -> ControlFlow<Option<T>> {
+    match answered {
+        Ok(done) => ControlFlow::Break(Some(done)),
+        Err(BusError::Unavailable(_)) => {
+            tokio::time::sleep(PAUSE).await;
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the broker keeps no records of sessions: these go on without recovery");
+            ControlFlow::Break(None)
+        }
+    }
+}
+
+/// Reads a record, however long that takes; `None` if the broker refuses.
+async fn load_patiently(shared: &Shared, name: &str) -> Option<Option<Bytes>> {
     loop {
-        match attempt().await {
-            Ok(done) => return Some(done),
-            Err(BusError::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
-            Err(error) => {
-                tracing::warn!(%error, "the broker keeps no records of sessions: these go on without recovery");
-                return None;
-            }
+        if let ControlFlow::Break(found) = bear(load(shared, name).await).await {
+            return found;
+        }
+    }
+}
+
+/// Writes a record, however long that takes; `None` if the broker refuses.
+async fn store_patiently(shared: &Shared, name: &str, value: &Bytes) -> Option<()> {
+    loop {
+        if let ControlFlow::Break(stored) = bear(store(shared, name, value.clone()).await).await {
+            return stored;
         }
     }
 }
