@@ -11,8 +11,6 @@ minutes; needs prometheus (apt-get) and nats-server.
 
 import asyncio
 import base64
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -25,7 +23,7 @@ import urllib.parse
 from pathlib import Path
 
 import metrics
-from lab import ROOT, Lab, free_port, get, nats_server, post
+from lab import ROOT, Lab, free_port, get, nats_server, post, token
 
 CLIENTS = 150
 GATEWAYS = 3
@@ -34,14 +32,6 @@ SERIES_MAX = 400
 # The publisher's crate measures it and does not say what it is.
 TOLERATED = ("weft_heads_known no help text",)
 EMPTY_MARK = "Empty until the first"
-
-
-def token(secret, subject, scope=""):
-    """HS256, for an hour."""
-    claims = {"sub": subject, "iat": int(time.time()), "exp": int(time.time()) + 3600, "scope": scope}
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
-    signature = hmac.new(secret.encode(), b".".join(parts), hashlib.sha256).digest()
-    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
 
 
 class Fabric(Lab):
@@ -54,7 +44,7 @@ class Fabric(Lab):
         bus = {"WEFT_BUS": f"nats://127.0.0.1:{nats}", "WEFT_LOG": "info", "WEFT_LOG_FORMAT": "json"}
         self.secret = os.urandom(32).hex()
         (self.directory / "secret").write_text(self.secret)
-        self.bearer = {"Authorization": f"Bearer {token(self.secret, 'publisher', 'admin events:publish executions:run')}"}
+        self.bearer = {"Authorization": f"Bearer {token(self.secret, 'publisher', scope='admin events:publish executions:run')}"}
         # Round trips are those of pings.
         doors = {"WEFT_AUTH": "jwt", "WEFT_JWT_SECRET_FILE": str(self.directory / "secret"), "WEFT_PING_SECS": "5"}
         self.gateways, targets = [], []
@@ -124,7 +114,7 @@ async def converse(port, bearer, room, offset, until):
 async def client(fabric, number, plan):
     """Follows one of ten rooms and goes to another gateway whenever its connection ends."""
     offset, attempt = "0", number
-    bearer = token(fabric.secret, f"user-{number}", "admin")
+    bearer = token(fabric.secret, f"user-{number}", scope="admin")
     while not plan["over"]:
         stay = plan["stay"]() * (0.5 + (number % 10) / 10)
         try:

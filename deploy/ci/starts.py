@@ -3,7 +3,8 @@
     python starts.py [directory with the programs]       default: target/debug
 
 Only what must be otherwise on this machine is changed: the bus is in memory, addresses are of loopback with free ports, files
-hold keys made here. Each must come up, let strangers in or not as it was asked to, and each setting that is spoilt must stop it with its name. Needs openssl.
+hold keys made here. Each must come up, let strangers in or not as it was asked to, and pass the chart's own test; each setting
+that is spoilt must stop it with its name. Needs openssl.
 """
 
 import os
@@ -14,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import chart
-from lab import ROOT, Lab, free_port
+from lab import ROOT, Lab, free_port, token
 
 # What others provide and no memory bus can have.
 FOREIGN = ("WEFT_BUS_CREDENTIALS_FILE", "WEFT_BUS_TLS_CA_FILE", "WEFT_BUS_TLS_CERT_FILE", "WEFT_BUS_TLS_KEY_FILE")
@@ -86,6 +87,21 @@ def listens(env):
         return refused.code
 
 
+def receives(lab, env):
+    """What the chart's own test says of it, where a token for it can be made here."""
+    secret, variables = env.get("WEFT_JWT_SECRET_FILE"), {}
+    if env["WEFT_AUTH"] == "jwt" and not secret:
+        return None
+    if secret:
+        path = lab.directory / "token"
+        path.write_text(token(Path(secret).read_text(), "test", scope="events:publish", rooms=["execution:test-*"]))
+        variables["WEFT_TEST_TOKEN_FILE"] = str(path)
+    command = [sys.executable, ROOT / "helm/weft/files/receives.py", f"http://{env['WEFT_LISTEN']}", "20"]
+    run = subprocess.run([str(part) for part in command], env={"PATH": os.environ["PATH"], **variables}, capture_output=True, text=True, timeout=60)
+    print((run.stdout + run.stderr).strip())
+    return None if run.returncode == 0 else run.stderr
+
+
 def came_up(lab, name, env):
     lab.start(name, lab.programs / "gateway", **env)
     try:
@@ -94,7 +110,9 @@ def came_up(lab, name, env):
         return str(reason)
     # A key set that cannot be reached is no reason not to start; nobody is let in.
     status, wanted = listens(env), (401, 503) if env["WEFT_AUTH"] == "jwt" else (200,)
-    return None if status in wanted else f"{name}: answers {status} to a stranger, not {wanted}"
+    if status not in wanted:
+        return f"{name}: answers {status} to a stranger, not {wanted}"
+    return receives(lab, env)
 
 
 def stops(lab, env):
