@@ -239,8 +239,8 @@ async fn read_until(socket: &mut TcpStream, so_far: &mut String, text: &str) {
 async fn a_stream_is_the_same_wherever_in_its_connection_it_begins() {
     let broker = Broker::start(Kind::Memory).await;
     let gateway = broker.gateway(&[]).await;
-    let head = format!("GET {PATH} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
-    let page = "GET /api/ws/health HTTP/1.1\r\nHost: h\r\n\r\n";
+    let head = format!("GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n");
+    let page = "GET /api/ws/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let mut sockets = Vec::new();
     for before in [&[][..], &[page], &[&head[..20]]] {
         let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
@@ -284,7 +284,7 @@ async fn a_refused_stream_that_begins_its_connection_is_answered_and_closed() {
     for (path, status) in [(format!("{PATH}?offset=x"), "400"), ("/api/nothing".to_owned(), "404")] {
         let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
         // What follows is not served: the answer says that it closes.
-        let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\nGET / HTTP/1.1\r\n");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\nGET / HTTP/1.1\r\n");
         socket.write_all(head.as_bytes()).await.expect("written");
         let mut text = String::new();
         tokio::time::timeout(SOON, socket.read_to_string(&mut text)).await.expect("an end, in time").expect("an answer");
