@@ -3,13 +3,16 @@
 use crate::{
     clients::Clients,
     drain::OURS,
-    support::{Broker, Kind, SOON, Socket, get},
+    support::{Broker, Kind, SOON, Socket, get, until},
 };
 use futures_util::future::join_all;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
-use weft_testkit::process::Process;
+use weft_testkit::{
+    process::{Process, ProcessOptions},
+    proxy::Proxy,
+};
 
 /// How one that heeds hints got in: how often it was turned away, and by what hints.
 async fn come_in(gateway: &Process) -> (Socket, Vec<u64>) {
@@ -103,4 +106,21 @@ async fn far_beyond_the_budget_upgrades_are_refused_and_event_streams_are_told()
     let told = stream.text().await.expect("it ends");
     assert!(told.starts_with("retry: ") && told.trim().lines().count() == 1, "{told}");
     assert_eq!(get(&gateway, "/api/ws/health").await.0, 200, "requests are not connections");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_one_room_does_not_wait_for_who_reads_a_hundred() {
+    let broker = Broker::start(Kind::Redis).await;
+    let url = broker.redis().url();
+    let proxy = Proxy::start(url.trim_start_matches("redis://").trim_end_matches('/')).await.expect("a proxy");
+    let options = ProcessOptions::gateway(&format!("redis://{}", proxy.address())).env("WEFT_READS_MAX", "1");
+    let gateway = Process::start(options).await.expect("a gateway");
+    let (mut many, mut one) = (Socket::open(&gateway).await, Socket::open(&gateway).await);
+    proxy.latency(Duration::from_millis(50));
+    let rooms: Vec<_> = (0..120).map(|n| json!({"room": format!("execution:r{n}"), "offset": "0"})).collect();
+    many.say(json!({"type": "subscribe", "rooms": rooms})).await;
+    let waiting = async || gateway.metric("weft_gateway_history_waiting").await.expect("metrics") as u64;
+    until("most of them wait", async || waiting().await > 100).await;
+    one.subscribe(json!({"executionId": "one", "offset": "0"})).await;
+    assert!(waiting().await > 50, "by turns; else all of the others' reads would have come before");
 }

@@ -19,6 +19,7 @@ mod measured;
 mod options;
 mod outages;
 mod packets;
+mod packets_auth;
 mod peers;
 mod polling;
 mod python;
