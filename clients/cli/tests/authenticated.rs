@@ -7,6 +7,7 @@ use rig::{Running, numbered, run, run_with, weft};
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use weft_testkit::process::{Process, ProcessOptions};
@@ -73,18 +74,25 @@ async fn publish(gateway: &Process, n: u64) {
     assert_eq!(left.code, 0, "{left:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_with_ever_newer_tokens_keeps_the_following_and_no_line_is_lost() {
     let (gateway, _secret) = gateway().await;
-    let file = File::new(&token("ada", 4, json!({})));
+    let file = Arc::new(File::new(&token("ada", 4, json!({}))));
+    let written = file.clone();
+    let renewing = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            written.write(&token("ada", 4, json!({})));
+        }
+    });
     let flags = ["tail", "execution:e", "--from", "start", "--json", "--token-file", &file.name()];
     let mut tail = Running::start(weft(&[&gateway.url()], &flags));
     for n in 0..12 {
         publish(&gateway, n).await;
         assert_eq!(tail.json().await["data"]["n"], n, "each once, in order");
-        file.write(&token("ada", 4, json!({})));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    renewing.abort();
 }
 
 #[tokio::test]
