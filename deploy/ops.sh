@@ -61,9 +61,9 @@ previous() {
     if [ ! -x "$place/gateway" ]; then
         say "building the gateway of $commit" >&2
         mkdir -p "$place" && git archive "$commit" | tar x -C "$work" --one-top-level=previous || return 1
-        (cd "$work/previous" && CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$WEFT_CACHE/previous/target \
+        (cd "$work/previous" && CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$work/previous/target \
             cargo build --quiet --locked --package weft-gateway --bin gateway) >&2 || return 1
-        cp "$WEFT_CACHE/previous/target/debug/gateway" "$place/"
+        cp "$work/previous/target/debug/gateway" "$place/"
     fi
     printf '%s\n' "$place"
 }
