@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import type { BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { endAll, sleep, until } from '../../../../clients/typescript/test/rig/index.js';
-import { publish, startBroker, startGateway } from '../../../../clients/typescript/test/rig/processes.js';
+import { freePort, publish, startBroker, startGateway } from '../../../../clients/typescript/test/rig/processes.js';
+import { asking } from '../../../../clients/typescript/test/rig/tokens.js';
 import { endBrowser, front, live, open, startExecutor } from './rig.js';
 
 const images = fileURLToPath(
@@ -22,6 +23,8 @@ const LOOKS: Record<string, BrowserContextOptions> = {
 };
 
 let url: string;
+/** Of a gateway that asks for tokens. */
+let guarded: string;
 let stopTraffic: () => Promise<void>;
 
 /** A fleet of two with a day's mixture of executions: ended, failed, cancelled, waiting for an answer, speaking. */
@@ -34,6 +37,9 @@ beforeAll(async () => {
   ];
   await startExecutor({ bus });
   url = (await front([one.address, two.address])).url;
+  const port = await freePort();
+  const guard = await startGateway('memory:', { ...asking(), WEFT_ORIGINS: `http://127.0.0.1:${port}` });
+  guarded = (await front([guard.address], { port })).url;
   const ask = async (path: string, body: object) => {
     const headers = { 'content-type': 'application/json' };
     const answer = await fetch(`${one.http}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
@@ -88,7 +94,7 @@ afterAll(async () => {
 });
 
 /** The pages, and when each is complete. */
-const PAGES: Record<string, { path: string; ready: (page: Page) => Promise<unknown> }> = {
+const PAGES: Record<string, { path: string; ready: (page: Page) => Promise<unknown>; isRefused?: true }> = {
   executions: { path: '#/', ready: page => page.getByRole('row', { name: /demo-17/ }).waitFor() },
   execution: {
     path: '#/executions/demo-17',
@@ -128,6 +134,15 @@ const PAGES: Record<string, { path: string; ready: (page: Page) => Promise<unkno
       await page.getByRole('dialog').getByLabel('change').waitFor();
     },
   },
+  'sign-in': {
+    path: '#/',
+    isRefused: true,
+    ready: async page => {
+      await page.getByLabel(/This gateway asks for a token/).fill('a token of somebody else');
+      await page.keyboard.press('Enter');
+      await page.getByLabel(/The gateway does not take this token/).waitFor();
+    },
+  },
 };
 
 interface Found {
@@ -151,9 +166,12 @@ async function scan(page: Page): Promise<string[]> {
 
 describe.each(Object.keys(LOOKS))('%s', look => {
   test.each(Object.keys(PAGES))('%s: nothing serious is found, and it is as wide as the screen', async name => {
-    const { path, ready } = PAGES[name] as (typeof PAGES)[string];
-    const { page, faults } = await open(url + path, { ...LOOKS[look], reducedMotion: 'reduce' });
-    await live(page);
+    const { path, ready, isRefused } = PAGES[name] as (typeof PAGES)[string];
+    const { page, faults } = await open((isRefused ? guarded : url) + path, {
+      ...LOOKS[look],
+      reducedMotion: 'reduce',
+    });
+    if (!isRefused) await live(page);
     await ready(page);
     // Curves of the fleet need a few samples.
     if (name === 'fleet') await sleep(look === 'light' ? 26_000 : 11_000);

@@ -37,10 +37,7 @@ pub async fn serve(State(app): State<App>, request: Request) -> Response {
         Err(refusal) => return refuse(refusal),
     };
     match query.admit(method(&request), is_upgrade(request.headers())) {
-        Ok(Asked::Open(transport)) => match admission::ask(&app, Heeds::Nothing).await {
-            Ok(_) => open(app, request, transport, query.bears_recovery()).await,
-            Err(refusal) => refusal.into_response(),
-        },
+        Ok(Asked::Open(transport)) => open(app, request, transport, query.bears_recovery()).await,
         Ok(asked @ (Asked::Poll(sid) | Asked::Post(sid) | Asked::Upgrade(sid))) => {
             // A forged one is not even looked for.
             match SessionId::verify(&app.shared.fleet_key, Purpose::Engine, sid) {
@@ -84,7 +81,10 @@ pub(super) async fn ask(app: App, asked: Asked<'_>, request: Request) -> Respons
 
 /// Who opens a connection. A token that is not accepted is told in the namespace: nowhere else would the client hear it.
 async fn opened(app: &App, head: who::Head, purpose: Bearing, bears_recovery: bool) -> Result<Opened, answer::Refusal> {
+    admission::check_draining(app)?;
     let address = head.arrive(app)?;
+    // Who heeds no hint is let in, now or after a while, or refused.
+    let _ = admission::ask(app, Heeds::Nothing).await?;
     let identified = head.identify(app, purpose).await;
     let (caller, refused) = match identified {
         Ok(caller) => (caller, None),

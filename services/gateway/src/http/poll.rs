@@ -105,7 +105,10 @@ pub async fn post(app: &App, mailbox: &Mailbox, request: Request) -> Response {
     }
     let bytes_max = app.sockets.engine.payload_bytes_max;
     let announced = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
-    let permits = u32::try_from(announced.unwrap_or(bytes_max).min(bytes_max) / 1024 + 1).unwrap_or(u32::MAX);
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    let permits = u32::try_from(announced.unwrap_or(bytes_max) / 1024 + 1).unwrap_or(u32::MAX);
     let Ok(_permit) = app.ingress.acquire_many(permits).await else { return refuse(Refusal::BadRequest) };
     let time = Duration::from_secs(app.shared.limits.message_secs.into());
     let body = match tokio::time::timeout(time, Limited::new(request.into_body(), bytes_max).collect()).await {

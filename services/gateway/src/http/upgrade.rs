@@ -30,7 +30,10 @@ use weft_dialect::{
     websocket::{Handshake, Unacceptable, handshake},
 };
 use weft_event::{Resume, Room};
-use weft_guard::{bearer::Purpose, limits::Full};
+use weft_guard::{
+    bearer::Purpose,
+    limits::{AddressShare, Full},
+};
 
 /// How long a client that is turned away may take to go.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -92,12 +95,18 @@ async fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Op
     answer
 }
 
-/// Somebody asks for an upgrade: who it is, and whether it stays.
+/// Somebody asks for an upgrade: who it is, and whether it stays. What one address may take is looked at first, so that one
+/// cannot use up what there is for all; a token last, because that costs most.
 async fn come(app: &App, head: who::Head, dialect: Dialect, heeds: Heeds) -> Result<(Option<Box<Pass>>, Guest), Refusal> {
+    admission::check_draining(app)?;
+    let address = match head.arrive(app) {
+        Ok(address) => address,
+        Err(full) => return Ok((None, Guest::turn_away(app, Sorry::crowded(full))?)),
+    };
     if let Some(after) = admission::ask(app, heeds).await? {
         return Ok((None, Guest::turn_away(app, Sorry::overloaded(TurnedAway::Rate, after))?));
     }
-    match let_in(app, head, dialect).await {
+    match let_in(app, head, address, dialect).await {
         Ok(pass) => Ok((pass, Guest::come(app, heeds)?)),
         Err(sorry) => Ok((None, Guest::turn_away(app, sorry)?)),
     }
@@ -119,20 +128,15 @@ fn agree(app: &App, headers: &HeaderMap, dialect: Dialect) -> Result<(Handshake,
 }
 
 /// Who asks for an upgrade, and whether it may have one.
-async fn let_in(app: &App, head: who::Head, dialect: Dialect) -> Result<Option<Box<Pass>>, Sorry> {
-    let crowded = |full: Full| {
-        tracing::debug!(%full, "a client has too many connections");
-        Sorry { code: told::POLICY, error: told::RATE_LIMITED, why: TurnedAway::Client, after: None }
-    };
+async fn let_in(app: &App, head: who::Head, address: AddressShare, dialect: Dialect) -> Result<Option<Box<Pass>>, Sorry> {
     let unknown = Sorry { code: told::TOKEN_REQUIRED, error: told::UNAUTHENTICATED, why: TurnedAway::Token, after: None };
-    let address = head.arrive(app).map_err(crowded)?;
     let identified = head.identify(app, Purpose::Upgrade).await;
     let identified = identified.map_err(|refused| match refused.is_passing() {
         true => Sorry::overloaded(TurnedAway::Token, admission::pause()),
         false => unknown,
     })?;
     match identified.or_else(|| app.shared.guard.stranger()) {
-        Some(caller) => Ok(Pass::of(Badge::new(caller, &app.shared.bounds).map_err(crowded)?, address)),
+        Some(caller) => Ok(Pass::of(Badge::new(caller, &app.shared.bounds).map_err(Sorry::crowded)?, address)),
         None if dialect == Dialect::Native => {
             let full = app.sockets.limits.clone();
             Ok(Some(Pass::to_be_shown(address, app.shared.limits.auth_secs, full)))
@@ -154,6 +158,11 @@ struct Sorry {
 }
 
 impl Sorry {
+    fn crowded(full: Full) -> Self {
+        tracing::debug!(%full, "a client has too many connections");
+        Self { code: told::POLICY, error: told::RATE_LIMITED, why: TurnedAway::Client, after: None }
+    }
+
     fn overloaded(why: TurnedAway, after: Duration) -> Self {
         Self { code: told::TRY_AGAIN_LATER, error: told::OVERLOADED, why, after: Some(after) }
     }

@@ -1,6 +1,7 @@
 //! A crowd that comes at once: who gets in when, and what the others are told.
 
 use crate::{
+    auth_rig::Ws,
     clients::Clients,
     drain::OURS,
     support::{Broker, Kind, SOON, Socket, get, until},
@@ -123,4 +124,25 @@ async fn who_reads_one_room_does_not_wait_for_who_reads_a_hundred() {
     until("most of them wait", async || waiting().await > 100).await;
     one.subscribe(json!({"executionId": "one", "offset": "0"})).await;
     assert!(waiting().await > 50, "by turns; else all of the others' reads would have come before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_use_up_what_there_is_for_all() {
+    let broker = Broker::start(Kind::Memory).await;
+    // 20 at once for all; five of one address.
+    let env = [("WEFT_CONNECTS_PER_SEC", "5"), ("WEFT_CONNECTS_PER_ADDRESS", "1"), ("WEFT_TRUSTED_PROXIES", "127.0.0.1/32")];
+    let gateway = broker.gateway(&env).await;
+    let from = |address: &str| {
+        let headers = [("x-forwarded-for", address.to_owned()), ("sec-websocket-protocol", "weft.v1.json".to_owned())];
+        let gateway = &gateway;
+        async move { Ws::open(gateway, "/api/ws", &headers).await }
+    };
+    let mut crowd = Vec::new();
+    for _ in 0..60 {
+        crowd.push(from("192.0.2.1").await);
+    }
+    let mut other = from("192.0.2.2").await;
+    assert!(other.next().await.is_ok_and(|first| first.contains("connected")));
+    let metrics = gateway.metrics().await.expect("metrics");
+    assert!(metrics.contains("weft_gateway_turned_away_total{reason=\"rate\"} 0"), "{metrics}");
 }

@@ -3,6 +3,7 @@
 //! `WEFT_TEST_FULL=1` runs the long forms.
 
 mod admission;
+mod advisories;
 mod age;
 mod auth;
 mod auth_life;

@@ -1,0 +1,123 @@
+//! What has brought other servers of these protocols down, replayed as it was published. docs/TESTING.md says where each
+//! advisory is replayed; here are those that no other test covers.
+
+use crate::{
+    packets::Packets,
+    support::{Broker, Kind, SOON, get},
+};
+use serde_json::json;
+use socket2::SockRef;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use weft_testkit::process::Process;
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+async fn connect(gateway: &Process) -> TcpStream {
+    TcpStream::connect(gateway.address()).await.expect("a connection")
+}
+
+/// The first line of the answer to a request; empty where the connection was closed without one.
+async fn ask(gateway: &Process, request: &[u8]) -> String {
+    let mut stream = connect(gateway).await;
+    // Who has refused may have closed before it had everything.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let mut bytes = [0; 1024];
+    while !answer.contains(&b'\n') {
+        match tokio::time::timeout(SOON, stream.read(&mut bytes)).await.expect("an answer in time") {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend_from_slice(&bytes[..read]),
+        }
+    }
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+}
+
+async fn serves(gateway: &mut Process, what: &str) {
+    assert!(gateway.is_running(), "{what}: {}", gateway.log_tail());
+    assert_eq!(get(gateway, "/api/ws/health").await.0, 200, "{what}");
+}
+
+/// CVE-2024-37890, CVE-2021-32640: more headers, and longer ones, than anybody needs.
+#[tokio::test]
+async fn a_flood_of_headers_is_refused() {
+    let broker = Broker::start(Kind::Memory).await;
+    let mut gateway = broker.gateway(&[]).await;
+    let many: String = (0..3000).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let protocols = format!("Sec-WebSocket-Protocol: {}\r\n", "a,".repeat(20_000));
+    let spaces = format!("Sec-WebSocket-Protocol: a{}b\r\n", " ".repeat(50_000));
+    for path in ["/api/ws", "/socket.io/?EIO=4&transport=websocket", "/socket.io/?EIO=4&transport=polling"] {
+        for headers in [&many, &protocols, &spaces] {
+            let first =
+                ask(&gateway, format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{UPGRADE}{headers}\r\n").as_bytes()).await;
+            assert!(first.is_empty() || first.contains(" 431 ") || first.contains(" 400 "), "{path}: {first}");
+        }
+    }
+    serves(&mut gateway, "headers").await;
+}
+
+/// CVE-2024-38355: an event by a name that means something to servers of Node.js.
+#[tokio::test]
+async fn events_by_reserved_names_bring_nobody_down() {
+    let broker = Broker::start(Kind::Memory).await;
+    let mut gateway = broker.gateway(&[]).await;
+    for name in ["error", "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "__proto__"]
+    {
+        let mut client = Packets::connect(&gateway, "/", json!({})).await;
+        client.say(&format!("42[\"{name}\",{{\"message\":\"x\"}}]")).await;
+        client.say("421[\"subscribe\",\"execution:run\"]").await;
+        // Served on, or closed for it: either is an answer.
+        let answered = tokio::spawn(async move { client.next().await });
+        let answered = tokio::time::timeout(SOON, answered).await;
+        assert!(answered.is_ok(), "{name}: neither served nor closed");
+    }
+    serves(&mut gateway, "names").await;
+}
+
+/// CVE-2022-41940, CVE-2022-21676, CVE-2023-31125: a connection that is reset, or speaks out of turn, at each step of the way.
+#[tokio::test]
+async fn resets_at_every_step_bring_nobody_down() {
+    let broker = Broker::start(Kind::Memory).await;
+    let mut gateway = broker.gateway(&[]).await;
+    let head = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n");
+    let packets = head("/socket.io/?EIO=4&transport=websocket", UPGRADE);
+    let native = head("/api/ws", UPGRADE);
+    let stream = head("/api/executions/run/events", "Accept: text/event-stream\r\n");
+    let polling = head("/socket.io/?EIO=4&transport=polling", "");
+    let webtransport = head("/socket.io/?EIO=4&transport=webtransport", UPGRADE);
+    for bytes in [&packets, &native, &stream, &polling, &webtransport] {
+        for (cut, pause_ms) in [(1, 0), (bytes.len() / 2, 0), (bytes.len(), 0), (bytes.len(), 30)] {
+            let mut client = connect(&gateway).await;
+            client.write_all(&bytes.as_bytes()[..cut]).await.expect("written");
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            // Frames with reserved bits, a control frame that is too long, a close with a code that may not be sent.
+            for frame in [&[0xf1, 0x80, 0, 0, 0, 0][..], &[0x89, 0xff, 1], &[0x88, 0x82, 0, 0, 0, 0, 3, 0xed]] {
+                let _ = client.write_all(frame).await;
+            }
+            // Closed with a reset rather than an end.
+            SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a socket");
+        }
+    }
+    serves(&mut gateway, "resets").await;
+}
+
+/// CVE-2020-36048, CVE-2020-36049: a body of 10 MB to a session that polls, with the usual bounds.
+#[tokio::test]
+async fn a_large_body_is_refused_before_it_is_read() {
+    let broker = Broker::start(Kind::Memory).await;
+    let mut gateway = broker.gateway(&[]).await;
+    let url = format!("{}/socket.io/?EIO=4&transport=polling", gateway.url());
+    let client = weft_testkit::http::client();
+    let open = client.get(&url).send().await.expect("an answer").text().await.expect("a handshake");
+    let open: serde_json::Value = serde_json::from_str(&open[1..]).expect("JSON");
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().expect("a sid"));
+    let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10485760\r\n\r\n");
+    // Nothing of the body has been sent, and none of it is waited for.
+    let first = ask(&gateway, head.as_bytes()).await;
+    assert!(first.contains(" 413 "), "{first}");
+    serves(&mut gateway, "a large body").await;
+}
