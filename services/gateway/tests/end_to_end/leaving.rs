@@ -102,6 +102,9 @@ fn a_bad_setting_stops_the_start_with_one_line_that_names_it() {
         ("WEFT_LOG_EVENTS_MAX", "0"),
         ("WEFT_PING_SECS", "0"),
         ("WEFT_DRAIN_SECS", "-1"),
+        ("WEFT_DRAIN_DELAY_SECS", "soon"),
+        ("WEFT_CONNECTION_AGE_MAX_SECS", "-1"),
+        ("WEFT_CONNECTS_PER_SEC", "99999999"),
         ("WEFT_ORIGINS", "not an origin"),
     ] {
         let mut command = Command::new(binary("gateway").expect("a gateway"));
