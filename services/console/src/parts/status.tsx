@@ -47,7 +47,7 @@ export function Refused({ error }: { error: WeftError | undefined }): ReactNode 
   const { state } = useWeft();
   if (!error) return null;
   // Once the connection has ended for it, the top of the page asks.
-  if (error.code === 'unauthenticated' && state !== 'failed') return <SignIn />;
+  if (error.code === 'unauthenticated') return state === 'failed' ? null : <SignIn />;
   return (
     <p className="bad" role="alert">
       {wordsFor(error)}
