@@ -1,6 +1,10 @@
 //! Every metric of the gateway, one line of help each; handles never wait. Labels never hold ids.
 
-use crate::{feed::sync::Counts, session::Cause};
+mod ends;
+
+pub use ends::{Ended, TurnedAway};
+
+use crate::feed::sync::Counts;
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use std::{
     sync::{
@@ -9,11 +13,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use weft_dialect::told::{self, CloseCode};
 use weft_event::{Invalid, Room};
-
-const CLOSES: &str = "weft_gateway_closes_total";
-const TURNED_AWAY: &str = "weft_gateway_turned_away_total";
 
 /// Handles to the metrics that are touched often.
 #[derive(Clone)]
@@ -93,97 +93,6 @@ pub enum Failed {
     Disconnected,
 }
 
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Its client closed it.
-    Client,
-    /// It was lost, without a goodbye.
-    Lost,
-    /// We ended it though nothing was wrong.
-    Sent(Cause),
-    /// Its client could not be served at that moment.
-    Overloaded,
-    /// Its client did not read.
-    TooSlow,
-    /// Its client did not answer pings.
-    PingTimeout,
-    /// Its token was missing, expired or taken back.
-    Token,
-    /// Its client may not have what it asked for.
-    Forbidden,
-    /// Its client took too much.
-    Policy,
-    /// Its client broke the protocol.
-    Protocol,
-}
-
-impl Ended {
-    /// Of a close that we begin.
-    #[must_use]
-    pub fn of(code: &CloseCode) -> Self {
-        match *code {
-            told::TRY_AGAIN_LATER => Self::Overloaded,
-            told::TOO_SLOW => Self::TooSlow,
-            told::PING_TIMEOUT => Self::PingTimeout,
-            told::TOKEN_REQUIRED => Self::Token,
-            told::NOT_ALLOWED => Self::Forbidden,
-            told::POLICY => Self::Policy,
-            _ => Self::Protocol,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Lost => "lost",
-            Self::Sent(cause) => cause.word(),
-            Self::Overloaded => "overloaded",
-            Self::TooSlow => "too_slow",
-            Self::PingTimeout => "ping_timeout",
-            Self::Token => "token",
-            Self::Forbidden => "forbidden",
-            Self::Policy => "policy",
-            Self::Protocol => "protocol",
-        }
-    }
-}
-
-/// What clients close with. A client may close with any number; each would be a series for ever.
-const CODES_OF_CLIENTS: [u16; 6] = [0, 1000, 1001, 1002, 1006, 1011];
-
-/// Why a client that would connect, or read history, was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TurnedAway {
-    /// This process leaves.
-    Draining,
-    /// There are as many connections, or rooms, as there may be.
-    Capacity,
-    /// Too many come at once.
-    Rate,
-    /// One client has as much as it may have.
-    Client,
-    /// The token was missing, wrong, or could not be checked.
-    Token,
-    /// Too many read history.
-    History,
-}
-
-impl TurnedAway {
-    const ALL: [Self; 6] = [Self::Draining, Self::Capacity, Self::Rate, Self::Client, Self::Token, Self::History];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Draining => "draining",
-            Self::Capacity => "capacity",
-            Self::Rate => "rate",
-            Self::Client => "client",
-            Self::Token => "token",
-            Self::History => "history",
-        }
-    }
-}
-
 /// How commands end.
 const COMMAND_OUTCOMES: [&str; 6] = ["accepted", "rejected", "no_executor", "timeout", "busy", "unavailable"];
 
@@ -213,8 +122,7 @@ impl Metrics {
         for cause in ["link", "tail", "overflow"] {
             counter!("weft_gateway_repairs_total", "cause" => cause).absolute(0);
         }
-        begin_closes();
-        TurnedAway::ALL.iter().for_each(|reason| counter!(TURNED_AWAY, "reason" => reason.word()).absolute(0));
+        ends::begin();
         counter!("weft_gateway_accept_errors_total").absolute(0);
         counter!("weft_gateway_reconnects_total").absolute(0);
         counter!("weft_gateway_invalid_events_total").absolute(0);
@@ -323,18 +231,6 @@ impl Metrics {
         counter!("weft_gateway_commands_total", "outcome" => outcome).increment(1);
     }
 
-    /// A connection ended, with this close code (0: none was sent or received).
-    pub fn closed(&self, code: u16, ended: Ended) {
-        let is_told = ended != Ended::Client || CODES_OF_CLIENTS.contains(&code);
-        let code = if is_told { code.to_string() } else { "other".to_owned() };
-        counter!(CLOSES, "code" => code, "reason" => ended.word()).increment(1);
-    }
-
-    /// Somebody was turned away.
-    pub fn turned_away(&self, reason: TurnedAway) {
-        counter!(TURNED_AWAY, "reason" => reason.word()).increment(1);
-    }
-
     /// A client is asked to wait before it is let in, until the answer is dropped.
     pub fn begin_waiting(&self) -> Shown {
         Shown::on(&self.admission_waiting)
@@ -364,17 +260,6 @@ impl Default for Metrics {
     }
 }
 
-/// Every close that there may be.
-fn begin_closes() {
-    let begin = |code: String, ended: Ended| counter!(CLOSES, "code" => code, "reason" => ended.word()).absolute(0);
-    CODES_OF_CLIENTS.iter().for_each(|code| begin(code.to_string(), Ended::Client));
-    begin("other".into(), Ended::Client);
-    begin("0".into(), Ended::Lost);
-    Cause::ALL.iter().for_each(|cause| begin(told::RESTARTING.code.to_string(), Ended::Sent(*cause)));
-    let ours = told::CLOSES.iter().filter(|close| **close != told::RESTARTING);
-    ours.for_each(|close| begin(close.code.to_string(), Ended::of(close)));
-}
-
 fn describe() {
     describe_gauge!("weft_gateway_connections", "Client connections open now");
     describe_gauge!("weft_gateway_connections_max", "As many as there may be");
@@ -382,7 +267,6 @@ fn describe() {
     describe_gauge!("weft_gateway_log_bytes", "Bytes of events held in all logs");
     describe_gauge!("weft_gateway_frame_bytes", "Bytes of the frames made of events in logs and history pages");
     describe_gauge!("weft_gateway_buffered_bytes", "Bytes of live events that wait for a read of their room's history");
-    describe_counter!(TURNED_AWAY, "Clients that were not let in, or got no history, by reason");
     describe_counter!("weft_gateway_accept_errors_total", "Connections that could not be accepted");
     describe_gauge!("weft_gateway_history_waiting", "Reads of history that wait for their turn");
     describe_gauge!("weft_gateway_admission_waiting", "Clients that wait to be let in");
@@ -415,7 +299,6 @@ fn describe() {
     describe_counter!("weft_gateway_reconnects_total", "Connections that resumed a room");
     describe_counter!("weft_gateway_passed_on_total", "Requests of Socket.IO sessions that other gateways hold, by outcome");
     describe_counter!("weft_gateway_recoveries_total", "Sessions of Socket.IO that came back, by whether anything was missed");
-    describe_counter!(CLOSES, "Connections ended, by close code and reason; code 0 is an end without one");
     describe_counter!("weft_gateway_head_failures_total", "Heads of executions that could not be moved");
     describe_gauge!("weft_gateway_checks_due", "Checks of rooms' tails that are planned");
     describe_gauge!("weft_gateway_replies_awaited", "Commands given to executors by HTTP that are remembered");
