@@ -86,9 +86,19 @@ async fn a_file_with_ever_newer_tokens_keeps_the_following_and_no_line_is_lost()
         }
     });
     let flags = ["tail", "execution:e", "--from", "start", "--json", "--token-file", &file.name()];
+    publish(&gateway, 0).await;
+    // What is not known yet waits, and that is another matter.
+    rig::until("it is known", async || {
+        let mut command = weft(&[&gateway.url()], &["execution", "e"]);
+        command.env("WEFT_TOKEN", token("ada", 60, json!({})));
+        run(command).await.code == 0
+    })
+    .await;
     let mut tail = Running::start(weft(&[&gateway.url()], &flags));
     for n in 0..12 {
-        publish(&gateway, n).await;
+        if n > 0 {
+            publish(&gateway, n).await;
+        }
         assert_eq!(tail.json().await["data"]["n"], n, "each once, in order");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

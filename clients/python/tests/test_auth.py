@@ -8,13 +8,15 @@ import hashlib
 import hmac
 import json
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import weft
-from rig import Gateway, Rig, in_loop, log_event
+from rig import Gateway, Rig, in_loop, log_event, until_async
 
 SECRET = "a secret of these tests, longer than thirty-two bytes"
 QUICK = {"base": 0.02, "cap": 0.2}
@@ -49,6 +51,17 @@ def asking(rig: Rig, tmp_path: Path) -> dict[str, str]:
 
 def texts(events: list[weft.Event]) -> list[str]:
     return [event.data["message"] for event in events if event.type == "log"]
+
+
+def knows(gateway: Gateway, execution: str, token: str) -> bool:
+    """Whether it has heard whose the execution is, a moment after its first event."""
+    headers = {"authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{gateway.http}/api/executions/{execution}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError:
+        return False
 
 
 def test_an_executor_publishes_and_takes_commands_with_a_token(rig: Rig, asking: dict[str, str]) -> None:
@@ -121,6 +134,10 @@ def test_tokens_expire_again_and_again_and_nothing_is_lost_or_doubled(
     async def run() -> None:
         urls = [gateway.http for gateway in gateways]
         seen: list[weft.Event] = []
+        async with weft.Publisher(gateways[1].http, token=service) as publisher:
+            await publisher.publish({"type": "execution:started", "executionId": "e", "userId": "ada"})
+        # What is not known yet waits, and that is another matter.
+        await until_async(lambda: all(knows(each, "e", token_of("ada")) for each in gateways), "it is known")
         async with (
             weft.Publisher(gateways[1].http, token=service) as publisher,
             weft.Subscriber(urls, rooms={"execution:e": "0"}, token=token, backoff=weft.Backoff(**QUICK)) as subscriber,
