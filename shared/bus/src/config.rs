@@ -91,7 +91,10 @@ pub struct BusConfig {
     pub journal_lines: usize,
     /// Replicas of JetStream streams, when this process creates them.
     pub replicas: usize,
-    /// A NATS credentials file (`.creds`).
+    /// NATS: what subjects begin with on which replies come (default `_INBOX`). One for each kind of program lets the server
+    /// keep them from reading each other's.
+    pub inbox: String,
+    /// A NATS credentials file (`.creds`), read for each connection.
     pub credentials_file: Option<PathBuf>,
     /// A PEM file with the authority of the broker's certificate.
     pub tls_ca_file: Option<PathBuf>,
@@ -152,6 +155,7 @@ impl BusConfig {
             journal_age: Duration::from_secs(24 * 3600),
             journal_lines: 100_000,
             replicas: 1,
+            inbox: "_INBOX".into(),
             credentials_file: None,
             tls_ca_file: None,
             tls_client: None,

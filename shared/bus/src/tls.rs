@@ -1,12 +1,17 @@
 //! One TLS configuration for both brokers.
 
 use crate::{BusConfig, ConnectError};
+use parking_lot::Mutex;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, SignatureScheme,
+    client::ResolvesClientCert,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Makes ring the process's crypto provider unless the process has chosen one already.
 pub(crate) fn install_provider() {
@@ -20,13 +25,42 @@ pub(crate) fn client_config(config: &BusConfig) -> Result<ClientConfig, ConnectE
     let builder = ClientConfig::builder().with_root_certificates(roots(config)?);
     match &config.tls_client {
         None => Ok(builder.with_no_client_auth()),
-        Some((certificate, key)) => {
-            let chain = certificates(certificate)?;
-            builder
-                .with_client_auth_cert(chain, self::key(key)?)
-                .map_err(|error| ConnectError::new(format!("the bus client certificate cannot be used: {error}")))
-        }
+        Some(files) => Ok(builder.with_client_cert_resolver(Arc::new(Client::open(files)?))),
     }
+}
+
+/// Who we are: read for each handshake, because certificates are renewed.
+#[derive(Debug)]
+struct Client {
+    files: (PathBuf, PathBuf),
+    /// Shown where the files cannot be used at the moment.
+    last: Mutex<Arc<CertifiedKey>>,
+}
+
+impl Client {
+    fn open(files: &(PathBuf, PathBuf)) -> Result<Self, ConnectError> {
+        Ok(Self { files: files.clone(), last: Mutex::new(Arc::new(identity(files)?)) })
+    }
+}
+
+impl ResolvesClientCert for Client {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let mut last = self.last.lock();
+        match identity(&self.files) {
+            Ok(identity) => *last = Arc::new(identity),
+            Err(error) => tracing::warn!(%error, "the bus client certificate cannot be used; the last one is shown"),
+        }
+        Some(last.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn identity((certificate, key): &(PathBuf, PathBuf)) -> Result<CertifiedKey, ConnectError> {
+    CertifiedKey::from_der(certificates(certificate)?, self::key(key)?, &rustls::crypto::ring::default_provider())
+        .map_err(|error| unreadable(key, &format_args!("does not fit the certificate: {error}")))
 }
 
 fn roots(config: &BusConfig) -> Result<RootCertStore, ConnectError> {

@@ -9,6 +9,7 @@ use serde_json::json;
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use weft_bus::{Bus, BusConfig, BusError, ConnectError};
 use weft_testkit::servers::{NatsOptions, NatsServer, NatsVersion, RedisOptions, RedisServer};
@@ -36,21 +37,35 @@ impl Certificates {
     fn new() -> Self {
         let directory = std::env::temp_dir().join(format!("weft-bus-{}-{}", std::process::id(), rand_word()));
         std::fs::create_dir_all(&directory).expect("a directory");
+        let made = Self { directory };
+        let authority = made.issue(&["server", "client"]);
+        for name in ["ca.pem", "clients-ca.pem"] {
+            std::fs::write(made.path(name), &authority).expect("written");
+        }
+        made
+    }
+
+    /// Certificates of an authority of their own, which is answered.
+    fn issue(&self, names: &[&str]) -> String {
         let mut params = CertificateParams::new(Vec::new()).expect("params");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // A certificate whose issuer has its own name would pass for self-signed.
-        params.distinguished_name.push(DnType::CommonName, "weft test authority");
+        params.distinguished_name.push(DnType::CommonName, format!("weft test authority {}", rand_word()));
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
-        let write = |name: &str, text: String| std::fs::write(directory.join(name), text).expect("written");
-        write("ca.pem", authority.pem());
-        for name in ["server", "client"] {
+        for name in names {
             let key = KeyPair::generate().expect("a key");
-            let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-            let certificate = CertificateParams::new(names).and_then(|params| params.signed_by(&key, &authority));
-            write(&format!("{name}.pem"), certificate.expect("signed").pem());
-            write(&format!("{name}.key"), key.serialize_pem());
+            let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let certificate =
+                CertificateParams::new(hosts).and_then(|params| params.signed_by(&key, &authority)).expect("signed");
+            std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).expect("written");
+            std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).expect("written");
         }
-        Self { directory }
+        authority.pem()
+    }
+
+    /// The client gets a certificate of another authority, the only one that servers take from now on.
+    fn renew_client(&self) {
+        std::fs::write(self.path("clients-ca.pem"), self.issue(&["client"])).expect("written");
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -123,6 +138,48 @@ async fn redis_with_certificates() {
     assert_tls(&format!("rediss://127.0.0.1:{port}"), &certificates).await;
 }
 
+/// Whoever comes again shows the certificate that is there by then.
+async fn assert_renewed(bus: &Bus, certificates: &Certificates, mut restart: impl AsyncFnMut()) {
+    assert_works(bus).await;
+    certificates.renew_client();
+    restart().await;
+    let room = room("execution:renewed");
+    eventually("it is connected again", async || bus.publish(publication(&room, "{\"n\":1}")).await).await;
+    let seen = Recorder::on(bus);
+    eventually("it follows", async || bus.follow(std::slice::from_ref(&room)).await).await;
+    publish(bus, &room, "{\"n\":2}").await;
+    seen.until_events(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_renewed() {
+    let certificates = Certificates::new();
+    let mut options = NatsOptions::new(NatsVersion::Current);
+    options.config = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}\n",
+        certificates.text("server.pem"),
+        certificates.text("server.key"),
+        certificates.text("clients-ca.pem")
+    );
+    let mut nats = NatsServer::start_with(options).await.expect("starts");
+    let config = certificates.config(&nats.url().replace("nats://", "nats+tls://"));
+    let bus = Bus::connect(config).await.expect("connects");
+    assert_renewed(&bus, &certificates, async || nats.restart().await.expect("comes back")).await;
+
+    let certificates = Certificates::new();
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let arguments = [
+        ("--tls-port", port.to_string()),
+        ("--tls-cert-file", certificates.text("server.pem")),
+        ("--tls-key-file", certificates.text("server.key")),
+        ("--tls-ca-cert-file", certificates.text("clients-ca.pem")),
+    ];
+    let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    let mut redis = RedisServer::start_with(RedisOptions { arguments, ..RedisOptions::default() }).await.expect("starts");
+    let bus = Bus::connect(certificates.config(&format!("rediss://127.0.0.1:{port}"))).await.expect("connects");
+    assert_renewed(&bus, &certificates, async || redis.restart().await.expect("comes back")).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nats_with_a_password_and_with_a_token() {
     let mut options = NatsOptions::new(NatsVersion::Current);
@@ -142,8 +199,15 @@ async fn nats_with_a_password_and_with_a_token() {
 
 /// A token about `subject`, signed by `issuer`, as operators and accounts hand them out.
 fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: serde_json::Value) -> String {
-    let claims = json!({"jti": rand_word(), "iat": 1_760_000_000, "iss": issuer.public_key(), "sub": subject.public_key(),
+    jwt_until(issuer, subject, nats, None)
+}
+
+fn jwt_until(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: serde_json::Value, until: Option<u64>) -> String {
+    let mut claims = json!({"jti": rand_word(), "iat": 1_760_000_000, "iss": issuer.public_key(), "sub": subject.public_key(),
         "name": "weft", "nats": nats});
+    if let Some(until) = until {
+        claims["exp"] = until.into();
+    }
     let header = json!({"typ": "JWT", "alg": "ed25519-nkey"});
     let text = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
     let signature = issuer.sign(text.as_bytes()).expect("signed");
@@ -152,9 +216,14 @@ fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: serde_json::Valu
 
 /// What a `.creds` file holds.
 fn credentials(account: &nkeys::KeyPair) -> String {
+    credentials_until(account, None)
+}
+
+/// The same, good until a moment in seconds since 1970.
+fn credentials_until(account: &nkeys::KeyPair, until: Option<u64>) -> String {
     let user = nkeys::KeyPair::new_user();
     let claims = json!({"type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1});
-    let (token, seed) = (jwt(account, &user, claims), user.seed().expect("a seed"));
+    let (token, seed) = (jwt_until(account, &user, claims, until), user.seed().expect("a seed"));
     format!(
         "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
          -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
@@ -192,6 +261,16 @@ async fn nats_with_a_credentials_file() {
     assert_works(&Bus::connect(with("weft.creds", credentials(&account))).await.expect("connects")).await;
     Bus::connect(with("stranger.creds", credentials(&stranger))).await.map(|_| ()).expect_err("another account's");
     connect(&server.url()).await.map(|_| ()).expect_err("no credentials");
+    // A token that ends while it is connected: the file holds the next one by then.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let short = Bus::connect(with("short.creds", credentials_until(&account, Some(now + 3)))).await.expect("connects");
+    let seen = Recorder::on(&short);
+    let room = room("execution:renewed");
+    short.follow(std::slice::from_ref(&room)).await.expect("follows");
+    with("short.creds", credentials(&account));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    eventually("it is connected again", async || short.publish(publication(&room, "{\"n\":1}")).await).await;
+    seen.until_events(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,10 +288,10 @@ const GATEWAY: &str = r#"
     authorization { users: [
         { user: admin, password: a },
         { user: gateway, password: g, permissions: {
-            publish: ["weft.live.>", "weft.cmd.*", "weft.head.*", "weft.own.>", "weft.present.>", "weft.epoch.*",
+            publish: ["weft.canary.*", "weft.cmd.*", "weft.head.*", "weft.own.>", "weft.present.>", "weft.epoch.*",
                       "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
                       "$JS.API.STREAM.PURGE.WEFT_PRESENCE"],
-            subscribe: ["weft.live.*", "_INBOX.>"] } } ] }
+            subscribe: ["weft.live.*", "weft.canary.*", "_INBOX.>"] } } ] }
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,14 @@
 //! How NATS is reached: one connection for requests and publications, one for followed rooms.
 
-use super::wire::{Connection, Wire};
+use super::{
+    credentials::Credentials,
+    wire::{Connection, Wire},
+};
 use crate::{BusConfig, ConnectError, endpoint::Endpoint, tls};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use async_nats::{Auth, AuthError, Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// Events of the connections that may wait for the watch; a lost one costs a second, the time of its next round.
@@ -93,6 +96,14 @@ pub(super) async fn clients(config: &BusConfig) -> Result<Clients, ConnectError>
     Ok(Clients { data, live, first, reports, refusals })
 }
 
+/// Who we are, as the file says now.
+fn shown(path: &Path, nonce: &[u8]) -> Result<Auth, AuthError> {
+    let shown = Credentials::read(path).and_then(|credentials| credentials.show(nonce)).map_err(AuthError::new)?;
+    let mut auth = Auth::new();
+    (auth.jwt, auth.signature) = (Some(shown.jwt), Some(shown.signature));
+    Ok(auth)
+}
+
 async fn data(
     config: &BusConfig,
     endpoint: &Endpoint,
@@ -101,7 +112,12 @@ async fn data(
 ) -> Result<Client, ConnectError> {
     let is_tls = endpoint.scheme.contains("tls");
     let servers = servers(endpoint)?;
-    let mut options = ConnectOptions::new()
+    let options = match config.credentials_file.clone() {
+        Some(path) => ConnectOptions::with_auth_callback(move |nonce| std::future::ready(shown(&path, &nonce))),
+        None => ConnectOptions::new(),
+    };
+    let mut options = options
+        .custom_inbox_prefix(&config.inbox)
         .name(format!("{}-data", config.client_name))
         .ping_interval(Duration::from_secs(5))
         .connection_timeout(Duration::from_secs(3))
@@ -120,10 +136,6 @@ async fn data(
         (Some(token), None) => options.token(token.clone()),
         (None, _) => options,
     };
-    if let Some(path) = &config.credentials_file {
-        options =
-            options.credentials_file(path).await.map_err(|error| ConnectError::new(format!("{}: {error}", path.display())))?;
-    }
     if is_tls || config.tls_ca_file.is_some() || config.tls_client.is_some() {
         options = options.require_tls(true).tls_client_config(tls::client_config(config)?);
     }

@@ -6,8 +6,9 @@
 //! there is only `<prefix>.<room>`.
 //!
 //! Streams are `<PREFIX>_EVENTS`, `_HEADS`, `_EPOCH`, `_PRESENCE`, `_RECORDS` and `_JOURNALS`, made where they are
-//! missing. With the prefix `weft`, rights that suffice beside `subscribe _INBOX.>`: a gateway subscribes `weft.live.*`
-//! and publishes `weft.live.>`, `weft.cmd.*`, `weft.head.*`, `weft.own.>`, `weft.present.>`, `weft.record.>`,
+//! missing. With the prefix `weft`, rights that suffice beside its own inbox ([`BusConfig::inbox`], `_INBOX.>`): both subscribe
+//! and publish `weft.canary.*`, by which a process proves its path; a gateway subscribes `weft.live.*`
+//! and publishes `weft.cmd.*`, `weft.head.*`, `weft.own.>`, `weft.present.>`, `weft.record.>`,
 //! `weft.journal.*`, `weft.epoch.*`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.DIRECT.GET.>`,
 //! `$JS.API.STREAM.PURGE.WEFT_PRESENCE` and `$JS.API.STREAM.PURGE.WEFT_RECORDS`; an executor also publishes `weft.*` and subscribes `weft.cmd.*`; whoever
 //! makes the streams may also use `$JS.API.STREAM.CREATE.*` and `$JS.API.STREAM.UPDATE.*`.
@@ -17,6 +18,7 @@
 mod api;
 mod commands;
 mod connection;
+mod credentials;
 mod heads;
 mod history;
 mod inbox;

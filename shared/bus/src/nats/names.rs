@@ -37,13 +37,14 @@ impl Names {
         format!("{}.live.{}", self.prefix, room.nats_token())
     }
 
+    /// Where a process hears what it says to itself. Apart from rooms, so that who only publishes needs no right on these.
     pub(super) fn canary(&self, process: &str) -> String {
-        format!("{}.live.{NONE}canary-{process}", self.prefix)
+        format!("{}.canary.{process}", self.prefix)
     }
 
     /// A subject that nobody serves.
     pub(super) fn void(&self, process: &str) -> String {
-        format!("{}.live.{NONE}void-{process}", self.prefix)
+        format!("{}.canary.{NONE}void-{process}", self.prefix)
     }
 
     pub(super) fn head(&self, room: &Room) -> String {

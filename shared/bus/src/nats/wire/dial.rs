@@ -1,7 +1,7 @@
 //! From an address to a connection that has been greeted: TCP, TLS, who we are.
 
 use super::parse::{Op, Parser};
-use crate::{BusConfig, ConnectError, endpoint::Endpoint, tls};
+use crate::{BusConfig, ConnectError, endpoint::Endpoint, nats::credentials::Credentials, tls};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -39,15 +39,8 @@ pub(in crate::nats) struct Connection {
 pub(super) struct Dial {
     config: BusConfig,
     endpoint: Endpoint,
-    credentials: Option<Credentials>,
     /// Told by servers, `host:port`.
     discovered: Mutex<Vec<(String, u16)>>,
-}
-
-/// A user's token, and the key that proves it.
-struct Credentials {
-    jwt: String,
-    key: nkeys::KeyPair,
 }
 
 /// The part of `INFO` that matters here.
@@ -86,9 +79,8 @@ impl fmt::Display for Failed {
 }
 
 impl Dial {
-    pub(super) fn new(config: &BusConfig, endpoint: Endpoint) -> Result<Self, ConnectError> {
-        let credentials = config.credentials_file.as_deref().map(Credentials::read).transpose()?;
-        Ok(Self { config: config.clone(), endpoint, credentials, discovered: Mutex::default() })
+    pub(super) fn new(config: &BusConfig, endpoint: Endpoint) -> Self {
+        Self { config: config.clone(), endpoint, discovered: Mutex::default() }
     }
 
     /// The first server that takes us, in an order that differs from process to process.
@@ -179,9 +171,10 @@ impl Dial {
             (Some(token), None) => who["auth_token"] = token.as_str().into(),
             (None, _) => {}
         }
-        if let Some(credentials) = &self.credentials {
-            let signed = credentials.key.sign(info.nonce.as_bytes()).map_err(|error| Failed::Refused(error.to_string()))?;
-            (who["jwt"], who["sig"]) = (credentials.jwt.as_str().into(), URL_SAFE_NO_PAD.encode(signed).into());
+        if let Some(path) = &self.config.credentials_file {
+            let shown = Credentials::read(path).and_then(|credentials| credentials.show(info.nonce.as_bytes()));
+            let shown = shown.map_err(|error| Failed::Refused(error.to_string()))?;
+            (who["jwt"], who["sig"]) = (shown.jwt.into(), URL_SAFE_NO_PAD.encode(shown.signature).into());
         }
         Ok(who)
     }
@@ -210,21 +203,5 @@ impl Greeting {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
-    }
-}
-
-impl Credentials {
-    /// Reads a `.creds` file: a token and a seed, each between lines of dashes.
-    fn read(path: &std::path::Path) -> Result<Self, ConnectError> {
-        let unusable = |reason: &dyn fmt::Display| ConnectError::new(format!("{}: {reason}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(&error))?;
-        let part = |name: &str| {
-            let mut lines = text.lines().skip_while(|line| !line.contains(&format!("BEGIN {name}")));
-            lines.nth(1).map(|line| line.trim().to_owned()).filter(|line| !line.is_empty() && !line.starts_with('-'))
-        };
-        let jwt = part("NATS USER JWT").ok_or_else(|| unusable(&"holds no NATS USER JWT"))?;
-        let seed = part("USER NKEY SEED").ok_or_else(|| unusable(&"holds no USER NKEY SEED"))?;
-        let key = nkeys::KeyPair::from_seed(&seed).map_err(|error| unusable(&error))?;
-        Ok(Self { jwt, key })
     }
 }

@@ -83,7 +83,7 @@ impl Wire {
         reports: mpsc::Sender<Report>,
         refusals: Arc<Refusals>,
     ) -> Result<(Self, Connection), ConnectError> {
-        let dial = Dial::new(config, endpoint)?;
+        let dial = Dial::new(config, endpoint);
         let connection = dial.connect().await?;
         let (state, written, kicked) = Default::default();
         let wire = Self { state, written, kicked, dial, reports, refusals };
