@@ -5,6 +5,7 @@
 
 use metrics::counter;
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, ErrorKind, Write},
     os::fd::AsFd,
@@ -55,8 +56,10 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Puts one line, with its end, into the buffer, or tells that it was dropped.
+    /// Puts one line, with its end, into the buffer, or tells that it was dropped. Whoever reads a log takes a line for an
+    /// event, so that breaks within one, which libraries and their peers may bring along, are shown as such.
     pub(crate) fn push(&self, line: &[u8]) -> bool {
+        let line = &*in_one(line);
         let mut state = self.0.lock();
         let fits = state.waiting.len() + state.under_way + line.len() <= BYTES_MAX;
         if fits {
@@ -124,6 +127,20 @@ fn write(out: &mut impl Write, lines: &[u8]) -> u64 {
     lines[written..].iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
+/// A line without breaks but the one at its end.
+fn in_one(line: &[u8]) -> Cow<'_, [u8]> {
+    let (text, end) = line.split_at(line.len() - usize::from(line.ends_with(b"\n")));
+    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Cow::Borrowed(line);
+    }
+    let shown = |byte: &u8| match byte {
+        b'\n' => b"\\n".to_vec(),
+        b'\r' => b"\\r".to_vec(),
+        byte => vec![*byte],
+    };
+    text.iter().flat_map(shown).chain(end.iter().copied()).collect()
+}
+
 /// The log calls this once for each line.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -158,6 +175,15 @@ mod tests {
 
     fn line(number: usize) -> Vec<u8> {
         format!("{number:0>99}\n").into_bytes()
+    }
+
+    #[test]
+    fn an_event_has_one_line() {
+        for (line, expected) in
+            [("plain\n", "plain\n"), ("a\nb\r\nc\n", "a\\nb\\r\\nc\n"), ("", ""), ("\n", "\n"), ("no end", "no end")]
+        {
+            assert_eq!(String::from_utf8_lossy(&in_one(line.as_bytes())), expected);
+        }
     }
 
     #[test]
