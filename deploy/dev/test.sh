@@ -72,6 +72,8 @@ fi
 if [ "${1:-quick}" = full ]; then
     check "mutants: the checkers bite" env CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
         cargo test --package weft-gateway --features mutants --test mutants
+    check "mutants: the matrix of who sees what bites" env CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
+        cargo test --package weft-gateway --features mutants --test end_to_end auth_matrix
 fi
 check "chart, manifests, dashboards, alerts" deploy/check.sh
 row "all tests, with building them" "" "" "" "$((SECONDS - began)) s"

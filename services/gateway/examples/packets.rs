@@ -23,7 +23,7 @@ use weft_dialect::{
 };
 use weft_gateway::{
     Settings, feed,
-    http::{self, App, EngineLimits, Executors, Sockets},
+    http::{self, App, EngineLimits, Executors, Sockets, serve::Terms},
     hub::{Hub, Place},
     metrics::Metrics,
     session::Shared,
@@ -49,7 +49,8 @@ async fn main() -> io::Result<()> {
     let router = Router::new()
         .route("/engine.io/", any(http::engine::serve).with_state(engine))
         .route("/socket.io/", any(http::engine::serve).with_state(packets));
-    http::serve::serve(TcpListener::bind(address).await?, router, settings.sockets().times, Default::default()).await;
+    let terms = Terms { times: settings.sockets().times, head_time: settings.requests.head_time(), tls: None };
+    http::serve::serve(TcpListener::bind(address).await?, router, terms, Default::default()).await;
     Ok(())
 }
 

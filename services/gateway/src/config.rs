@@ -1,7 +1,7 @@
 //! Settings: flags and environment variables of the same names. A bad one stops the start with one clear line.
 
 use crate::{
-    http::{Admissions, Door, EngineLimits, HttpLimits, Sockets},
+    http::{Admissions, Door, EngineLimits, HttpLimits, RequestSettings, Sockets, TlsSettings},
     hub::{HubLimits, log::LogLimits},
     session::SessionLimits,
     transport::{SocketTimes, WebSocketLimits},
@@ -39,12 +39,18 @@ pub struct Settings {
     /// Without one, clients that poll need a load balancer with affinity.
     #[arg(long, env = "WEFT_PEER_LISTEN")]
     pub peer_listen: Option<SocketAddr>,
+    /// TLS towards clients.
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// Who may come in, what they may see, how much they may take.
     #[command(flatten)]
     pub guard: GuardSettings,
     /// The bus.
     #[command(flatten)]
     pub bus: BusSettings,
+    /// What requests may take.
+    #[command(flatten)]
+    pub requests: RequestSettings,
     /// Bounds.
     #[command(flatten)]
     pub limits: LimitSettings,
@@ -172,6 +178,7 @@ impl Settings {
             return Err(BadSetting(format!("WEFT_RECOVERY_SECS: must be at least {RECOVERY_RENEWALS} times WEFT_PING_SECS")));
         }
         self.fleet_key()?;
+        self.tls.open()?;
         self.check_peer_listen()?;
         self.bus_config().map(|_| ())
     }
@@ -181,6 +188,8 @@ impl Settings {
         let mut config = self.bus.config(&self.instance).map_err(|error| BadSetting(error.to_string()))?;
         config.journal_age = self.guard.journal_age();
         config.record_age = Duration::from_secs(self.limits.recovery_secs.into());
+        // Apart from executors, which then need no right to read what gateways are answered.
+        config.inbox = format!("_INBOX.{}-gateway", config.prefix);
         Ok(config)
     }
 
@@ -240,6 +249,7 @@ impl Settings {
             age_secs: self.limits.connection_age_max_secs,
             command_timeout: Duration::from_millis(self.limits.command_timeout_ms),
             packets: socketio::Limits { packet_bytes_max: self.limits.message_bytes_max, ..socketio::Limits::default() },
+            replay_events_max: self.requests.replay_events_max,
             connect_secs: if self.guard.is_jwt() { self.guard.auth_secs } else { CONNECT_SECS },
             auth_secs: self.guard.auth_secs,
             recovery_renew_secs: self.limits.recovery_secs / RECOVERY_RENEWALS,
@@ -298,6 +308,7 @@ impl Settings {
             ingress_bytes_at_once: self.limits.ingress_bytes_at_once.min(Semaphore::MAX_PERMITS),
             ingress_events: 10_000,
             event: self.event_limits(),
+            body_time: self.requests.body_time(),
             retry_after_secs: 1,
             drain_secs: self.limits.drain_secs,
         }
@@ -379,6 +390,9 @@ mod tests {
             (&["--peer-listen", "127.0.0.1:0"], "WEFT_PEER_LISTEN"),
             (&["--peer-listen", "0.0.0.0:3002"], "WEFT_PEER_LISTEN"),
             (&["--fleet-key-file", "/nowhere"], "WEFT_FLEET_KEY_FILE"),
+            (&["--tls-cert-file", "/nowhere", "--tls-key-file", "/nowhere"], "WEFT_TLS_CERT_FILE: /nowhere"),
+            (&["--tls-cert-file", "/nowhere"], "WEFT_TLS_KEY_FILE: must be set"),
+            (&["--header-secs", "0"], "WEFT_HEADER_SECS"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {
             let refused = checked(arguments).expect_err(named);

@@ -72,7 +72,8 @@ async fn serve(settings: &Settings) -> Result<(), String> {
         None => None,
     };
     let peer_listener = settings.peer_listen.map(|address| listen("WEFT_PEER_LISTEN", address)).transpose()?;
-    let listeners = Listeners { clients: listener, peers: peer_listener, control };
+    let tls = settings.tls.open().map_err(|error| error.to_string())?;
+    let listeners = Listeners { clients: listener, peers: peer_listener, control, tls };
     run(settings, (fleet_key, guard), listeners, bus, &drain, &readiness).await;
     admin_token.cancel();
     let _ = admin_task.await;

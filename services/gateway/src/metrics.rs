@@ -124,6 +124,8 @@ impl Metrics {
         }
         ends::begin();
         counter!("weft_gateway_accept_errors_total").absolute(0);
+        counter!("weft_gateway_late_bodies_total").absolute(0);
+        crate::http::begin_counting_tls();
         counter!("weft_gateway_reconnects_total").absolute(0);
         counter!("weft_gateway_invalid_events_total").absolute(0);
         counter!("weft_gateway_repeated_events_total").absolute(0);
@@ -268,6 +270,7 @@ fn describe() {
     describe_gauge!("weft_gateway_frame_bytes", "Bytes of the frames made of events in logs and history pages");
     describe_gauge!("weft_gateway_buffered_bytes", "Bytes of live events that wait for a read of their room's history");
     describe_counter!("weft_gateway_accept_errors_total", "Connections that could not be accepted");
+    describe_counter!("weft_gateway_late_bodies_total", "Bodies of requests that did not come in time");
     describe_gauge!("weft_gateway_history_waiting", "Reads of history that wait for their turn");
     describe_gauge!("weft_gateway_admission_waiting", "Clients that wait to be let in");
     describe_histogram!("weft_gateway_round_trip_seconds", "From a ping to the client's answer");

@@ -3,7 +3,7 @@
 use crate::{
     config::Settings,
     feed, fleet,
-    http::{self, App, Executors},
+    http::{self, App, Executors, Tls, serve::Terms},
     hub::Hub,
     metrics::Metrics,
     session::{self, Orders, Shared},
@@ -33,6 +33,8 @@ pub struct Listeners {
     pub peers: Option<TcpListener>,
     /// By operators, who show this token.
     pub control: Option<(TcpListener, ControlToken)>,
+    /// How clients and operators are spoken to; none: in plain.
+    pub tls: Option<Tls>,
 }
 
 /// Serves until the process is told to leave, then leaves politely.
@@ -47,7 +49,7 @@ pub async fn run(
     let (hub, to_open, due_heads) = Hub::new(bus.clone(), settings.hub_limits(), Metrics::new());
     let feed = feed::start(&hub, to_open);
     let executors = Executors::new(bus.clone(), hub.metrics.replies_awaited.clone());
-    let Listeners { clients: listener, peers: peer_listener, control } = listeners;
+    let Listeners { clients: listener, peers: peer_listener, control, tls } = listeners;
     let guard = Arc::new(guard);
     let peer_address = peer_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let address = listener.local_addr().map_or_else(|_| settings.listen.to_string(), |address| address.to_string());
@@ -92,14 +94,17 @@ pub async fn run(
         spawn(session::heed_revocations(app.shared.clone())),
         spawn(tell_when_ready(guard, readiness.clone())),
     ];
+    let terms = Terms { times: app.sockets.times, head_time: settings.requests.head_time(), tls };
+    let _reading = terms.tls.clone().map(|tls| spawn(async move { tls.keep().await }));
+    let serve =
+        |listener, router, terms: &Terms| tokio::spawn(http::serve::serve(listener, router, terms.clone(), stopped.clone()));
     let controlled = control.map(|(listener, token)| {
         let router = http::router_of_control(app.clone(), token);
-        tokio::spawn(http::serve::serve(listener, router, app.sockets.times, stopped.clone()))
+        serve(listener, router, &terms)
     });
-    let times = app.sockets.times;
-    let serve = |listener, router| tokio::spawn(http::serve::serve(listener, router, times, stopped.clone()));
-    let passing = peer_listener.map(|listener| serve(listener, http::router_of_peers(app.clone())));
-    let serving = serve(listener, http::router(app));
+    // Peers are known by the fleet's key, and have no names to be certified.
+    let passing = peer_listener.map(|listener| serve(listener, http::router_of_peers(app.clone()), &terms.in_plain()));
+    let serving = serve(listener, http::router(app), &terms);
     readiness.set("bus", true);
     readiness.set("listening", true);
     tracing::info!(%address, bus = bus.mode().word(), console = http::has_console(), "serving");

@@ -1,9 +1,12 @@
-//! Public keys out of PEM and DER: just enough of X.690 for RFC 5280's `SubjectPublicKeyInfo` and PKCS #1.
+//! Public keys out of PEM and DER: just enough of X.690 for RFC 5280's `SubjectPublicKeyInfo` and PKCS #1, and for whoever
+//! else has to look into DER.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
+/// The tag of a sequence.
+pub const SEQUENCE: u8 = 0x30;
+/// The tag of an integer.
+pub const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OBJECT_ID: u8 = 0x06;
 
@@ -71,8 +74,9 @@ pub(crate) fn unsigned(number: &[u8]) -> &[u8] {
     &number[zeros..]
 }
 
-/// The content of the element that `der` begins with, and what follows it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+/// The content of the element that `der` begins with, if it has this tag and at most 64 KiB, and what follows it.
+#[must_use]
+pub fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {

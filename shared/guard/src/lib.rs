@@ -14,7 +14,7 @@ pub mod bearer;
 pub mod check;
 pub mod claims;
 pub mod control;
-mod der;
+pub mod der;
 mod fetch;
 pub mod files;
 pub mod guard;

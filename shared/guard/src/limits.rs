@@ -42,6 +42,10 @@ pub struct Bounds {
     pub messages: u32,
     /// Events that one user may publish a second.
     pub publishes: u32,
+    /// Requests that read, of one user, or of one address for who has no name, a second.
+    pub reads: u32,
+    /// Pages of stored events that the subscriptions of one user may read a second.
+    pub pages: u32,
 }
 
 /// The counts of this process.
@@ -51,6 +55,8 @@ pub struct Limits {
     per_user: Shares<User>,
     connects: Rates<IpAddr>,
     publishes: Rates<String>,
+    reads: Rates<String>,
+    pages: Rates<String>,
     /// The rate of each connection's own [`crate::rate::Bucket`]; `None` is no bound.
     pub messages: Option<Rate>,
 }
@@ -72,6 +78,8 @@ impl Limits {
             per_user: Shares::new(bounds.per_user),
             connects: Rates::new(rate(bounds.connects, 5)),
             publishes: Rates::new(rate(bounds.publishes, 2)),
+            reads: Rates::new(rate(bounds.reads, 5)),
+            pages: Rates::new(rate(bounds.pages, 5)),
             messages: (bounds.messages > 0).then(|| rate(bounds.messages, 4)),
         }
     }
@@ -101,6 +109,32 @@ impl Limits {
         }
     }
 
+    /// Whether this user may publish at all just now: asked before a body is read, whose events are counted when they are
+    /// known.
+    pub fn may_publish(&self, caller: &Caller) -> Result<(), Full> {
+        let Some(user) = name(caller) else { return Ok(()) };
+        self.publishes.look(&*user).map_err(|retry_ms| limited("publish", Full::Rate { retry_ms }))
+    }
+
+    /// One request more that reads. Who has no name is counted by address, but for this machine's own.
+    pub fn read(&self, caller: &Caller, client: IpAddr) -> Result<(), Full> {
+        let address = countable(client);
+        let key = match name(caller) {
+            Some(user) => user,
+            None if address.is_loopback() || client.is_loopback() => return Ok(()),
+            // No name has such a character.
+            None => format!("@{address}"),
+        };
+        self.reads.take(&*key, 1).map_err(|retry_ms| limited("reads", Full::Rate { retry_ms }))
+    }
+
+    /// One page more of stored events that a subscription of this user reads. Who has no name reads what is public, which is
+    /// read once for all.
+    pub fn page(&self, caller: &Caller) -> Result<(), Full> {
+        let Some(user) = name(caller) else { return Ok(()) };
+        self.pages.take(&*user, 1).map_err(|retry_ms| limited("pages", Full::Rate { retry_ms }))
+    }
+
     /// So many events more that this user publishes. Who has no name may publish only where nobody authenticates.
     pub fn publish(&self, caller: &Caller, events: u32) -> Result<(), Full> {
         let Some(user) = name(caller) else { return Ok(()) };
@@ -128,6 +162,19 @@ mod tests {
         text.parse().expect(text)
     }
 
+    fn user(subject: &str, tenant: Option<&str>) -> Caller {
+        Caller::User(std::sync::Arc::new(Identity {
+            subject: subject.into(),
+            tenant: tenant.map(Into::into),
+            rooms: Box::default(),
+            publish: None,
+            scopes: Scopes::default(),
+            token_id: None,
+            issued_at: None,
+            expires_at: 1,
+        }))
+    }
+
     #[test]
     fn addresses_have_their_share() {
         let limits = Limits::new(Bounds { per_address: 2, connects: 1, ..Bounds::default() });
@@ -149,27 +196,29 @@ mod tests {
     #[test]
     fn users_have_their_share() {
         let limits = Limits::new(Bounds { per_user: 1, publishes: 10, ..Bounds::default() });
-        let user = |tenant: Option<&str>| {
-            Caller::User(std::sync::Arc::new(Identity {
-                subject: "u".into(),
-                tenant: tenant.map(Into::into),
-                rooms: Box::default(),
-                publish: None,
-                scopes: Scopes::default(),
-                token_id: None,
-                issued_at: None,
-                expires_at: 1,
-            }))
-        };
-        let (one, other) = (user(None), user(Some("acme")));
+        let (one, other) = (user("u", None), user("u", Some("acme")));
         let place = limits.join(&one);
         assert!(place.is_ok() && limits.join(&other).is_ok(), "the same name in another tenant is another");
         assert_eq!(limits.join(&one).err(), Some(Full::Connections));
         drop(place);
         assert!(limits.join(&one).is_ok());
-        assert_eq!(limits.publish(&one, 20), Ok(()));
+        assert_eq!((limits.may_publish(&one), limits.publish(&one, 20)), (Ok(()), Ok(())));
+        assert!(matches!(limits.may_publish(&one), Err(Full::Rate { .. })), "before anything of it is read");
         assert!(matches!(limits.publish(&one, 1), Err(Full::Rate { .. })));
         assert_eq!((limits.publish(&other, 20), limits.publish(&Caller::Everyone, 1_000_000)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn reading_has_its_rate() {
+        let limits = Limits::new(Bounds { reads: 2, pages: 1, ..Bounds::default() });
+        let (far, near) = (address("192.0.2.1"), address("127.0.0.1"));
+        let many = |caller: &Caller, from| (0..20).filter(|_| limits.read(caller, from).is_ok()).count();
+        assert_eq!((many(&Caller::Guest, far), many(&Caller::Everyone, near)), (10, 20), "a burst of five seconds");
+        assert_eq!(many(&Caller::Everyone, address("192.0.2.2")), 10, "each address");
+        let user = user("u", None);
+        assert_eq!((many(&user, near), many(&user, far)), (10, 0), "a user has one rate, wherever it is");
+        let pages = |caller: &Caller| (0..20).filter(|_| limits.page(caller).is_ok()).count();
+        assert_eq!((pages(&user), pages(&Caller::Guest)), (5, 20));
     }
 
     #[test]

@@ -18,11 +18,13 @@ pub(crate) fn describe() {
     describe_counter!(HOOK, Unit::Count, "Questions to the authorization hook, by outcome");
     describe_gauge!(REVOCATIONS, Unit::Count, "Revocations that are known");
     describe_counter!(INVALID, Unit::Count, "Lines of the journal of revocations that are none");
-    describe_counter!(LIMITED, Unit::Count, "Connections and publications refused by a limit of one client");
+    describe_counter!(LIMITED, Unit::Count, "Connections, publications and reads refused or put off by a limit of one client");
     describe_counter!(CONTROL, Unit::Count, "Requests to the control listener, by action and outcome");
     Refused::ALL.iter().for_each(|refused| counter!(TOKENS, "outcome" => refused.word()).increment(0));
     ["fetched", "failed"].iter().for_each(|outcome| counter!(FETCHES, "outcome" => *outcome).increment(0));
-    ["address", "user", "connects", "publish"].iter().for_each(|limit| counter!(LIMITED, "limit" => *limit).increment(0));
+    ["address", "user", "connects", "publish", "reads", "pages"]
+        .iter()
+        .for_each(|limit| counter!(LIMITED, "limit" => *limit).increment(0));
     counter!(INVALID).increment(0);
 }
 

@@ -90,8 +90,31 @@ impl<K: Eq + Hash> Rates<K> {
         if self.rate.per_second == 0 {
             return Ok(());
         }
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.take_at(key, count, now_ms)
+        self.take_at(key, count, self.now_ms())
+    }
+
+    /// Whether `key` has any left, of which nothing is taken.
+    ///
+    /// # Errors
+    /// Milliseconds after which to try again.
+    pub fn look<Q>(&self, key: &Q) -> Result<(), u64>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        if self.rate.per_second == 0 {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        let mut buckets = self.buckets.lock();
+        match buckets.of(key, now_ms).wait_ms(now_ms, self.rate) {
+            0 => Ok(()),
+            wait_ms => Err(wait_ms),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn take_at<Q>(&self, key: &Q, count: u32, now_ms: u64) -> Result<(), u64>
@@ -163,6 +186,14 @@ mod tests {
         assert_eq!(rates.take_at("new", 1, 9000), Ok(()));
         assert!(rates.buckets.lock().own.len() < 10, "the others had drawn nothing for long");
         let unbounded: Rates<String> = Rates::new(Rate { per_second: 0, burst: 0 });
-        assert!((0..1000).all(|_| unbounded.take("a", 1000).is_ok()));
+        assert!((0..1000).all(|_| unbounded.take("a", 1000).is_ok() && unbounded.look("a").is_ok()));
+    }
+
+    #[test]
+    fn to_look_takes_nothing() {
+        let rates: Rates<String> = Rates::new(Rate { per_second: 1, burst: 2 });
+        assert!((0..10).all(|_| rates.look("a").is_ok()));
+        assert_eq!((rates.take("a", 2), rates.look("b")), (Ok(()), Ok(())));
+        assert!(matches!(rates.look("a"), Err(1..=1000)));
     }
 }

@@ -134,6 +134,14 @@ pub struct GuardSettings {
     /// Events that one user may publish a second over HTTP, twice as many at once; 0 is no bound.
     #[arg(long, env = "WEFT_PUBLISHES_PER_USER", default_value_t = 5000)]
     pub publishes_per_user: u32,
+    /// Requests that read, of one user, or of one address for who has no name, a second, five times as many at once; 0 is no
+    /// bound. Those of this machine without a name are not counted.
+    #[arg(long, env = "WEFT_READS_PER_USER", default_value_t = 100)]
+    pub reads_per_user: u32,
+    /// Pages of up to 256 stored events that the subscriptions of one user may read a second, five times as many at once;
+    /// further ones wait. 0 is no bound.
+    #[arg(long, env = "WEFT_PAGES_PER_USER", default_value_t = 200)]
+    pub pages_per_user: u32,
 }
 
 /// Whether clients authenticate.
@@ -352,6 +360,8 @@ impl GuardSettings {
             connects: self.connects_per_address,
             messages: self.messages_per_connection,
             publishes: self.publishes_per_user,
+            reads: self.reads_per_user,
+            pages: self.pages_per_user,
         }
     }
 

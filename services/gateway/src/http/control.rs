@@ -4,14 +4,13 @@
 use super::{
     App,
     answer::{Refusal, no_such_method, no_such_route},
-    extract::{Path, Query},
+    extract::{Path, Query, Whole},
     leave,
     serve::Peer,
 };
 use crate::session::{Question, REPORTS_MAX, Report};
 use axum::{
     Extension, Json, Router,
-    body::Bytes,
     extract::{DefaultBodyLimit, Request, State},
     http::{Method, StatusCode},
     middleware::{self, Next},
@@ -72,7 +71,7 @@ async fn check(
 }
 
 /// `POST /admin/revoke` with `{"subject"|"token"|"tenant": …}`.
-async fn revoke(State(app): State<App>, Extension(Peer(from)): Extension<Peer>, body: Bytes) -> Result<Response, Refusal> {
+async fn revoke(State(app): State<App>, Extension(Peer(from)): Extension<Peer>, Whole(body): Whole) -> Result<Response, Refusal> {
     let target = String::from_utf8_lossy(&body);
     let revoked = app.shared.guard.revoked();
     if !revoked.is_possible() {

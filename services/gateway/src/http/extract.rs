@@ -1,13 +1,18 @@
 //! What a request says, read so that a bad one is refused in the shape of every refusal.
 
-use super::answer::Refusal;
+use super::{App, answer::Refusal};
 use axum::{
-    extract::{FromRequest, FromRequestParts, Request},
-    http::request::Parts,
+    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+    http::{StatusCode, request::Parts},
 };
+use bytes::Bytes;
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use weft_dialect::told;
 use weft_event::{Invalid, Resume};
+
+/// Largest body in bytes, but for those of `POST /api/events` and of Socket.IO, which have bounds of their own.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// A path segment.
 pub struct Path<T>(pub T);
@@ -21,7 +26,10 @@ pub fn resume(field: &'static str, text: &str) -> Result<Resume, Refusal> {
     text.parse().map_err(refuse)
 }
 
-/// A JSON body.
+/// A body, whatever its type is called: all of it, in time, and not larger than bodies may be there.
+pub struct Whole(pub Bytes);
+
+/// A JSON body, whatever its type is called.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -46,15 +54,46 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Query<T
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl FromRequest<App> for Whole {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        use axum::extract::rejection::JsonRejection;
-        match axum::Json::from_request(request, state).await {
-            Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(JsonRejection::BytesRejection(rejection)) => Err(Refusal::new(told::TOO_LARGE, rejection.body_text())),
-            Err(rejection) => Err(Refusal::new(told::INVALID, format!("body: {}", rejection.body_text())).field("body")),
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            // Before it has come, so that it need not.
+            return Err(too_large());
         }
+        let time = app.limits.body_time;
+        match tokio::time::timeout(time, Bytes::from_request(request, app)).await {
+            Ok(Ok(body)) => Ok(Self(body)),
+            Ok(Err(rejection)) => Err(unread(&rejection)),
+            Err(_) => Err(late(time)),
+        }
+    }
+}
+
+fn unread(rejection: &BytesRejection) -> Refusal {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => Refusal::new(told::MALFORMED, "the body ended before its end"),
+    }
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(told::TOO_LARGE, "the body is larger than one may be here")
+}
+
+/// Of a body that takes too long. What has come of it is left unread, which ends its connection.
+pub fn late(time: std::time::Duration) -> Refusal {
+    metrics::counter!("weft_gateway_late_bodies_total").increment(1);
+    Refusal::new(told::MALFORMED, format!("the body did not come within {} s", time.as_secs()))
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let Whole(body) = Whole::from_request(request, app).await?;
+        let read = serde_json::from_slice(&body);
+        read.map(Self).map_err(|error| Refusal::new(told::INVALID, format!("body: {error}")).field("body"))
     }
 }

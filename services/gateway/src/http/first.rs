@@ -41,11 +41,9 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; HEAD_BYTES_MAX].into());
 }
 
-/// A request for an event stream, if that is what has come first; it is then read, otherwise nothing is. `None` also where
-/// the client said nothing in time, which the HTTP server finds out in its own way.
-pub async fn event_stream(socket: &mut TcpStream, peer: Peer, patience: Duration) -> Option<Request<Body>> {
-    let looked = tokio::time::timeout(patience, poll_fn(|context| poll_look(socket, context))).await;
-    let (mut request, head_bytes) = looked.ok()??;
+/// A request for an event stream, if that is what comes first; it is then read, otherwise nothing is.
+pub async fn event_stream(socket: &mut TcpStream, peer: Peer) -> Option<Request<Body>> {
+    let (mut request, head_bytes) = poll_fn(|context| poll_look(socket, context)).await?;
     SCRATCH.with_borrow_mut(|scratch| socket.try_read(&mut scratch[..head_bytes])).ok().filter(|read| *read == head_bytes)?;
     request.extensions_mut().insert(peer);
     Some(request)

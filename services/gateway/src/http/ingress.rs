@@ -3,6 +3,7 @@
 use super::{
     App,
     answer::{Refusal, timestamp},
+    extract::late,
     who::Visitor,
 };
 use axum::{
@@ -20,9 +21,8 @@ use weft_event::{Prepared, prepare};
 use weft_guard::Caller;
 use weft_publisher::{StoreEventError, Stored, store_all};
 
-/// How long a body may wait for its turn, and then take to come.
+/// How long a body may wait for its turn.
 const TURN_TIME: Duration = Duration::from_secs(10);
-const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// Takes events in.
 pub async fn publish(State(app): State<App>, visitor: Visitor, body: Body) -> Result<Response, Refusal> {
@@ -31,10 +31,15 @@ pub async fn publish(State(app): State<App>, visitor: Visitor, body: Body) -> Re
     }
     let caller = &visitor.caller;
     visitor.has_name()?;
+    // Who is over its rate already is told so before anything of the body is read.
+    app.shared.bounds.may_publish(caller)?;
+    if body.size_hint().lower() > app.limits.ingress_bytes as u64 {
+        return Err(too_large(&app));
+    }
     let announced = body.size_hint().upper();
     let _turn = turn(&app, announced).await?;
-    let body = tokio::time::timeout(BODY_TIME, to_bytes(body, app.limits.ingress_bytes)).await;
-    let body = body.map_err(|_| Refusal::new(told::MALFORMED, format!("the body did not come within {BODY_TIME:?}")))?;
+    let time = app.limits.body_time;
+    let body = tokio::time::timeout(time, to_bytes(body, app.limits.ingress_bytes)).await.map_err(|_| late(time))?;
     let body = body.map_err(|error| unread(&app, error))?;
     let events = read(&app, &body)?;
     may_publish(&app, caller, &events)?;
@@ -72,10 +77,14 @@ async fn turn(app: &App, announced: Option<u64>) -> Result<SemaphorePermit<'_>, 
 /// The body is too large, or its sender has gone before its end.
 fn unread(app: &App, error: axum::Error) -> Refusal {
     if error.into_inner().is::<http_body_util::LengthLimitError>() {
-        Refusal::new(told::TOO_LARGE, format!("a body must be at most {} bytes", app.limits.ingress_bytes))
+        too_large(app)
     } else {
         Refusal::new(told::MALFORMED, "the body ended before its end")
     }
+}
+
+fn too_large(app: &App) -> Refusal {
+    Refusal::new(told::TOO_LARGE, format!("a body must be at most {} bytes", app.limits.ingress_bytes))
 }
 
 /// Reads and checks all before anything is stored, so that a refused body has had no effect.

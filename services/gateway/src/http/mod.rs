@@ -3,6 +3,7 @@
 pub mod admission;
 mod answer;
 mod catch_up;
+mod certificate;
 mod commands;
 mod control;
 mod door;
@@ -15,8 +16,10 @@ mod leave;
 mod page;
 mod peer;
 mod poll;
+mod requests;
 pub mod serve;
 mod stream;
+mod tls;
 mod upgrade;
 mod who;
 mod workflows;
@@ -27,6 +30,8 @@ pub use control::router_of_control;
 pub use door::Door;
 pub use engine::EngineLimits;
 pub use page::has_console;
+pub use requests::RequestSettings;
+pub use tls::{Tls, TlsSettings, begin_counting as begin_counting_tls};
 
 use crate::{
     fleet::Peers,
@@ -41,7 +46,7 @@ use axum::{
     routing::{any, get, post, put},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use weft_bus::Presence;
 use weft_drain::Drain;
@@ -58,6 +63,8 @@ pub struct HttpLimits {
     pub ingress_events: usize,
     /// Bounds of each event.
     pub event: weft_event::Limits,
+    /// How long a body may take to come.
+    pub body_time: Duration,
     /// Seconds that a refused client is told to wait.
     pub retry_after_secs: u64,
     /// Seconds over which closes are spread.
@@ -150,7 +157,7 @@ pub fn router(app: App) -> Router {
         .route("/api/fleet", get(fleet))
         .fallback(answer::no_such_route)
         .method_not_allowed_fallback(answer::no_such_method)
-        .layer(DefaultBodyLimit::max(1024 * 1024))
+        .layer(DefaultBodyLimit::max(extract::BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(app.door.clone(), door::check))
         .with_state(app)
 }

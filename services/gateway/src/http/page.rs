@@ -1,6 +1,7 @@
 //! What a browser gets at `/`: the console, where it was built into the program, else a small page of three files.
 //! The small page is always at `/page`.
 
+use super::answer::no_such_route;
 use axum::{
     extract::Path,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -39,7 +40,7 @@ pub async fn index(headers: HeaderMap) -> Response {
 pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     match find(&format!("assets/{name}")) {
         Some(file) => console(file, FOR_EVER, &headers),
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => no_such_route().await.into_response(),
     }
 }
 

@@ -1,12 +1,11 @@
 //! Accepts connections and serves HTTP on them.
 
-use super::first;
+use super::{Tls, first};
 use crate::transport::SocketTimes;
 use axum::Router;
-use hyper::{Request, body::Incoming};
+use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+    rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use socket2::SockRef;
@@ -15,12 +14,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-/// A client that has not sent its headers by then is not a client.
-const HEADER_TIME: Duration = Duration::from_secs(10);
 /// How long answers under way may take when the process leaves.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Largest request head in bytes.
@@ -30,9 +30,28 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
+/// How connections are taken.
+#[derive(Clone)]
+pub struct Terms {
+    /// How long the kernel may try.
+    pub times: SocketTimes,
+    /// How long a client may take for its handshake of TLS, and then for the head of each request.
+    pub head_time: Duration,
+    /// Where TLS is spoken.
+    pub tls: Option<Tls>,
+}
+
+impl Terms {
+    /// The same without TLS.
+    #[must_use]
+    pub fn in_plain(&self) -> Self {
+        Self { tls: None, ..self.clone() }
+    }
+}
+
 /// Serves until `token` is cancelled, then answers what was asked before; connections that were upgraded live on in
 /// their sessions.
-pub async fn serve(listener: TcpListener, router: Router, times: SocketTimes, token: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, terms: Terms, token: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -41,7 +60,7 @@ pub async fn serve(listener: TcpListener, router: Router, times: SocketTimes, to
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(serve_one(stream, peer, router.clone(), times, (token.clone(), connections.clone())));
+                connections.spawn(take(stream, peer, router.clone(), terms.clone(), (token.clone(), connections.clone())));
             }
             Err(error) => pause_after(&error).await,
         }
@@ -58,36 +77,76 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn serve_one(
+async fn take(
     mut stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    times: SocketTimes,
+    terms: Terms,
     (token, connections): (CancellationToken, TaskTracker),
 ) {
     // Events are small and must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     // Who stops reading an event stream holds its session for no longer than this.
     #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(times.unacknowledged));
-    let first = first::event_stream(&mut stream, Peer(peer.ip()), HEADER_TIME);
-    let first = tokio::select! { first = first => first, () = token.cancelled() => None };
-    if let Some(request) = first {
-        let response = first::ask(router, request).await;
-        // In a task of its own, which is far smaller than this one.
-        connections.spawn(first::answer(stream, times, response));
-        return;
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(terms.times.unacknowledged));
+    if let Some(tls) = &terms.tls {
+        // Apart, so that the task of who speaks in plain has no place for it.
+        return Box::pin(take_by_tls(tls, stream, peer, router, terms.head_time, token)).await;
     }
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEAD_BYTES_MAX);
-    let connection = builder.serve_connection_with_upgrades(
+    let first = first::event_stream(&mut stream, Peer(peer.ip()));
+    let first = tokio::select! {
+        first = tokio::time::timeout(terms.head_time, first) => first,
+        () = token.cancelled() => Ok(None),
+    };
+    match first {
+        Ok(Some(request)) => {
+            let response = first::ask(router, request).await;
+            // In a task of its own, which is far smaller than this one.
+            connections.spawn(first::answer(stream, terms.times, response));
+        }
+        Ok(None) => speak(stream, peer, router, terms.head_time, token).await,
+        Err(_) => tracing::trace!("a client has said nothing"),
+    }
+}
+
+async fn take_by_tls(
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    head_time: Duration,
+    token: CancellationToken,
+) {
+    let greeted = tokio::select! {
+        greeted = tls.greet(stream, head_time) => greeted,
+        () = token.cancelled() => None,
+    };
+    if let Some(stream) = greeted {
+        speak(stream, peer, router, head_time, token).await;
+    }
+}
+
+/// HTTP on one connection.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    router: Router,
+    head_time: Duration,
+    token: CancellationToken,
+) {
+    // Not the builder that finds the version out: it waits for the first bytes for ever.
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head_time);
+    // The buffer's bound alone lets a head pass that was read with what came before it.
+    builder.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX);
+    let connection = builder.serve_connection(
         TokioIo::new(stream),
         TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer.ip()));
             request
         })),
     );
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = std::pin::pin!(connection.with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = token.cancelled() => {

@@ -20,10 +20,11 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use std::{collections::VecDeque, task::Poll, time::Duration};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio_rustls::server::TlsStream;
 use weft_dialect::{
     native::{self, Encoding},
     told::{self, CloseCode, ErrorCode},
@@ -321,10 +322,14 @@ async fn take_over(
     }
 }
 
-/// The bare socket where there is one, and what was read of it already.
+/// The bare socket or TLS over it, and what was read of it already.
 fn stream(upgraded: Upgraded, app: &App) -> (Io, Bytes) {
-    match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => (Io::tcp(parts.io.into_inner(), app.sockets.times), parts.read_buf),
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return (Io::tcp(parts.io.into_inner(), app.sockets.times), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
+        Ok(parts) => (Io::tls(parts.io.into_inner(), app.sockets.times), parts.read_buf),
         Err(upgraded) => (Io::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
     }
 }

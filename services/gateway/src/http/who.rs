@@ -15,7 +15,7 @@ use weft_dialect::told;
 use weft_event::Room;
 use weft_guard::{
     Caller, Refused, Verdict,
-    bearer::Purpose,
+    bearer::{self, Purpose},
     guard::Unanswered,
     limits::{AddressShare, Full},
     owners,
@@ -87,7 +87,8 @@ async fn identify(
         Err(refused) => Err(refused),
     };
     if let Err(refused) = &identified {
-        tracing::debug!(%refused, path = %weft_guard::Shown(uri.path()), "a token was not accepted");
+        let path = bearer::redacted_url(&uri.to_string());
+        tracing::debug!(%refused, path = %weft_guard::Shown(&path), "a token was not accepted");
     }
     identified
 }
@@ -100,7 +101,11 @@ impl FromRequestParts<App> for Visitor {
         let purpose = if is_stream { Purpose::EventStream } else { Purpose::Request };
         let caller = identify(app, purpose, &parts.method, &parts.headers, &parts.uri).await?;
         let caller = caller.or_else(|| app.shared.guard.stranger()).ok_or(Refused::Missing)?;
-        Ok(Self { caller, address: address(app, &parts.extensions, &parts.headers) })
+        let address = address(app, &parts.extensions, &parts.headers);
+        if parts.method == Method::GET {
+            app.shared.bounds.read(&caller, address)?;
+        }
+        Ok(Self { caller, address })
     }
 }
 

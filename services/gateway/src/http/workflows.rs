@@ -1,6 +1,11 @@
 //! Workflows and what is asked of executors: passed on over the bus, answered with the executor's own words.
 
-use super::{App, answer::Refusal, extract::Path, who::Visitor};
+use super::{
+    App,
+    answer::Refusal,
+    extract::{Path, Whole},
+    who::Visitor,
+};
 use axum::{
     Json,
     extract::State,
@@ -66,7 +71,7 @@ pub async fn execute(
     State(app): State<App>,
     visitor: Visitor,
     Path(name): Path<String>,
-    body: axum::body::Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Refusal> {
     let invalid = |error: serde_json::Error| {
         Refusal::new(told::INVALID, format!("the body must be {{\"inputs\":{{}},\"executionId\"?}}: {error}"))
@@ -92,7 +97,7 @@ pub async fn execute(
 
 /// `POST /api/workflows`, as system B sends it: `{"name"?,"executionId"?,"steps":[…]}`, or `nodes` as in a workflow file. Runs it once. The
 /// executor takes built-in steps only; nobody can bring a command along.
-pub async fn run(State(app): State<App>, visitor: Visitor, body: axum::body::Bytes) -> Result<Response, Refusal> {
+pub async fn run(State(app): State<App>, visitor: Visitor, Whole(body): Whole) -> Result<Response, Refusal> {
     let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be a workflow: {error}"));
     let mut definition: serde_json::Map<String, Value> = serde_json::from_slice(&body).map_err(invalid)?;
     match (definition.remove("steps"), definition.contains_key("nodes")) {
@@ -134,7 +139,7 @@ pub async fn cancel(
     State(app): State<App>,
     visitor: Visitor,
     Path(id): Path<String>,
-    body: axum::body::Bytes,
+    Whole(body): Whole,
 ) -> Result<Response, Refusal> {
     #[derive(Default, Deserialize)]
     struct Cancel {

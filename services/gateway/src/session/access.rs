@@ -1,11 +1,11 @@
 //! Whether somebody may follow a room: the one place where every dialect asks, on every subscribe, resume and recovery, and
-//! again when a token takes the place of another.
+//! again when a token takes the place of another; and how fast it may read there.
 
 use super::Shared;
 use std::time::Duration;
 use weft_bus::BusError;
 use weft_event::Room;
-use weft_guard::{Caller, Verdict, guard::Unanswered};
+use weft_guard::{Caller, Verdict, guard::Unanswered, limits::Full};
 
 /// Pause before a broker that is away is asked again: who subscribes waits for it, as for the room itself.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,6 +25,13 @@ pub(super) async fn ask(shared: &Shared, caller: &Caller, room: &Room) -> Result
             Err(Unanswered::Bus(BusError::Unavailable(_))) => tokio::time::sleep(PAUSE).await,
             answered => return answered,
         }
+    }
+}
+
+/// Waits until this user may read a further page of what is stored.
+pub(super) async fn paced(shared: &Shared, caller: &Caller) {
+    while let Err(Full::Rate { retry_ms }) = shared.bounds.page(caller) {
+        tokio::time::sleep(Duration::from_millis(retry_ms)).await;
     }
 }
 

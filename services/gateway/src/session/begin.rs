@@ -269,11 +269,16 @@ async fn resume(hub: &Hub, room: &Room, offset: Offset, reader: Reader) -> Resul
     }
 }
 
-/// Reads the next page of a subscription. Waits for as long as the broker is away; an error is one that stays.
-pub async fn read_page(hub: &Hub, room: &Room, from: ReadFrom, reader: Reader) -> Result<PageRead, BusError> {
+/// Reads the next page of a subscription, or tells one that has had enough to go on with what comes now. Waits for as long as
+/// the broker is away; an error is one that stays.
+pub async fn go_on(hub: &Hub, room: &Room, from: ReadFrom, has_had_enough: bool, reader: Reader) -> Result<PageRead, BusError> {
     let mut patience = Patience::default();
     loop {
-        match try_read_page(hub, room, from, reader).await {
+        let read = match (has_had_enough, from) {
+            (true, ReadFrom::After(at)) => cut_short(hub, room, at, reader).await,
+            _ => try_read_page(hub, room, from, reader).await,
+        };
+        match read {
             Ok(read) => return Ok(read),
             Err(error) => patience.bear(room, error).await?,
         }
@@ -318,6 +323,18 @@ async fn after_gap(
         None => room.end(),
     };
     let gap = Gap { from: at, to: None, reason };
+    Ok(PageRead { place: Place::Log(cursor), gap: Some(Arc::new(gap)), snapshot, live_from: end })
+}
+
+/// As much was read after an offset as may be: a gap says up to where, so that its client can read that by HTTP, page by page.
+async fn cut_short(hub: &Hub, room: &Room, at: Position, reader: Reader) -> Result<PageRead, BusError> {
+    let is_execution = room.name.kind() == RoomKind::Execution;
+    let snapshot = if is_execution { room.snapshot(hub, reader).await?.map(Box::new) } else { None };
+    let (cursor, end) = match &snapshot {
+        Some(snapped) => (snapped.cursor, snapped.at),
+        None => room.end(),
+    };
+    let gap = Gap { from: Some(at), to: end, reason: "limit" };
     Ok(PageRead { place: Place::Log(cursor), gap: Some(Arc::new(gap)), snapshot, live_from: end })
 }
 

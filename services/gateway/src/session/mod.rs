@@ -75,6 +75,8 @@ pub struct SessionLimits {
     pub command_timeout: Duration,
     /// Bounds of a packet of Socket.IO.
     pub packets: weft_dialect::socketio::Limits,
+    /// Stored events that a subscription may read before it has caught up; 0 is no bound.
+    pub replay_events_max: u32,
     /// Seconds in which a client of Socket.IO must have joined a namespace.
     pub connect_secs: u32,
     /// Seconds in which a client must have shown a token, where it must.

@@ -219,7 +219,7 @@ impl Session {
         reference: Option<&str>,
     ) {
         let Some(subscription) = self.subscriptions.iter_mut().find(|of| of.key == key) else { return };
-        let room = subscription.follower.room.clone();
+        let (room, space) = (subscription.follower.room.clone(), subscription.space);
         // A returning client brings where its follow began, so other rooms need not wait to know it.
         if let Some(Resume::After(offset)) = wanted.resume {
             subscription.since = Some((offset.at.epoch, offset.since.unwrap_or(offset.at.seq)));
@@ -229,9 +229,13 @@ impl Session {
         if is_alone && wanted.is_nothing() && room.is_open() {
             return self.begun(key, begin::live(&room), request, reference);
         }
+        let caller = self.caller(space).clone();
         let (shared, request, reference) = (self.shared.clone(), request.clone(), reference.map(str::to_owned));
         let reader = self.reader();
         self.operate(async move {
+            if !wanted.is_nothing() {
+                access::paced(&shared, &caller).await;
+            }
             let begun = begin::begin(&shared.hub, &room, wanted, reader).await;
             Done::Begun(key, begun, request, reference)
         });

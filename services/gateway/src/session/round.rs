@@ -1,7 +1,9 @@
 //! From cursors to frames: what a session takes from its rooms when its socket can take more.
 
 use super::{
-    Done, Session, Times, begin,
+    Done, Session, Times,
+    access::paced,
+    begin,
     socketio::Space,
     subscription::{self, Most, Next, Told},
 };
@@ -95,8 +97,13 @@ impl Session {
             Next::Again => return true,
             Next::ReadPage(from) => {
                 let (key, room, shared) = (subscription.key, subscription.follower.room.clone(), self.shared.clone());
+                let has_had_enough = subscription.has_replayed(self.shared.limits.replay_events_max);
+                let caller = self.caller(subscription.space).clone();
                 let reader = self.reader();
-                self.operate(async move { Done::Page(key, begin::read_page(&shared.hub, &room, from, reader).await) });
+                self.operate(async move {
+                    paced(&shared, &caller).await;
+                    Done::Page(key, begin::go_on(&shared.hub, &room, from, has_had_enough, reader).await)
+                });
             }
             Next::Behind => self.shared.feed.suspect(subscription.follower.room.clone()),
         }

@@ -109,6 +109,8 @@ struct Rare {
     snapshot: Option<Box<Snapped>>,
     /// Of this event so many frames were told before.
     part: Option<Box<(Position, u8)>>,
+    /// Stored events that were read since it began, or was last at its room's log.
+    replayed: u32,
 }
 
 impl Subscription {
@@ -149,6 +151,7 @@ impl Subscription {
             rare.gap = begun.gap;
             rare.snapshot = begun.snapshot;
             rare.part = begun.part;
+            self.count_replayed();
         }
     }
 
@@ -322,6 +325,7 @@ impl Subscription {
         match self.seen {
             Some(at) => {
                 self.place = Place::Reading;
+                self.rare.iter_mut().for_each(|rare| rare.replayed = 0);
                 Next::ReadPage(ReadFrom::After(at))
             }
             None => {
@@ -372,6 +376,20 @@ impl Subscription {
         }
     }
 
+    /// Whether it has read so many stored events, and has not caught up by that; 0 is no bound.
+    pub fn has_replayed(&self, most: u32) -> bool {
+        most > 0 && self.rare.as_ref().is_some_and(|rare| rare.replayed >= most)
+    }
+
+    /// Counts what the page holds at which it stands.
+    fn count_replayed(&mut self) {
+        if let Place::History(page) = &self.place {
+            let events = u32::try_from(page.0.slots.len() - page.1).unwrap_or(u32::MAX);
+            let replayed = &mut self.rare().replayed;
+            *replayed = replayed.saturating_add(events);
+        }
+    }
+
     /// A further page was read.
     pub fn paged(&mut self, read: PageRead) {
         if let Some(gap) = read.gap {
@@ -386,6 +404,7 @@ impl Subscription {
             self.since = Some((at.epoch, at.seq));
         }
         self.place = read.place;
+        self.count_replayed();
     }
 
     /// Whether it was read before, in history or in the log.

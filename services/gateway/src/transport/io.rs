@@ -11,10 +11,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 
 /// Unsent bytes above which the kernel takes no more of a socket. What it takes is out of our hands: an event cannot be
 /// left to a cursor any more, and every slow socket holds it twice.
-const UNSENT_BYTES_MAX: u32 = 32 * 1024;
+pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 
 /// Both directions of a stream that is not a bare socket, TLS for one.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -39,7 +40,18 @@ pub struct SocketTimes {
 impl Io {
     /// A socket, set up for small frames that must not wait for each other.
     pub fn tcp(stream: TcpStream, times: SocketTimes) -> Self {
-        let socket = SockRef::from(&stream);
+        Self::set_up(&stream, times);
+        Self::Tcp(stream)
+    }
+
+    /// TLS over a socket, which is set up likewise.
+    pub fn tls(stream: TlsStream<TcpStream>, times: SocketTimes) -> Self {
+        Self::set_up(stream.get_ref().0, times);
+        Self::Other(Box::new(stream))
+    }
+
+    fn set_up(stream: &TcpStream, times: SocketTimes) {
+        let socket = SockRef::from(stream);
         // Each only makes things better; a kernel that lacks one serves as well as it can.
         let _ = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
@@ -47,7 +59,6 @@ impl Io {
             let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
             let _ = socket.set_tcp_user_timeout(Some(times.unacknowledged));
         }
-        Self::Tcp(stream)
     }
 
     /// Whether a read is worth its system call. Costs one look at a flag where the answer is no; the task was promised to

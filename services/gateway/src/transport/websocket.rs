@@ -46,6 +46,8 @@ pub struct WebSocket {
     reader: Reader,
     /// The last read said that nothing more had come, so that the task is woken when something does.
     armed: bool,
+    /// All is written, and the stream beneath holds back some of it.
+    holds_back: bool,
     closing: Closing,
     /// What the peer's close frame said.
     peer_code: Option<u16>,
@@ -89,11 +91,16 @@ impl WebSocket {
     pub fn new(io: Io, read: Bytes, wire: Wire, limits: Arc<WebSocketLimits>) -> Self {
         let waiting = (!read.is_empty()).then(|| Box::new(Waiting { unread: read, ..Waiting::default() }));
         let reader = Reader::new(wire.deflate);
-        Self { io, wire, reader, armed: false, closing: Closing::Not, peer_code: None, waiting, limits }
+        Self { io, wire, reader, armed: false, holds_back: false, closing: Closing::Not, peer_code: None, waiting, limits }
     }
 
     fn waiting(&mut self) -> &mut Waiting {
         self.waiting.get_or_insert_default()
+    }
+
+    /// Whether a frame has been begun, or control frames wait.
+    fn has_unwritten(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.begun.is_some() || !waiting.control.is_empty())
     }
 
     fn release(&mut self) {
@@ -289,12 +296,12 @@ impl Transport for WebSocket {
     }
 
     fn has_more(&self) -> bool {
-        self.waiting.as_ref().is_some_and(|waiting| waiting.begun.is_some() || !waiting.control.is_empty())
+        self.holds_back || self.has_unwritten()
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, frames: &mut VecDeque<Frame>) -> Result<Written, Gone> {
         let mut written = Written::default();
-        while self.has_more() || !frames.is_empty() {
+        while self.has_unwritten() || !frames.is_empty() {
             match self.write_once(context, frames) {
                 Poll::Ready(once) => {
                     let once = once.map_err(Gone)?;
@@ -307,10 +314,11 @@ impl Transport for WebSocket {
                 }
             }
         }
-        if let Poll::Ready(flushed) = self.io.poll_flush(context) {
+        let flushed = self.io.poll_flush(context);
+        self.holds_back = flushed.is_pending();
+        written.blocked = self.holds_back;
+        if let Poll::Ready(flushed) = flushed {
             flushed.map_err(Gone)?;
-        } else {
-            written.blocked = true;
         }
         Ok(written)
     }

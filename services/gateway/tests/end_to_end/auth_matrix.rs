@@ -3,6 +3,7 @@
 
 use crate::{
     auth_rig::{self, Polling, Ws, ask, pid, publish, token},
+    auth_watch::Watched,
     support::{Broker, Kind},
 };
 use serde_json::{Value, json};
@@ -115,7 +116,7 @@ fn events(tenant: &str) -> Value {
 }
 
 /// What a cell was told.
-async fn told(gateway: Arc<Process>, cell: Cell) -> String {
+async fn told(gateway: Arc<Watched>, cell: Cell) -> String {
     match cell.transport {
         Transport::Native => native(&gateway, cell).await,
         Transport::C | Transport::E => one_room(&gateway, cell).await,
@@ -272,8 +273,8 @@ struct Verdict {
 }
 
 /// Asks all questions at once, while events go on.
-async fn matrix(gateways: Vec<Process>) -> Verdict {
-    let gateways: Vec<Arc<Process>> = gateways.into_iter().map(Arc::new).collect();
+async fn matrix(gateways: Vec<Watched>) -> Verdict {
+    let gateways: Vec<Arc<Watched>> = gateways.into_iter().map(Arc::new).collect();
     for tenant in TENANTS {
         publish(&gateways[0], Some(tenant), events(tenant)).await;
     }

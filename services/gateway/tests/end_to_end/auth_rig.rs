@@ -1,6 +1,9 @@
 //! What the tests of authentication share: tokens, gateways that ask for them, and clients that show them.
 
-use crate::support::{Broker, SOON};
+use crate::{
+    auth_watch::{Watched, keep_secret, keep_token_secret},
+    support::{Broker, SOON},
+};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -13,7 +16,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
-use weft_testkit::process::Process;
+use weft_testkit::{collector::Collector, process::Process};
 
 pub const SECRET: &str = "a secret of the tests that is long enough for HS256";
 pub const CONTROL: &str = "the control token of the tests";
@@ -27,7 +30,9 @@ pub fn signed(header: &Value, claims: &Value, secret: &str) -> String {
     let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
     let signature = ring::hmac::sign(&key, signed.as_bytes());
-    format!("{signed}.{}", BASE64.encode(signature))
+    let token = format!("{signed}.{}", BASE64.encode(signature));
+    keep_token_secret(&token);
+    token
 }
 
 /// A good token with these claims beside the times; for an hour, unless they say otherwise.
@@ -56,17 +61,35 @@ fn file(name: &str, content: &str) -> PathBuf {
     path
 }
 
-/// A gateway that asks for tokens.
-pub async fn gateway(broker: &Broker, env: &[(&str, &str)]) -> Process {
+/// A gateway that asks for tokens signed with the secret of the tests.
+pub async fn gateway(broker: &Broker, env: &[(&str, &str)]) -> Watched {
+    let secret = file("jwt-secret", SECRET);
+    let mut all = vec![("WEFT_JWT_SECRET_FILE", secret.to_str().expect("a path"))];
+    all.extend(env);
+    asking(broker, &all).await
+}
+
+/// The same without being watched: for crowds.
+pub async fn quiet(broker: &Broker, env: &[(&str, &str)]) -> Process {
     let secret = file("jwt-secret", SECRET);
     let mut all = vec![("WEFT_AUTH", "jwt"), ("WEFT_JWT_SECRET_FILE", secret.to_str().expect("a path"))];
-    all.push(("WEFT_LOG", "debug"));
     all.extend(env);
     broker.gateway(&all).await
 }
 
+/// A gateway that asks for tokens; whose, its settings say.
+pub async fn asking(broker: &Broker, env: &[(&str, &str)]) -> Watched {
+    [SECRET, CONTROL].into_iter().for_each(keep_secret);
+    let collector = Collector::start().await.expect("a collector");
+    let mut all = vec![("WEFT_AUTH", "jwt"), ("WEFT_LOG", "trace")];
+    all.extend([("WEFT_OTLP_ENDPOINT", collector.url()), ("WEFT_TRACE_RATIO", "1")]);
+    all.extend(env);
+    let process = broker.gateway(&all).await;
+    Watched::new(process, collector)
+}
+
 /// The same with a control listener; its address.
-pub async fn controlled(broker: &Broker, env: &[(&str, &str)]) -> (Process, String) {
+pub async fn controlled(broker: &Broker, env: &[(&str, &str)]) -> (Watched, String) {
     let control = file("control-token", CONTROL);
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").to_string();
     let mut all = vec![("WEFT_CONTROL_LISTEN", free.as_str()), ("WEFT_CONTROL_TOKEN_FILE", control.to_str().expect("a path"))];

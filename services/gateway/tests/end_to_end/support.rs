@@ -59,6 +59,16 @@ impl Broker {
         Self { kind, nats, redis }
     }
 
+    /// A NATS that was set up by the test.
+    pub fn of_nats(nats: NatsServer) -> Self {
+        Self { kind: Kind::JetStream, nats: Some(nats), redis: None }
+    }
+
+    /// A Redis that was set up by the test.
+    pub fn of_redis(redis: RedisServer) -> Self {
+        Self { kind: Kind::Redis, nats: None, redis: Some(redis) }
+    }
+
     pub fn url(&self) -> String {
         match (self.kind, &self.nats, &self.redis) {
             (Kind::NatsCore, Some(nats), _) => nats.url().replace("nats://", "nats+core://"),
