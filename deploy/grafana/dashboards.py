@@ -214,6 +214,13 @@ def access(s):
               (f"sum(increase(weft_guard_revocations_invalid_total{{{s}}}{RATE}))", "invalid")),
         lines("Control listener", "Requests to /admin/*, by what was asked and what came of it. Empty until the first.", "reqps",
               (rate("weft_guard_control_total", s, "action, outcome"), "{{action}} {{outcome}}")),
+        lines("TLS handshakes", "With clients and operators, by outcome. late: it took longer than WEFT_HEADER_SECS.", "reqps",
+              (rate("weft_gateway_tls_handshakes_total", s, "outcome"), "{{outcome}}")),
+        lines("Certificate", "Until the one that clients are shown expires. Empty without TLS.", "s",
+              (f"min(weft_gateway_tls_expires_timestamp_seconds{{{s}}} > 0) - time()", "left")),
+        lines("Certificate renewed", "Times that its files had changed; unusable: the last one is shown on.", "short",
+              (f"sum by (outcome) (increase(weft_gateway_tls_reloads_total{{{s}}}{RATE}))", "{{outcome}}")),
+        lines("Bodies that came too late", "Of requests, beyond WEFT_BODY_SECS.", "reqps", (rate("weft_gateway_late_bodies_total", s), "bodies")),
     ]
 
 
