@@ -234,7 +234,9 @@ describe('executors', () => {
     const params = { executor: 'worker-1' };
     const { example } = caller.operation('registerExecutor').requestBody.content['application/json'];
     await caller.call(ours.url, 'registerExecutor', 204, { params, headers: json, body: example });
-    await caller.call(ours.url, 'registerExecutor', 400, { params, body: example });
+    // What it is called is nobody's concern; that it is JSON is.
+    await caller.call(ours.url, 'registerExecutor', 204, { params, body: example });
+    await caller.call(ours.url, 'registerExecutor', 400, { params, headers: json, body: '{' });
     const many = { executions: Array.from({ length: 10_001 }, (_, n) => `e${n}`) };
     await caller.call(ours.url, 'registerExecutor', 413, { params, headers: json, body: many });
     expect((await caller.call(ours.url, 'listWorkflows', 200)).workflows).toEqual(example.workflows);
