@@ -24,9 +24,15 @@ const notProvoked = new Map([
     [`${id} 500`, AWAY],
     [`${id} 503`, AWAY],
   ]),
-  ...['publishEvents', 'cancelExecution', 'runWorkflow', 'executeWorkflow', 'startStreaming', 'registerExecutor'].map(
-    id => [`${id} 500`, AWAY],
-  ),
+  ...[
+    'publishEvents',
+    'cancelExecution',
+    'provideInput',
+    'runWorkflow',
+    'executeWorkflow',
+    'startStreaming',
+    'registerExecutor',
+  ].map(id => [`${id} 500`, AWAY]),
   ['registerExecutor 503', 'needs a thousand executors'],
   ['takeCommands 503', 'needs a thousand executors'],
   ['postSocketIo 408', 'takes 30 s'],
@@ -189,6 +195,11 @@ describe('workflows', () => {
     await caller.call(gateway.url, 'executeWorkflow', 413, { params: { name: 'approval' }, body: large });
     await caller.call(gateway.url, 'executeWorkflow', 503, { params: { name: 'none' } });
     const params = { id: 'approval-1' };
+    const provide = (status, body) => caller.call(gateway.url, 'provideInput', status, { params, body });
+    expect((await provide(400, { requestId: 1, value: true })).error.field).toBe('requestId');
+    expect((await provide(400, { requestId: 'q' })).error.field).toBe('value');
+    await provide(413, large);
+    await provide(404, { requestId: 'none', value: true });
     await caller.call(gateway.url, 'cancelExecution', 400, { params, body: '[' });
     await caller.call(gateway.url, 'cancelExecution', 413, { params, body: large });
     await caller.call(gateway.url, 'cancelExecution', 202, { params, body: { reason: 'enough' } });
@@ -223,6 +234,7 @@ describe('executors', () => {
     ['runWorkflow', { body: { nodes: [{ id: 'x' }] } }],
     ['startStreaming', { params: { execution_id: 'one' } }],
     ['cancelExecution', { params: { id: 'exec-9' } }],
+    ['provideInput', { params: { id: 'exec-9' }, body: { requestId: 'ask-1', value: null } }],
   ];
 
   it('are missing at first', async () => {
@@ -286,7 +298,7 @@ describe('executors', () => {
       }
       await Promise.all([reply({ outcome: 'accepted' }), caller.call(ours.url, id, 202, options)]);
     }
-    expect(kinds).toEqual(new Set(['execute', 'start-streaming', 'cancel']));
+    expect(kinds).toEqual(new Set(['execute', 'start-streaming', 'cancel', 'user_input:provide']));
     await Promise.all(asked.map(([id, options]) => caller.call(ours.url, id, 504, options)));
     const late = { params: { ref: 'none' }, headers: json };
     await caller.call(ours.url, 'replyToCommand', 404, { ...late, body: { outcome: 'accepted' } });

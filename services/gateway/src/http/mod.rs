@@ -12,6 +12,7 @@ mod executions;
 mod extract;
 mod first;
 mod ingress;
+mod input;
 mod leave;
 mod page;
 mod peer;
@@ -148,6 +149,7 @@ pub fn router(app: App) -> Router {
         .route("/api/executions/{id}", get(executions::read))
         .route("/api/executions/{id}/events", get(catch_up::of_execution))
         .route("/api/executions/{id}/cancel", post(workflows::cancel))
+        .route("/api/executions/{id}/input", post(input::provide))
         .route("/api/rooms/{room}/events", get(catch_up::of_room))
         .route("/api/workflows", get(workflows::list).post(workflows::run))
         .route("/api/workflows/{name}/execute", post(workflows::execute))

@@ -163,7 +163,14 @@ fn refused(code: &str) -> ErrorCode {
     }
 }
 
-async fn ask(app: &App, visitor: &Visitor, address: &Address, kind: &str, body: &Value) -> Result<Option<Value>, Refusal> {
+/// Asks an executor; its refusal in the words that clients know.
+pub(super) async fn ask(
+    app: &App,
+    visitor: &Visitor,
+    address: &Address,
+    kind: &str,
+    body: &Value,
+) -> Result<Option<Value>, Refusal> {
     let body = to_raw_value(body).map_err(|error| Refusal::new(told::INTERNAL, error.to_string()))?;
     // Whoever asks for it owns it, whatever the body says.
     let subject = visitor.caller.subject().map(str::to_owned);

@@ -190,7 +190,7 @@ async fn workflows_are_listed_and_run_by_whoever_announced_them() {
         let answers = tokio::spawn(async move {
             let mut executor = answering.lock().await;
             let mut commands = Vec::new();
-            for _ in 0..4 {
+            for _ in 0..5 {
                 let command = executor.next().await;
                 let id = command["body"]["executionId"].clone();
                 let reply = match command["body"]["inputs"]["bad"].as_bool() {
@@ -215,7 +215,11 @@ async fn workflows_are_listed_and_run_by_whoever_announced_them() {
         assert!(answer["executionId"].is_string(), "{kind:?}: {answer}");
         let (status, answer) = request(other, "POST", "/api/executions/run/cancel", None).await;
         assert_eq!((status, &answer["executionId"]), (202, &json!("run")), "{kind:?}: {answer}");
-        let commands = answers.await.expect("four commands");
+        let body = json!({"requestId": "q", "value": {"a": [1, null]}});
+        let (status, answer) = request(other, "POST", "/api/executions/run/input", Some(body.to_string())).await;
+        assert_eq!((status, &answer["executionId"]), (202, &json!("run")), "{kind:?}: {answer}");
+        let commands = answers.await.expect("five commands");
+        assert_eq!((&commands[4]["kind"], &commands[4]["body"]), (&json!("user_input:provide"), &body), "{kind:?}");
         assert_eq!(commands[2]["body"]["definition"], json!({"name": "mine", "nodes": [{"id": "a", "sleep": "1s"}]}), "{kind:?}");
         let (status, answer) = request(other, "POST", "/api/workflows", Some(json!({"name": "x"}).to_string())).await;
         assert_eq!((status, &answer["error"]["field"]), (400, &json!("nodes")), "{kind:?}: {answer}");
