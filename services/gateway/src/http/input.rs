@@ -1,9 +1,14 @@
 //! The answer to a prompt, for who follows by an event stream or does not follow at all.
 
-use super::{App, answer::Refusal, extract::Path, who::Visitor, workflows};
+use super::{
+    App,
+    answer::Refusal,
+    extract::{Path, Whole},
+    who::Visitor,
+    workflows,
+};
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -14,7 +19,12 @@ use weft_dialect::told;
 use weft_event::Room;
 
 /// `POST /api/executions/{id}/input`, with `{"requestId","value"}`: what `user_input:provide` is over a WebSocket.
-pub async fn provide(State(app): State<App>, visitor: Visitor, Path(id): Path<String>, body: Bytes) -> Result<Response, Refusal> {
+pub async fn provide(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Whole(body): Whole,
+) -> Result<Response, Refusal> {
     let address = Address::Execution(visitor.acts(&app, &Room::execution(&id)?).await?);
     let body = read(&body)?;
     workflows::ask(&app, &visitor, &address, "user_input:provide", &body).await?;

@@ -144,6 +144,7 @@ async fn bodies_are_refused_in_one_form() {
     let ways = [
         ("POST", "/api/events"),
         ("POST", "/api/executions/e/cancel"),
+        ("POST", "/api/executions/e/input"),
         ("POST", "/api/workflows/w/execute"),
         ("POST", "/api/workflows"),
         ("PUT", "/api/commands/x"),
