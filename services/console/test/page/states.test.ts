@@ -1,6 +1,6 @@
 /** What the page says of its connection, at gateways that do as a test says, or where WebSockets do not get through. */
 import { afterAll, afterEach, expect, test } from 'vitest';
-import { endAll, ends, log } from '../../../../clients/typescript/test/rig/index.js';
+import { endAll, ends, log, until } from '../../../../clients/typescript/test/rig/index.js';
 import { startGateway } from '../../../../clients/typescript/test/rig/processes.js';
 import { Scripted } from '../../../../clients/typescript/test/rig/scripted.js';
 import { endBrowser, front, live, open, startExecutor } from './rig.js';
@@ -67,6 +67,25 @@ test('where WebSockets do not get through, the page lives on, and says by what',
   await gateway.publish([log('e', 'line 1'), log('e', 'line 2')]);
   await page.getByRole('option', { name: /line 2/ }).waitFor();
   await page.getByRole('heading', { name: 'Log 3' }).waitFor();
+  // A prompt is answered there too, and an execution cancelled.
+  const begin = async (workflow: string, executionId: string) => {
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ executionId, inputs: workflow === 'approval' ? { change: 'Paint it blue' } : {} });
+    const path = `${gateway.http}/api/workflows/${workflow}/execute`;
+    await until(async () => (await fetch(path, { method: 'POST', headers, body })).status === 202, workflow);
+    await page.goto(`${page.url().split('#')[0]}#/executions/${executionId}`);
+  };
+  await begin('approval', 'ask');
+  await page.getByRole('form', { name: 'A question of the execution' }).getByRole('button', { name: 'Yes' }).click();
+  await page.locator('.head .status.completed').waitFor();
+  await begin('story', 'long');
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await page.getByRole('button', { name: 'Cancel the execution' }).click();
+  await page.locator('.head .status.cancelled').waitFor();
+  await page
+    .locator('.badge')
+    .getByText(/^Live by (sse|poll)$/)
+    .waitFor();
 });
 
 test('an address that leads nowhere, and an id that is none, are told', async () => {
