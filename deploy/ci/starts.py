@@ -8,6 +8,7 @@ that is spoilt must stop it with its name. Needs openssl.
 """
 
 import os
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -36,10 +37,14 @@ SPOILT = {
     "WEFT_DRAIN_DELAY_SECS": "-1",
     "WEFT_CONNECTION_AGE_MAX_SECS": "old",
     "WEFT_CONNECTS_PER_SEC": "many",
+    "WEFT_TLS_CERT_FILE": "/nowhere",
+    "WEFT_TLS_KEY_FILE": "/nowhere",
 }
 
 
 GIVEN = set()
+# Its certificate is made here.
+ANYBODY = ssl._create_unverified_context()
 
 
 def unused_port():
@@ -55,6 +60,12 @@ def content(variable, directory):
         key = directory / "ed25519.key"
         subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
         return subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True, text=True).stdout
+    if variable in ("WEFT_TLS_CERT_FILE", "WEFT_TLS_KEY_FILE"):
+        certificate, key = directory / "made.crt", directory / "made.key"
+        if not key.exists():
+            made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost"]
+            subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        return (certificate if variable == "WEFT_TLS_CERT_FILE" else key).read_text()
     return os.urandom(32).hex()
 
 
@@ -81,7 +92,8 @@ def environment(objects, program, directory):
 def listens(env):
     """What it answers to whoever brings nothing."""
     try:
-        with urllib.request.urlopen(f"http://{env['WEFT_LISTEN']}/api/executions", timeout=5) as answer:
+        scheme = "https" if "WEFT_TLS_CERT_FILE" in env else "http"
+        with urllib.request.urlopen(f"{scheme}://{env['WEFT_LISTEN']}/api/executions", timeout=5, context=ANYBODY) as answer:
             return answer.status
     except urllib.error.HTTPError as refused:
         return refused.code
@@ -96,7 +108,8 @@ def receives(lab, env):
         path = lab.directory / "token"
         path.write_text(token(Path(secret).read_text(), "test", scope="events:publish", rooms=["execution:test-*"]))
         variables["WEFT_TEST_TOKEN_FILE"] = str(path)
-    command = [sys.executable, ROOT / "helm/weft/files/receives.py", f"http://{env['WEFT_LISTEN']}", "20"]
+    scheme = "https" if "WEFT_TLS_CERT_FILE" in env else "http"
+    command = [sys.executable, ROOT / "helm/weft/files/receives.py", f"{scheme}://{env['WEFT_LISTEN']}", "20"]
     run = subprocess.run([str(part) for part in command], env={"PATH": os.environ["PATH"], **variables}, capture_output=True, text=True, timeout=60)
     print((run.stdout + run.stderr).strip())
     return None if run.returncode == 0 else run.stderr

@@ -319,6 +319,23 @@ def test_connections_age_and_come_in_at_a_rate():
         assert ("N connections make N / 1800." in notes) == (age != "0") and ("for as long as they like" in notes) == (age == "0"), notes
 
 
+def test_pods_speak_tls_themselves_where_a_secret_is_named():
+    deployment = gateway(render(SHARED))
+    assert env(deployment)["WEFT_TLS_CERT_FILE"] == "/etc/weft/tls/tls.crt" and env(deployment)["WEFT_TLS_KEY_FILE"] == "/etc/weft/tls/tls.key"
+    assert secrets(deployment)["tls"] == "events-tls"
+    plain = gateway(render(MINIMAL))
+    assert not {"WEFT_TLS_CERT_FILE", "WEFT_TLS_KEY_FILE"} & set(env(plain))
+    for values, sign in ((SHARED, "wss"), (MINIMAL, "ws")):
+        assert f"connect to  {sign}://" in chart.render_texts(values)["weft/templates/NOTES.txt"]
+    for controller, annotation in (("nginx", "nginx.ingress.kubernetes.io/backend-protocol"), ("haproxy", "haproxy.org/server-ssl"), ("alb", "alb.ingress.kubernetes.io/backend-protocol")):
+        ingress = {"ingress": {"enabled": True, "hosts": ["a.example"], "controller": controller}}
+        for tls in ("", "a"):
+            objects = render(merged(merged(MINIMAL, ingress), {"gateway": {"tls": {"secret": tls}}}))
+            assert (annotation in find(objects, "Ingress", "weft-gateway")["metadata"]["annotations"]) == bool(tls), controller
+    tried = find(render(merged(MINIMAL, {"gateway": {"tls": {"secret": "a"}}})), "Pod", "weft-test")
+    assert tried["spec"]["containers"][0]["command"][-1].startswith("https://")
+
+
 def test_notes_tell_the_budget():
     notes = chart.render_texts(PRODUCTION)["weft/templates/NOTES.txt"]
     assert "15 s preStop (still serving) + 0 s delay (serving, not ready) + 120 s closes spread + 15 s margin = 150 s grace period" in notes
@@ -371,6 +388,8 @@ REFUSED = [
     ({"gateway": {"allowAnonymousRemote": False}}, "allowAnonymousRemote"),
     ({"gateway": {"drain": {"windowSeconds": 0}}}, "windowSeconds"),
     ({"gateway": {"drain": {"delaySeconds": -1}}}, "delaySeconds"),
+    ({"gateway": {"tls": {"secret": "a"}}, "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]}}, "gateway.tls"),
+    ({"gateway": {"tls": {"secret": 5}}}, "secret"),
     ({"gateway": {"connectionAgeSeconds": 5}}, "connectionAgeSeconds"),
     ({"gateway": {"limits": {"connectsPerSecond": "many"}}}, "connectsPerSecond"),
     ({"gateway": {"drain": {"marginSeconds": 1}}}, "marginSeconds"),

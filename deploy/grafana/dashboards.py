@@ -214,13 +214,17 @@ def access(s):
               (f"sum(increase(weft_guard_revocations_invalid_total{{{s}}}{RATE}))", "invalid")),
         lines("Control listener", "Requests to /admin/*, by what was asked and what came of it. Empty until the first.", "reqps",
               (rate("weft_guard_control_total", s, "action, outcome"), "{{action}} {{outcome}}")),
-        lines("TLS handshakes", "With clients and operators, by outcome. late: it took longer than WEFT_HEADER_SECS.", "reqps",
+    ]
+
+
+def tls(s, by):
+    return [
+        lines("TLS handshakes", "With clients and operators, by outcome. Empty until the first gateway speaks TLS.", "reqps",
               (rate("weft_gateway_tls_handshakes_total", s, "outcome"), "{{outcome}}")),
-        lines("Certificate", "Until the one that clients are shown expires. Empty without TLS.", "s",
-              (f"min(weft_gateway_tls_expires_timestamp_seconds{{{s}}} > 0) - time()", "left")),
-        lines("Certificate renewed", "Times that its files had changed; unusable: the last one is shown on.", "short",
-              (f"sum by (outcome) (increase(weft_gateway_tls_reloads_total{{{s}}}{RATE}))", "{{outcome}}")),
-        lines("Bodies that came too late", "Of requests, beyond WEFT_BODY_SECS.", "reqps", (rate("weft_gateway_late_bodies_total", s), "bodies")),
+        lines("Certificate, time left", "Of the certificate that clients are shown. Empty until the first gateway speaks TLS.", "s",
+              (f"min by ({by}) (weft_gateway_tls_expires_timestamp_seconds{{{s}}} > 0) - time()", f"{{{{{by}}}}}")),
+        lines("Certificates read again", "Because their files had changed; unusable ones leave the old one in place. Empty until the first gateway speaks TLS.", "short",
+              (rate("weft_gateway_tls_reloads_total", s, "outcome"), "{{outcome}}")),
     ]
 
 
@@ -241,6 +245,7 @@ def coming_and_going(s):
               (rate("weft_gateway_turned_away_total", s, "reason"), "{{reason}}")),
         lines("Waiting", "Handshakes that wait to be let in, and reads of history that wait for their turn.", "short",
               (total("weft_gateway_admission_waiting", s), "handshakes"), (total("weft_gateway_history_waiting", s), "reads of history")),
+        lines("Late bodies", "Of requests, that did not come within WEFT_BODY_SECS. Empty until the first.", "short", (rate("weft_gateway_late_bodies_total", s), "bodies")),
         quantiles("Round trip of pings", "From a ping to the client's answer: the quality of connections.", "weft_gateway_round_trip_seconds", s),
     ]
 
@@ -311,7 +316,7 @@ def fleet():
               ('sum by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_status_desired_replicas{namespace=~"$namespace"})', "wanted {{horizontalpodautoscaler}}")),
     ]
     instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)')
-    rows = [("Overview", overview, False), ("Connections", people + coming_and_going(s) + socketio(s), False), ("Access", access(s), False),
+    rows = [("Overview", overview, False), ("Connections", people + coming_and_going(s) + socketio(s), False), ("Access", access(s) + tls(s, "instance"), False),
             ("Delivery", delivery(s, "instance"), False), ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(f'{s},job="weft-gateway"', "instance"), False),
             ("Memory and bounds", memory(s, "instance"), False), ("Processes", process(f'{s},job="weft-gateway"', "instance"), False), ("Kubernetes", scaling, True)]
     return dashboard("weft-fleet", "Weft / Fleet", "All gateways.", [NAMESPACE, instance], rows)
@@ -341,7 +346,7 @@ def one_gateway():
         lines("Executions known", "Whose owner this process remembers.", "short", (total("weft_heads_known", s), "executions")),
     ]
     instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)', multi=False, includeAll=False, current={})
-    rows = [("Overview", overview, False), ("Connections", people + coming_and_going(s) + socketio(s), False), ("Access", access(s), False),
+    rows = [("Overview", overview, False), ("Connections", people + coming_and_going(s) + socketio(s), False), ("Access", access(s) + tls(s, "instance"), False),
             ("Delivery", delivery(s, "instance"), False), ("Loss and repair", repair(s, "instance"), False), ("Broker", bus(s, "instance"), False), ("Memory and bounds", memory(s, "instance"), False),
             ("Events that come by HTTP", events, False), ("Process", process(s, "instance"), False)]
     return dashboard("weft-gateway", "Weft / One gateway", "Everything that one gateway measures.", [NAMESPACE, instance], rows)

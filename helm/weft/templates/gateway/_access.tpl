@@ -42,6 +42,9 @@
 {{- fail "gateway.control.service: needs gateway.control.service.from and networkPolicy.enabled: it must not be open to the cluster" -}}
 {{- end -}}
 {{- end -}}
+{{- if and $gateway.tls.secret .Values.httpRoute.enabled -}}
+{{- fail "gateway.tls: an HTTPRoute speaks plainly to pods; end TLS at its gateway instead, or route to the service with objects of your own (extraObjects)" -}}
+{{- end -}}
 {{- $ports := values $gateway.ports -}}
 {{- if ne (len ($ports | uniq)) (len $ports) -}}
 {{- fail "gateway.ports: must differ from each other" -}}
@@ -80,11 +83,18 @@ control-token: {secret: {{ $gateway.control.tokenSecret.name }}, key: {{ $gatewa
 - name: {{ $name }}
   secret: {secretName: {{ $file.secret }}, defaultMode: 0440, items: [{key: {{ $file.key }}, path: {{ $file.key }}}]}
 {{- end }}
+{{- with .Values.gateway.tls.secret }}
+- name: tls
+  secret: {secretName: {{ . }}, defaultMode: 0440, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}
+{{- end }}
 {{- end -}}
 
 {{- define "weft.accessVolumeMounts" -}}
 {{- range $name, $_ := include "weft.accessFiles" . | fromYaml }}
 - {name: {{ $name }}, mountPath: /etc/weft/{{ $name }}, readOnly: true}
+{{- end }}
+{{- if .Values.gateway.tls.secret }}
+- {name: tls, mountPath: /etc/weft/tls, readOnly: true}
 {{- end }}
 {{- end -}}
 
@@ -134,6 +144,10 @@ WEFT_PUBLISHES_PER_USER: {{ $gateway.limits.publishesPerUser | int64 | quote }}
 {{- range $name, $file := include "weft.accessFiles" . | fromYaml }}
 {{ $file.variable }}: /etc/weft/{{ $name }}/{{ $file.key }}
 {{- end }}
+{{- if $gateway.tls.secret }}
+WEFT_TLS_CERT_FILE: /etc/weft/tls/tls.crt
+WEFT_TLS_KEY_FILE: /etc/weft/tls/tls.key
+{{- end }}
 {{- if $gateway.peers.enabled }}
 # Others connect to this very pod.
 POD_IP: {fieldRef: {fieldPath: status.podIP}}
@@ -143,6 +157,9 @@ WEFT_PEER_LISTEN: {{ printf (ternary "[$(POD_IP)]:%d" "$(POD_IP):%d" (eq .Values
 WEFT_CONTROL_LISTEN: {{ printf "%s:%d" (ternary .Values.listenAddress "127.0.0.1" $gateway.control.service.enabled) (int $gateway.ports.control) | quote }}
 {{- end }}
 {{- end -}}
+
+{{/* "s" where clients speak TLS with the pods themselves. */}}
+{{- define "weft.tlsSign" -}}{{- if .Values.gateway.tls.secret -}}s{{- end -}}{{- end -}}
 
 {{/* Whether a token may stand in a URL, where proxies would log it. */}}
 {{- define "weft.isTokenInUrl" -}}{{- if and (eq .Values.gateway.auth "jwt") .Values.gateway.jwt.inQuery -}}true{{- end -}}{{- end -}}
