@@ -25,7 +25,7 @@ it('compares with what was measured', () => {
   for (const [name, ...figures] of told) expect(figures, name).toEqual(measured.get(name));
   expect(told.length).toBe(3);
   const nats = measured.get("NATS server's WebSocket");
-  expect(faq).toContain(`${nats[0]} × the floor, ${nats[2]} bytes`);
+  expect(faq).toContain(`${nats[0]} × the floor, ${nats[2]} CPU-µs`);
 });
 
 it('names commands that stand beside figures', () => {
