@@ -81,7 +81,36 @@ function connect() {
   socket.onclose = (close) => lost(socket, close.code, close.reason);
 }
 
+// ---------------------------------------------------------------- the token
+
+// As the console keeps it: for this tab, in no address and no cookie.
+const TOKEN_KEY = 'weft.token';
+
+function token() {
+  try {
+    return sessionStorage.getItem(TOKEN_KEY) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function keepToken(text) {
+  try {
+    sessionStorage.setItem(TOKEN_KEY, text);
+  } catch {
+    // A browser may forbid it; then it is asked for again.
+  }
+}
+
+const authorization = () => (token() ? { authorization: `Bearer ${token()}` } : {});
+
+function askForToken(why) {
+  $('sign-in-why').textContent = why;
+  $('sign-in').hidden = false;
+}
+
 function opened() {
+  if (token()) send({ type: 'auth', token: token(), ref: reference() });
   connection.steadyTimer = setTimeout(() => { connection.attempts = 0; }, STEADY_MS);
   connected();
   ping();
@@ -107,6 +136,7 @@ function lost(socket, code, reason) {
   if (CLOSED_FOR_GOOD.has(code)) {
     connection.wanted = false;
     $('toggle').textContent = 'Connect';
+    if (code === 4401) askForToken(token() ? 'The gateway does not take this token. Give a newer one.' : 'This gateway asks for a token.');
     note(`The gateway closed the connection: ${code} ${reason}`, 'warning');
     return badge('red', `closed: ${code}`);
   }
@@ -310,6 +340,7 @@ function pong(message) {
 }
 
 function refused(message) {
+  if (message.code === 'token_expired') askForToken('The token expires within 30 seconds. Give a newer one.');
   const text = `${message.code}: ${message.message}`;
   if (!settle(message.ref, text)) note(text, 'warning');
 }
@@ -602,8 +633,9 @@ function answerValue(prompt, text) {
 async function loadWorkflows() {
   const list = $('workflows');
   try {
-    const answer = await fetch('/api/workflows', { headers: { accept: 'application/json' } });
+    const answer = await fetch('/api/workflows', { headers: { accept: 'application/json', ...authorization() } });
     const body = await answer.json().catch(() => ({}));
+    if (answer.status === 401 && !token()) askForToken('This gateway asks for a token.');
     if (!answer.ok) throw new Error(body.error?.message ?? `the gateway answered ${answer.status}`);
     const workflows = Array.isArray(body.workflows) ? body.workflows : [];
     list.replaceChildren(...workflows.map(workflowItem));
@@ -631,7 +663,7 @@ async function startWorkflow(name, button, answer) {
   try {
     const reply = await fetch(`/api/workflows/${encodeURIComponent(name)}/execute`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...authorization() },
       body: JSON.stringify({ inputs: {} }),
     });
     const body = await reply.json().catch(() => ({}));
@@ -653,6 +685,15 @@ function showTry() {
   $('try').textContent = `curl ${location.origin}/api/events \\\n  -H 'content-type: application/json' \\\n  -d '${body}'`;
 }
 
+$('sign-in').addEventListener('submit', (submit) => {
+  submit.preventDefault();
+  keepToken($('token').value.trim());
+  $('token').value = '';
+  $('sign-in').hidden = true;
+  disconnect();
+  connect();
+  loadWorkflows();
+});
 $('toggle').addEventListener('click', () => (connection.wanted ? disconnect() : connect()));
 $('reload').addEventListener('click', loadWorkflows);
 $('clear').addEventListener('click', clearEvents);

@@ -331,7 +331,9 @@ impl Settings {
     #[must_use]
     pub fn door(&self) -> Door {
         let loopback_only = self.listen.ip().is_loopback() && !self.guard.is_jwt();
-        Door { origins: self.guard.origins.clone(), loopback_only }
+        // A cookie comes along whoever's page it is.
+        let same_host = self.guard.is_jwt() && self.guard.auth_cookie.is_none();
+        Door { origins: self.guard.origins.clone(), loopback_only, same_host }
     }
 }
 

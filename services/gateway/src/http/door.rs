@@ -1,7 +1,9 @@
-//! Who may come in while nobody authenticates: the page's own host, and the origins that are listed.
+//! Whose pages may come in: the gateway's own, and those of the origins that are listed.
 //!
 //! A gateway without authentication serves loopback. Any web page that a person opens could still send requests
 //! there, or reach it by a name that resolves to loopback; the checks of `Origin` and `Host` are what stops that.
+//! Where tokens are asked for, and none comes by itself as a cookie does, a page has no more than the token it was given:
+//! that of the same host, the console for one, comes in without being listed.
 
 use super::answer::Refusal;
 use axum::{
@@ -20,13 +22,15 @@ pub struct Door {
     pub origins: Vec<String>,
     /// Whether `Host` must name loopback.
     pub loopback_only: bool,
+    /// Whether pages of the very host that is asked come in.
+    pub same_host: bool,
 }
 
 impl Door {
     fn refusal(&self, headers: &HeaderMap) -> Option<Refusal> {
         let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("\u{fffd}"));
         if let Some(origin) = text(header::ORIGIN)
-            && !self.admits(origin)
+            && !self.admits(origin, text(header::HOST))
         {
             return Some(Refusal::new(told::FORBIDDEN, "this Origin is not allowed").field("Origin"));
         }
@@ -36,9 +40,11 @@ impl Door {
         None
     }
 
-    fn admits(&self, origin: &str) -> bool {
-        let loopback = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).is_some_and(is_loopback_host);
-        (self.loopback_only && loopback) || self.origins.iter().any(|listed| listed == origin)
+    fn admits(&self, origin: &str, host: Option<&str>) -> bool {
+        let of = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let is_own =
+            self.same_host && of.is_some_and(|of| host.is_some_and(|host| !host.is_empty() && of.eq_ignore_ascii_case(host)));
+        is_own || (self.loopback_only && of.is_some_and(is_loopback_host)) || self.origins.iter().any(|listed| listed == origin)
     }
 }
 
@@ -77,7 +83,7 @@ mod tests {
 
     #[test]
     fn only_loopback_and_listed_origins_come_in() {
-        let door = Door { origins: vec!["https://app.example".into()], loopback_only: true };
+        let door = Door { origins: vec!["https://app.example".into()], loopback_only: true, same_host: false };
         let admitted = |origin: Option<&str>, host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_str(host).expect(host));
@@ -105,6 +111,27 @@ mod tests {
             (Some("http://localhost.evil.com"), "127.0.0.1"),
         ] {
             assert!(!admitted(origin, host), "{origin:?} {host}");
+        }
+    }
+
+    #[test]
+    fn where_tokens_are_shown_its_own_pages_come_in_unlisted() {
+        let own = Door { same_host: true, ..Door::default() };
+        let admitted = |door: &Door, origin: &str, host: &str| door.admits(origin, Some(host));
+        for origin in ["https://weft.example", "http://weft.example", "https://WEFT.example"] {
+            assert!(admitted(&own, origin, "weft.example"), "{origin}");
+            assert!(!admitted(&Door::default(), origin, "weft.example"), "{origin}");
+        }
+        assert!(admitted(&own, "http://127.0.0.1:3001", "127.0.0.1:3001"));
+        for (origin, host) in [
+            ("https://evil.example", "weft.example"),
+            ("https://weft.example:8443", "weft.example"),
+            ("https://weft.example.evil.example", "weft.example"),
+            ("null", "null"),
+            ("weft.example", "weft.example"),
+            ("https://", ""),
+        ] {
+            assert!(!admitted(&own, origin, host), "{origin} {host}");
         }
     }
 }

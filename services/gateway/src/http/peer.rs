@@ -7,15 +7,16 @@ use super::{
     App,
     engine::{ask, is_upgrade, method, refuse},
 };
+use crate::hub::Hub;
 use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{body::Incoming, client::conn::http1, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
 use weft_dialect::{
@@ -126,7 +127,7 @@ async fn try_pass_on(app: &App, sid: &SessionId, mut request: Request) -> Result
         Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let owner = hyper::upgrade::on(&mut response);
             connection.detach();
-            tokio::spawn(tunnel(client, owner, permit));
+            tokio::spawn(tunnel(app.shared.hub.clone(), client, owner, permit));
         }
         _ => {
             connection.detach();
@@ -173,12 +174,18 @@ async fn send(address: SocketAddr, request: Request) -> Result<(Response<Incomin
 
 type Connection = AbortOnDropHandle<()>;
 
-/// Carries a WebSocket's bytes both ways until either end is gone.
-async fn tunnel(client: hyper::upgrade::OnUpgrade, owner: hyper::upgrade::OnUpgrade, _permit: OwnedSemaphorePermit) {
+/// Carries a WebSocket's bytes both ways until either end is gone, or this process leaves: its client then comes back, as the
+/// others do and among them.
+async fn tunnel(hub: Arc<Hub>, client: OnUpgrade, owner: OnUpgrade, _permit: OwnedSemaphorePermit) {
     let (Ok(client), Ok(owner)) = tokio::join!(client, owner) else { return };
     let (mut client, mut owner) = (TokioIo::new(client), TokioIo::new(owner));
-    if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut owner).await {
-        tracing::trace!(%error, "a WebSocket that was passed on has ended");
+    tokio::select! {
+        carried = tokio::io::copy_bidirectional(&mut client, &mut owner) => {
+            if let Err(error) = carried {
+                tracing::trace!(%error, "a WebSocket that was passed on has ended");
+            }
+        }
+        () = hub.passage_ends() => {}
     }
 }
 

@@ -1,16 +1,25 @@
 //! When connections are closed that have done nothing wrong: evenly, so that those who come back do not come together.
 
 use super::Heeds;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 /// Seconds in which everybody is closed who heeds no hint. The client of Socket.IO tries to come back five times within
 /// about 17 s and then never again: while its own gateway leaves, others still have room for it.
 const FIRST_PART_SECS_MAX: f64 = 10.0;
 
+/// Seconds between the two parts. Clients of Socket.IO are back half a second later than others: without a pause the last of
+/// theirs and the first of the others would come together.
+const PAUSE_SECS: f64 = 1.0;
+/// Of a short window, no larger part is spent on it.
+const PAUSE_PART_MAX: f64 = 0.2;
+
 /// The closes of a process that leaves.
 ///
-/// First those are closed who heed no hint, then all others over what is left of the window. All at one pace, unless
-/// the first part has to be faster to be over in time. Each connection draws the next second of its part: even whatever
+/// First those are closed who heed no hint, then, after a pause, all others over what is left of the window. All at one
+/// pace, unless the first part has to be faster to be over in time. Each connection draws the next second of its part: even whatever
 /// the order in which they draw.
 pub struct Departures {
     /// The second of the wheel in which they begin.
@@ -44,10 +53,17 @@ impl Departures {
     #[must_use]
     pub fn plan(now: u32, window_secs: u32, [unhinted, hinted]: [usize; 2]) -> Self {
         let window = f64::from(window_secs);
+        let pause = if unhinted > 0 && hinted > 0 { PAUSE_SECS.min(window * PAUSE_PART_MAX) } else { 0.0 };
         let share = unhinted as f64 / (unhinted + hinted).max(1) as f64;
-        let first_part = (window * share).min(FIRST_PART_SECS_MAX);
-        let (first, rest) = (Part::new(0.0, first_part, unhinted), Part::new(first_part, window - first_part, hinted));
+        let first_part = ((window - pause) * share).min(FIRST_PART_SECS_MAX);
+        let rest_from = first_part + pause;
+        let (first, rest) = (Part::new(0.0, first_part, unhinted), Part::new(rest_from, window - rest_from, hinted));
         Self { began: now, first, rest }
+    }
+
+    /// A moment of the first part for who is not among those that were counted.
+    pub fn any_of_first(&self) -> Duration {
+        Duration::from_secs_f64(rand::random_range(0.0..=self.first.secs))
     }
 
     /// The second in which the connection that asks is to be closed; each asks once.

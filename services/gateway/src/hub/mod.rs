@@ -40,6 +40,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use weft_bus::{Address, Bus, BusError, Command, Delivery, Reply, RequestError};
 use weft_event::{Limits, Room as RoomName};
 
@@ -105,6 +106,8 @@ pub struct Hub {
     degraded: AtomicBool,
     /// Set when the process leaves.
     departures: OnceLock<Departures>,
+    /// Cancelled when there are departures.
+    leaving: CancellationToken,
     /// Nobody is waited for any more.
     closing: AtomicBool,
     /// Rooms to open, to the feed.
@@ -142,6 +145,7 @@ impl Hub {
             open: place::Open::default(),
             degraded: AtomicBool::new(false),
             departures: OnceLock::new(),
+            leaving: CancellationToken::new(),
             closing: AtomicBool::new(false),
             opening,
             heads_due,
@@ -338,7 +342,16 @@ impl Hub {
     /// The process is leaving: sessions tell their clients and close over so many seconds.
     pub fn begin_draining(&self, window_secs: u32) {
         let _ = self.departures.set(Departures::plan(self.wheel.now(), window_secs, self.leaving_counts()));
+        self.leaving.cancel();
         self.wake_all();
+    }
+
+    /// When a WebSocket that is only passed through is to end, once the process is leaving.
+    pub async fn passage_ends(&self) {
+        self.leaving.cancelled().await;
+        if let Some(departures) = self.departures.get() {
+            tokio::time::sleep(departures.any_of_first()).await;
+        }
     }
 
     /// Connections that heed no hint, and those that do.

@@ -4,7 +4,10 @@
 
 use super::{End, Session, pending::Asked, socketio::Space};
 use crate::transport::WebSocketLimits;
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use weft_dialect::{
     native::Secret,
     told::{self, CloseCode},
@@ -41,10 +44,14 @@ impl Badge {
         Self { caller, until, is_warned: false, _share: share }
     }
 
-    /// The same user with a newer token.
+    /// The same user with another token. One that ends no later has been warned of already.
     fn renew(&mut self, caller: Caller) {
         let share = std::mem::replace(&mut self._share, Share::uncounted());
+        let (until, is_warned) = (self.until, self.is_warned);
         *self = Self::with(caller, share);
+        // Both were reckoned from whole seconds.
+        let until = until.and_then(|until| until.checked_add(Duration::from_secs(1)));
+        self.is_warned = is_warned && self.until.is_some() && self.until <= until;
     }
 
     /// Whether the client is to be told that its token expires soon; the code to close with if it has.
@@ -81,6 +88,8 @@ pub struct Pass {
     full: Option<Arc<WebSocketLimits>>,
     /// A token is being looked at.
     is_asking: bool,
+    /// Tokens that have taken the place of another.
+    renewals: u32,
     /// Second of the wheel in which expiry was last looked at; 0: look at it now.
     looked_at: u32,
     /// Second in which it must be looked at next.
@@ -105,6 +114,7 @@ impl Pass {
             auth_by,
             full,
             is_asking: false,
+            renewals: 0,
             looked_at: 0,
             due: u32::MAX,
             _address: address,
@@ -165,6 +175,11 @@ impl Session {
         self.pass.as_ref().is_some_and(|pass| pass.auth_by.is_some())
     }
 
+    /// A number for the token that is in force, another one for each.
+    pub(super) fn token_number(&self) -> u32 {
+        self.pass.as_ref().map_or(0, |pass| pass.renewals)
+    }
+
     /// Whether what comes next depends on a token that is being looked at.
     pub(super) fn is_being_admitted(&self) -> bool {
         self.pass.as_ref().is_some_and(|pass| pass.is_asking)
@@ -218,6 +233,7 @@ impl Session {
             }
         }
         pass.auth_by = None;
+        pass.renewals += 1;
         self.look_at_expiry();
         if self.is_revoked() {
             self.lost = Some(&told::TOKEN_REQUIRED);

@@ -34,6 +34,8 @@ pub(super) struct Asked {
     /// The room's length when it was asked about last.
     seen_until: u64,
     is_waiting: bool,
+    /// The token by which it was asked for last.
+    token: u32,
 }
 
 /// What was found out about a subscribe.
@@ -61,15 +63,18 @@ impl Session {
             begun: None,
             seen_until: 0,
             is_waiting: false,
+            token: 0,
         };
         self.ask(Box::new(asked));
     }
 
     fn ask(&mut self, mut asked: Box<Asked>) {
-        let Some(subscription) = self.subscriptions.iter().find(|of| of.key == asked.key) else { return };
+        let Some(subscription) = self.subscriptions.iter_mut().find(|of| of.key == asked.key) else { return };
+        subscription.is_asked_about = true;
         let (room, shared) = (subscription.follower.room.clone(), self.shared.clone());
         let caller = self.caller(asked.space).clone();
         asked.seen_until = room.next_index();
+        asked.token = self.token_number();
         self.operate(async move {
             // Opened first: what happens in it while it is asked about must not be missed.
             let is_open = room.wait_open().await.is_ok();
@@ -87,6 +92,11 @@ impl Session {
     /// It was found out, or not.
     pub(super) fn answered(&mut self, (asked, verdict): Answered) {
         let Some(index) = self.subscriptions.iter().position(|of| of.key == asked.key) else { return };
+        if asked.token != self.token_number() {
+            // Its client has shown another token meanwhile.
+            return self.ask(asked);
+        }
+        self.subscriptions[index].is_asked_about = false;
         match verdict {
             Ok(Verdict::Yes) => {
                 self.subscriptions[index].place = Place::Opening;
@@ -179,12 +189,13 @@ impl Session {
         }
     }
 
-    /// Asks again about everything that is followed: a new token may allow less.
+    /// Asks again about everything that is followed: a new token may allow less. What is being asked about is asked again
+    /// when that is answered.
     pub(super) fn ask_again_for_all(&mut self) {
         let followed: Vec<_> = self
             .subscriptions
             .iter()
-            .filter(|of| !of.is_pending())
+            .filter(|of| !of.is_pending() && !of.is_asked_about)
             .map(|of| (of.key, of.space, of.follower.room.name.clone()))
             .collect();
         for (key, space, room) in followed {

@@ -73,6 +73,8 @@ pub struct Subscription {
     pub space: Space,
     /// Not to be read: its answer waits for something.
     pub held: bool,
+    /// Whether it may be followed is being found out.
+    pub is_asked_about: bool,
     /// While it is behind, events may be skipped or merged as their class allows.
     pub conflate: bool,
     /// A frame may hold several of its events.
@@ -122,6 +124,7 @@ impl Subscription {
             key,
             space,
             held: false,
+            is_asked_about: false,
             conflate,
             batch,
             follower,

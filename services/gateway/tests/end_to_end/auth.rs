@@ -354,3 +354,19 @@ async fn executors_of_a_tenant_take_commands_of_that_tenant_alone() {
     let nothing = tokio::time::timeout(Duration::from_millis(500), streams[1].chunk()).await;
     assert!(nothing.is_err(), "{nothing:?}");
 }
+
+/// The console is a page of the gateway's own host; others are listed. A cookie comes along from any page.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_its_own_host_come_in_unlisted_where_tokens_are_shown() {
+    let broker = Broker::start(Kind::Memory).await;
+    let bearing = auth_rig::gateway(&broker, &[]).await;
+    let cookies = [("WEFT_AUTH_COOKIE", "weft"), ("WEFT_ORIGINS", "https://app.example")];
+    let cookie = auth_rig::gateway(&broker, &cookies).await;
+    for (gateway, own_status) in [(&bearing, 200), (&cookie, 403)] {
+        for (origin, expected) in [(gateway.url(), own_status), ("https://evil.example".to_owned(), 403)] {
+            let request = weft_testkit::http::client().get(format!("{}/api/executions", gateway.url()));
+            let answer = request.bearer_auth(of("ada")).header("origin", &origin).send().await.expect("an answer");
+            assert_eq!(answer.status().as_u16(), expected, "{origin}");
+        }
+    }
+}

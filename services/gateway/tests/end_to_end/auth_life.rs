@@ -245,3 +245,48 @@ async fn who_talks_too_fast_or_comes_too_often_is_closed() {
     })
     .await;
 }
+
+/// Whether a room may be followed takes a broker's round trip; a token that comes meanwhile must not be asked in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_renewed_while_a_room_is_asked_about_refuses_nobody() {
+    for kind in SHARED {
+        let broker = Broker::start(kind).await;
+        let gateway = auth_rig::gateway(&broker, &[]).await;
+        let mut socket = Ws::bearing(&gateway, "/api/ws", &of("ada")).await;
+        socket.hear("connected").await;
+        let rooms: Vec<String> = (0..8).map(|n| format!("soon-{n}")).collect();
+        for room in &rooms {
+            socket.say(json!({"type": "subscribe", "room": format!("execution:{room}")})).await;
+            socket.say(json!({"type": "auth", "token": of("ada"), "ref": room})).await;
+        }
+        socket.hear(r#""ref":"soon-7""#).await;
+        let events = rooms.iter().map(|room| log(room, Some("ada"), &format!("first of {room}"))).collect();
+        publish(&gateway, None, events).await;
+        let mut left = rooms.len();
+        while left > 0 {
+            let text = socket.next().await.expect("a frame");
+            assert!(!text.contains("forbidden"), "{kind:?}: {text}");
+            left -= usize::from(text.contains("first of"));
+        }
+    }
+}
+
+/// A client that shows again what it has is not warned again at once, or the two would go on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_token_shown_again_is_warned_of_once() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = auth_rig::gateway(&broker, &[]).await;
+    let short = token(json!({"sub": "ada", "exp": now() + 12}));
+    let mut socket = Ws::bearing(&gateway, "/api/ws", &short).await;
+    socket.hear("token_expir").await;
+    for n in 0..3 {
+        socket.say(json!({"type": "auth", "token": short, "ref": format!("again-{n}")})).await;
+        socket.hear(&format!("again-{n}")).await;
+    }
+    let said = socket.next_within(Duration::from_millis(1500)).await;
+    assert!(said.as_ref().is_none_or(|said| !said.contains("token_expir")), "{said:?}");
+    // A newer one will be warned of in its time.
+    socket.say(json!({"type": "auth", "token": token(json!({"sub": "ada", "exp": now() + 20})), "ref": "newer"})).await;
+    socket.hear("newer").await;
+    socket.hear("token_expir").await;
+}
