@@ -286,16 +286,11 @@ class Fallback implements Link {
     } catch (error) {
       // Whether it was acted on is not known, or it was not: the next connection sends it again.
       if (isLost(error)) return this.#fail(error);
-      const { code, message } = isMissing(error) ? UNSUPPORTED : (error as WeftError);
+      const { code, message } = error as WeftError;
       this.#tell({ type: 'error', code, message, ref });
     }
   }
 }
-
-/** A gateway that has no such request. */
-const UNSUPPORTED = new WeftError('unsupported', 'this gateway takes this over a WebSocket only');
-const isMissing = (error: unknown): boolean =>
-  error instanceof HttpRefusal && (error.status === 404 || error.status === 405);
 
 /** Whether the gateway gave no answer, is leaving, or wants another token. */
 const isLost = (error: unknown): boolean =>
