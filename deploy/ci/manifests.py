@@ -20,7 +20,7 @@ import semantics
 
 K8S = chart.ROOT / "k8s"
 HEAD = "# Rendered from helm/weft by deploy/ci/manifests.py; changes belong there.\n"
-OVERLAYS = ("nats", "redis", "prod")
+OVERLAYS = ("dev", "redis", "prod")
 # Marks of Helm that mean nothing without it.
 FOREIGN_LABELS = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 

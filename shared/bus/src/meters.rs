@@ -14,6 +14,21 @@ pub(crate) fn describe() {
     describe_counter!("weft_bus_live_dropped_total", "live events that the driver could not hand over, by cause");
     describe_gauge!("weft_bus_memory_bytes", Unit::Bytes, "in-process bus: bytes of the events of all rooms");
     describe_counter!("weft_bus_reads_total", "broker reads by kind");
+    begin();
+}
+
+/// Begins at 0 what is first counted later: the first step of a series that was not there is no increase to Prometheus.
+fn begin() {
+    counter!("weft_bus_reconnects_total").increment(0);
+    for cause in ["canary", "foreign", "foreign_frame", "reader_behind"] {
+        dropped(cause, 0);
+    }
+    for kind in ["anchor", "epoch", "head", "head_list", "journal", "owner", "page", "record", "tail", "tails"] {
+        counter!("weft_bus_reads_total", "kind" => kind).increment(0);
+    }
+    for outcome in ["duplicate", "stored", "sent", "unavailable", "full", "too_large", "refused", "after_failure"] {
+        counter!("weft_bus_published_total", "outcome" => outcome).increment(0);
+    }
 }
 
 pub(crate) fn up(is_up: bool) {

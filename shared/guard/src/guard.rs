@@ -138,6 +138,13 @@ impl Guard {
         &self.revoked
     }
 
+    /// The moment for a revocation that is made at `now`, in Unix seconds. Clocks of issuers may be ahead by the leeway: a token
+    /// that is out already must not count as a later one.
+    #[must_use]
+    pub fn revokes_at(&self, now: u64) -> u64 {
+        now.saturating_add(self.rules.leeway_secs)
+    }
+
     /// Who that is without a token; `None`: it must bring one before anything else.
     #[must_use]
     pub fn stranger(&self) -> Option<Caller> {

@@ -25,6 +25,9 @@ pub(crate) fn describe() {
     ["address", "user", "connects", "publish", "reads", "pages"]
         .iter()
         .for_each(|limit| counter!(LIMITED, "limit" => *limit).increment(0));
+    ["remembered", "crowded", "failed", "allow", "deny", "abide"]
+        .iter()
+        .for_each(|outcome| counter!(HOOK, "outcome" => *outcome).increment(0));
     counter!(INVALID).increment(0);
 }
 

@@ -80,7 +80,8 @@ async fn revoke(State(app): State<App>, Extension(Peer(from)): Extension<Peer>, 
         *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
         return Ok(response);
     }
-    let revocation = Revocation::asked(&body, journal::unix_secs()).inspect_err(|_| audit(from, "revoke", &target, "invalid"))?;
+    let at = app.shared.guard.revokes_at(journal::unix_secs());
+    let revocation = Revocation::asked(&body, at).inspect_err(|_| audit(from, "revoke", &target, "invalid"))?;
     match journal::revoke(revoked, &app.shared.hub.bus, &revocation).await {
         Ok(()) => {
             audit(from, "revoke", &target, "done");
@@ -127,7 +128,8 @@ async fn connection(
     Extension(Peer(from)): Extension<Peer>,
     Path(text): Path<String>,
 ) -> Result<Json<Report>, Refusal> {
-    let found = ask(&app, Question { id: Some(id(&text)?), ..Question::default() }).await.pop();
+    let id = id(&text).inspect_err(|_| audit(from, "inspect", &text, "unknown"))?;
+    let found = ask(&app, Question { id: Some(id), ..Question::default() }).await.pop();
     audit(from, "inspect", &text, if found.is_some() { "done" } else { "unknown" });
     found.map(Json).ok_or_else(|| Refusal::plain(told::NOT_FOUND))
 }
@@ -138,7 +140,7 @@ async fn disconnect(
     Extension(Peer(from)): Extension<Peer>,
     Path(text): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let id = id(&text)?;
+    let id = id(&text).inspect_err(|_| audit(from, "disconnect", &text, "unknown"))?;
     let is_here = !ask(&app, Question { id: Some(id), ..Question::default() }).await.is_empty();
     audit(from, "disconnect", &text, if is_here { "done" } else { "unknown" });
     if !is_here {
