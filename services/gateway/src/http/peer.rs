@@ -179,13 +179,14 @@ type Connection = AbortOnDropHandle<()>;
 async fn tunnel(hub: Arc<Hub>, client: OnUpgrade, owner: OnUpgrade, _permit: OwnedSemaphorePermit) {
     let (Ok(client), Ok(owner)) = tokio::join!(client, owner) else { return };
     let (mut client, mut owner) = (TokioIo::new(client), TokioIo::new(owner));
+    let passage = hub.passage();
     tokio::select! {
         carried = tokio::io::copy_bidirectional(&mut client, &mut owner) => {
             if let Err(error) = carried {
                 tracing::trace!(%error, "a WebSocket that was passed on has ended");
             }
         }
-        () = hub.passage_ends() => {}
+        () = passage.ends() => {}
     }
 }
 

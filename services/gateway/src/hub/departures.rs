@@ -1,10 +1,7 @@
 //! When connections are closed that have done nothing wrong: evenly, so that those who come back do not come together.
 
 use super::Heeds;
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Seconds in which everybody is closed who heeds no hint. The client of Socket.IO tries to come back five times within
 /// about 17 s and then never again: while its own gateway leaves, others still have room for it.
@@ -59,11 +56,6 @@ impl Departures {
         let rest_from = first_part + pause;
         let (first, rest) = (Part::new(0.0, first_part, unhinted), Part::new(rest_from, window - rest_from, hinted));
         Self { began: now, first, rest }
-    }
-
-    /// A moment of the first part for who is not among those that were counted.
-    pub fn any_of_first(&self) -> Duration {
-        Duration::from_secs_f64(rand::random_range(0.0..=self.first.secs))
     }
 
     /// The second in which the connection that asks is to be closed; each asks once.

@@ -35,7 +35,7 @@ use rustc_hash::FxHashMap;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicIsize, Ordering},
+        atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -108,6 +108,8 @@ pub struct Hub {
     departures: OnceLock<Departures>,
     /// Cancelled when there are departures.
     leaving: CancellationToken,
+    /// WebSockets that are only passed through.
+    passages: AtomicUsize,
     /// Nobody is waited for any more.
     closing: AtomicBool,
     /// Rooms to open, to the feed.
@@ -146,6 +148,7 @@ impl Hub {
             degraded: AtomicBool::new(false),
             departures: OnceLock::new(),
             leaving: CancellationToken::new(),
+            passages: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             opening,
             heads_due,
@@ -341,17 +344,17 @@ impl Hub {
 
     /// The process is leaving: sessions tell their clients and close over so many seconds.
     pub fn begin_draining(&self, window_secs: u32) {
-        let _ = self.departures.set(Departures::plan(self.wheel.now(), window_secs, self.leaving_counts()));
+        let [unhinted, hinted] = self.leaving_counts();
+        let unhinted = unhinted + self.passages.load(Ordering::Relaxed);
+        let _ = self.departures.set(Departures::plan(self.wheel.now(), window_secs, [unhinted, hinted]));
         self.leaving.cancel();
         self.wake_all();
     }
 
-    /// When a WebSocket that is only passed through is to end, once the process is leaving.
-    pub async fn passage_ends(&self) {
-        self.leaving.cancelled().await;
-        if let Some(departures) = self.departures.get() {
-            tokio::time::sleep(departures.any_of_first()).await;
-        }
+    /// A WebSocket is only passed through, for as long as this is held.
+    pub fn passage(self: &Arc<Self>) -> Passage {
+        self.passages.fetch_add(1, Ordering::Relaxed);
+        Passage(self.clone())
     }
 
     /// Connections that heed no hint, and those that do.
@@ -368,5 +371,24 @@ impl Hub {
     pub fn close_all(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.wake_all();
+    }
+}
+
+/// A WebSocket between a client and the gateway that holds its session.
+pub struct Passage(Arc<Hub>);
+
+impl Passage {
+    /// When it is to end, once the process is leaving: it draws like any connection that heeds no hint.
+    pub async fn ends(&self) {
+        self.0.leaving.cancelled().await;
+        let Some(at) = self.0.departure(Heeds::Nothing) else { return };
+        let secs = at.saturating_sub(self.0.wheel.now());
+        tokio::time::sleep(Duration::from_secs(secs.into())).await;
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        self.0.passages.fetch_sub(1, Ordering::Relaxed);
     }
 }
