@@ -134,7 +134,7 @@ pub struct GuardSettings {
     /// Events that one user may publish a second over HTTP, twice as many at once; 0 is no bound.
     #[arg(long, env = "WEFT_PUBLISHES_PER_USER", default_value_t = 5000)]
     pub publishes_per_user: u32,
-    /// Requests that read, of one user, or of one address for who has no name, a second, five times as many at once; 0 is no
+    /// Requests that read, and commands by HTTP, of one user, or of one address for who has no name, a second, five times as many at once; 0 is no
     /// bound. Those of this machine without a name are not counted.
     #[arg(long, env = "WEFT_READS_PER_USER", default_value_t = 100)]
     pub reads_per_user: u32,

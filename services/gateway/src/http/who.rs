@@ -136,6 +136,7 @@ impl Visitor {
 
     /// The execution's room, if it may answer its prompts and cancel it.
     pub async fn acts(&self, app: &App, execution: &Room) -> Result<Room, Refusal> {
+        self.commands(app)?;
         let began = tokio::time::Instant::now();
         let room = self.caller.at_home(execution)?;
         if app.shared.guard.act(&app.shared.hub.bus, &self.caller, &room).await? {
@@ -143,6 +144,12 @@ impl Visitor {
         }
         owners::evenly(began).await;
         Err(Refusal::plain(told::FORBIDDEN))
+    }
+
+    /// Counts a command to an executor among what its user asks for, as a `GET` is counted when it comes in; over a WebSocket
+    /// each is a message, which is counted there.
+    pub fn commands(&self, app: &App) -> Result<(), Refusal> {
+        Ok(app.shared.bounds.read(&self.caller, self.address)?)
     }
 
     /// Refuses who is known only as somebody.

@@ -73,6 +73,7 @@ pub async fn execute(
     Path(name): Path<String>,
     Whole(body): Whole,
 ) -> Result<Response, Refusal> {
+    visitor.commands(&app)?;
     let invalid = |error: serde_json::Error| {
         Refusal::new(told::INVALID, format!("the body must be {{\"inputs\":{{}},\"executionId\"?}}: {error}"))
     };
@@ -98,6 +99,7 @@ pub async fn execute(
 /// `POST /api/workflows`, as system B sends it: `{"name"?,"executionId"?,"steps":[…]}`, or `nodes` as in a workflow file. Runs it once. The
 /// executor takes built-in steps only; nobody can bring a command along.
 pub async fn run(State(app): State<App>, visitor: Visitor, Whole(body): Whole) -> Result<Response, Refusal> {
+    visitor.commands(&app)?;
     let invalid = |error: serde_json::Error| Refusal::new(told::INVALID, format!("the body must be a workflow: {error}"));
     let mut definition: serde_json::Map<String, Value> = serde_json::from_slice(&body).map_err(invalid)?;
     match (definition.remove("steps"), definition.contains_key("nodes")) {
@@ -124,6 +126,7 @@ pub async fn run(State(app): State<App>, visitor: Visitor, Whole(body): Whole) -
 
 /// `POST /executions/{execution_id}/start-streaming`, as system E sends it: an executor's demo workflow under that id.
 pub async fn start_streaming(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refusal> {
+    visitor.commands(&app)?;
     Room::execution(&id)?;
     let mut able = executors(&app, &visitor).await?;
     if able.is_empty() {

@@ -46,6 +46,24 @@ async fn who_reads_too_fast_is_told_when_to_come_back() {
     assert_eq!(read("ada").await.0, 200, "it is served again");
 }
 
+/// Over a WebSocket commands are messages, which have a rate of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_commands_too_fast_by_http_is_refused_before_anything_is_asked() {
+    let broker = Broker::start(Kind::Memory).await;
+    for path in ["executions/none/cancel", "executions/none/input", "workflows/none/execute", "workflows"] {
+        let gateway = auth_rig::gateway(&broker, &[("WEFT_READS_PER_USER", "2")]).await;
+        let mut statuses = Vec::new();
+        for _ in 0..40 {
+            statuses.push(auth_rig::ask(&gateway, "POST", &format!("/api/{path}"), Some(&of("ada")), None).await.0);
+        }
+        assert_ne!(statuses[0], 429, "{path}");
+        let refused = statuses.iter().filter(|status| **status == 429).count();
+        assert!(refused > 0, "{path}: {statuses:?}");
+        assert_eq!(limited(&gateway, "reads").await, refused as f64, "{path}");
+        assert_ne!(auth_rig::ask(&gateway, "POST", &format!("/api/{path}"), Some(&of("bob")), None).await.0, 429, "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_ends_in_a_gap_that_says_what_is_left_to_be_paged() {
     let broker = Broker::start(Kind::Memory).await;
