@@ -12,7 +12,7 @@ use crate::session::{Question, REPORTS_MAX, Report};
 use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -45,11 +45,21 @@ pub fn router_of_control(app: App, token: ControlToken) -> Router {
         .route("/admin/rooms", get(rooms))
         .route("/admin/drain", post(leave::drain))
         .route("/admin/shed", post(leave::shed))
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(no_such_method)
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(token), check))
         .with_state(app)
+}
+
+async fn nothing_here(Extension(Peer(from)): Extension<Peer>, uri: Uri) -> Refusal {
+    audit(from, "other", uri.path(), "unknown");
+    no_such_route().await
+}
+
+async fn not_so(Extension(Peer(from)): Extension<Peer>, uri: Uri) -> Response {
+    audit(from, "other", uri.path(), "invalid");
+    no_such_method().await
 }
 
 /// Only who shows the token; in the header, and nowhere else.

@@ -219,6 +219,16 @@ async fn an_operator_sees_and_disconnects_connections() {
     // A bus that stores nothing remembers no revocation.
     assert_eq!(ask_at(&url, "POST", "/admin/revoke", Some(CONTROL), Some(json!({"subject": "ada"}))).await.0, 501);
     assert_eq!(ask_at(&gateway.url(), "GET", "/admin/rooms", Some(CONTROL), None).await.0, 404, "not where clients are");
+    for (method, path, status) in
+        [("GET", "/admin/nothing", 404), ("PUT", "/admin/rooms", 405), ("GET", "/admin/connections/x", 404)]
+    {
+        assert_eq!(ask_at(&url, method, path, Some(CONTROL), None).await.0, status, "{method} {path}");
+    }
+    let written = std::fs::read_to_string(gateway.log()).expect("the log");
+    for target in ["/admin/nothing", "/admin/rooms", "target=x"] {
+        let is_line = |line: &&str| line.contains("weft::audit") && line.contains(target);
+        assert!(written.lines().any(|line| is_line(&line)), "no line of {target}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
