@@ -55,6 +55,8 @@ check "build the console" services/console/build.sh
 check "build" cargo build --workspace --bins
 
 began=$SECONDS
+# Most tests wait for timers and processes, so twice as many as there are processors run at once.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 CARGO_TERM_COLOR=never cargo test --workspace --no-fail-fast "${arguments[@]+"${arguments[@]}"}" 2>&1 | tee "$logs/tests" || tests_failed=yes
 failed_before=$failed
 while IFS=$'\t' read -r name ok bad ignored time; do

@@ -74,7 +74,7 @@ impl Session {
     /// Reads one subscription on; whether it may have more at once.
     fn take_from(&mut self, index: usize, bytes: &mut usize, desk: &mut Desk) -> bool {
         let subscription = &mut self.subscriptions[index];
-        let conflates = subscription.conflate && subscription.is_behind(GATHER);
+        let conflates = subscription.conflates() && subscription.is_behind(GATHER);
         let most = if conflates {
             CONFLATED
         } else {
@@ -82,7 +82,7 @@ impl Session {
         };
         let before = self.outgoing.len();
         let next = subscription.read(most, &mut desk.slots, &mut desk.told);
-        let joins = subscription.batch;
+        let joins = subscription.batches();
         for item in desk.told.drain(..) {
             self.tell(index, item, conflates, &mut desk.run);
         }
@@ -160,7 +160,7 @@ impl Session {
             (None, None) => self.wire.event(entry),
         };
         let Some(frame) = frame else { return self.shared.hub.metrics.failed(Failed::Encode, 1) };
-        self.outgoing.push_back(if self.subscriptions[index].batch { frame.joinable() } else { frame });
+        self.outgoing.push_back(if self.subscriptions[index].batches() { frame.joinable() } else { frame });
         self.note(entry);
     }
 

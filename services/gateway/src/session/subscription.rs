@@ -75,10 +75,6 @@ pub struct Subscription {
     pub held: bool,
     /// Whether it may be followed is being found out.
     pub is_asked_about: bool,
-    /// While it is behind, events may be skipped or merged as their class allows.
-    pub conflate: bool,
-    /// A frame may hold several of its events.
-    pub batch: bool,
     /// The registration; dropping it ends the following.
     pub follower: Follower,
     /// Where it reads.
@@ -87,9 +83,18 @@ pub struct Subscription {
     pub seen: Option<Position>,
     /// Where the follow began: copies of later events, in other rooms, are this room's to deliver.
     pub since: Option<(Epoch, u64)>,
-    /// Only these types.
-    types: Option<Box<TypeFilter>>,
+    options: Option<Box<Options>>,
     rare: Option<Box<Rare>>,
+}
+
+/// What its client asked for instead of every event in a frame of its own. Few ask.
+struct Options {
+    /// While it is behind, events may be skipped or merged as their class allows.
+    conflate: bool,
+    /// A frame may hold several of its events.
+    batch: bool,
+    /// Only these types.
+    types: Option<TypeFilter>,
 }
 
 /// What a subscription has for a while only.
@@ -118,20 +123,19 @@ struct Rare {
 impl Subscription {
     /// A subscription that has not begun.
     pub fn new(key: u32, space: Space, follower: Follower, subscribe: &Subscribe) -> Self {
-        let types = subscribe.types.clone().map(Box::new);
-        let (conflate, batch) = (subscribe.conflate, subscribe.batch);
+        let Subscribe { conflate, batch, types, .. } = subscribe;
+        let is_plain = !conflate && !batch && types.is_none();
+        let options = (!is_plain).then(|| Box::new(Options { conflate: *conflate, batch: *batch, types: types.clone() }));
         Self {
             key,
             space,
             held: false,
             is_asked_about: false,
-            conflate,
-            batch,
             follower,
             place: Place::Opening,
             seen: None,
             since: None,
-            types,
+            options,
             rare: None,
         }
     }
@@ -156,6 +160,16 @@ impl Subscription {
             rare.part = begun.part;
             self.count_replayed();
         }
+    }
+
+    /// Whether events may be skipped or merged while it is behind.
+    pub fn conflates(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| options.conflate)
+    }
+
+    /// Whether a frame may hold several of its events.
+    pub fn batches(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| options.batch)
     }
 
     /// Whether it follows this room in this namespace.
@@ -270,13 +284,17 @@ impl Subscription {
         };
     }
 
+    fn types(&self) -> Option<&TypeFilter> {
+        self.options.as_ref()?.types.as_ref()
+    }
+
     /// Whether the client wants this event.
     pub fn admits(&self, entry: &Entry) -> bool {
         let is_history = match (self.rare.as_ref().and_then(|rare| rare.logs_until), entry.at) {
             (Some(until), Some(at)) => at.epoch == until.epoch && at.seq <= until.seq,
             _ => false,
         };
-        (!is_history || &*entry.event.kind == "log") && self.types.as_ref().is_none_or(|types| types.matches(&entry.event.kind))
+        (!is_history || &*entry.event.kind == "log") && self.types().is_none_or(|types| types.matches(&entry.event.kind))
     }
 
     /// Reads on, by `most` at most; `slots` is for its use, and empty again after it.
