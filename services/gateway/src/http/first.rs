@@ -1,11 +1,17 @@
-//! The first request of a connection, where it asks for an event stream: its answer is written to the bare socket.
+//! The first request of a connection, where it asks for an event stream or a WebSocket: its answer is written to the bare
+//! socket.
 //!
 //! An HTTP server keeps some 20 KiB of buffers for a connection, whatever it does; an event stream that lasts for hours and
-//! says little needs none of them. So a whole head that came at once, begins its connection and asks for a stream is read
-//! here, goes through the same routes as any other request, and its answer, in chunks (RFC 9112, section 7.1), is the last on
-//! its connection. Everything else, and what begins in any other way, is left to the HTTP server untouched.
+//! says little needs none of them, and setting one up for a single handshake costs more than all the rest of it. So a whole
+//! head that came at once, begins its connection and asks for either is read here and goes through the same routes as any
+//! other request. The answer to a handshake goes out with the first frames; any other, in chunks (RFC 9112, section 7.1), is
+//! the last on its connection. Everything else, and what begins in any other way, is left to the HTTP server untouched.
 
-use super::{serve::Peer, stream};
+use super::{
+    serve::Peer,
+    stream,
+    takeover::{Bare, Opened, Takeover},
+};
 use crate::transport::{Io, SocketTimes};
 use axum::{
     Router,
@@ -41,11 +47,12 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; HEAD_BYTES_MAX].into());
 }
 
-/// A request for an event stream, if that is what comes first; it is then read, otherwise nothing is.
-pub async fn event_stream(socket: &mut TcpStream, peer: Peer) -> Option<Request<Body>> {
+/// A request for an event stream or a WebSocket, if that is what comes first; it is then read, otherwise nothing is.
+pub async fn request(socket: &mut TcpStream, peer: Peer) -> Option<Request<Body>> {
     let (mut request, head_bytes) = poll_fn(|context| poll_look(socket, context)).await?;
     SCRATCH.with_borrow_mut(|scratch| socket.try_read(&mut scratch[..head_bytes])).ok().filter(|read| *read == head_bytes)?;
     request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(Bare);
     Some(request)
 }
 
@@ -60,7 +67,7 @@ fn poll_look(socket: &TcpStream, context: &mut Context<'_>) -> Poll<Option<(Requ
     })
 }
 
-/// The request in a whole head that asks for an event stream and announces no body, and the head's length.
+/// The request in a whole head that asks for an event stream or a WebSocket and announces no body, and the head's length.
 fn read_head(bytes: &[u8]) -> Option<(Request<Body>, usize)> {
     if !bytes.starts_with(b"GET /") {
         return None;
@@ -74,13 +81,25 @@ fn read_head(bytes: &[u8]) -> Option<(Request<Body>, usize)> {
     let mut request = Request::builder().method(Method::GET).uri(head.path?).body(Body::empty()).ok()?;
     for one in head.headers.iter() {
         let name = HeaderName::from_bytes(one.name.as_bytes()).ok()?;
-        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT, header::UPGRADE].contains(&name) {
+        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT].contains(&name) {
             return None;
         }
         request.headers_mut().append(name, HeaderValue::from_bytes(one.value).ok()?);
     }
     let has_one_host = request.headers().get_all(header::HOST).iter().count() == 1;
-    (has_one_host && stream::is_wanted(request.headers())).then_some((request, head_bytes))
+    let is_ours = if request.headers().contains_key(header::UPGRADE) {
+        is_handshake(&request)
+    } else {
+        stream::is_wanted(request.headers())
+    };
+    (has_one_host && is_ours).then_some((request, head_bytes))
+}
+
+/// Whether it asks for a WebSocket of its own; that of a session which has begun may have to be passed on.
+fn is_handshake(request: &Request<Body>) -> bool {
+    let upgrade = &request.headers()[header::UPGRADE];
+    let is_of_a_session = request.uri().query().is_some_and(|query| query.contains("sid="));
+    upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") && !is_of_a_session
 }
 
 /// Finds its answer.
@@ -89,9 +108,34 @@ pub async fn ask(router: Router, request: Request<Body>) -> Response<Body> {
     response
 }
 
+/// Gives the socket of a handshake to whoever takes it over, with the answer; an answer that nobody takes over comes back.
+pub fn hand_over(socket: TcpStream, times: SocketTimes, mut response: Response<Body>) -> Option<(Io, Response<Body>)> {
+    let io = Io::tcp(socket, times);
+    let Some(taker) = Takeover::of(&mut response) else { return Some((io, response)) };
+    let mut head = head(&response);
+    head.extend_from_slice(b"\r\n");
+    taker(Opened::bare(io, head));
+    None
+}
+
+/// Status and headers of an answer; the empty line behind them is left out.
+fn head(response: &Response<Body>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(512);
+    text.extend_from_slice(b"HTTP/1.1 ");
+    text.extend_from_slice(response.status().as_str().as_bytes());
+    text.extend_from_slice(b" ");
+    text.extend_from_slice(response.status().canonical_reason().unwrap_or_default().as_bytes());
+    text.extend_from_slice(b"\r\n");
+    for (name, value) in response.headers().iter().filter(|(name, _)| **name != header::CONTENT_LENGTH) {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    }
+    text
+}
+
 /// Writes an answer, and returns when it or the client is at its end.
-pub async fn answer(socket: TcpStream, times: SocketTimes, response: Response<Body>) {
-    let mut socket = Io::tcp(socket, times);
+pub async fn answer(mut socket: Io, response: Response<Body>) {
     let mut answer = Answer::new(response);
     if let Err(error) = poll_fn(|context| answer.poll(&mut socket, context)).await {
         return tracing::trace!(%error, "a connection ended");
@@ -158,16 +202,11 @@ impl Piece {
 
 impl Answer {
     fn new(response: Response<Body>) -> Self {
-        let (head, body) = response.into_parts();
-        let mut text = Vec::with_capacity(512);
-        text.extend_from_slice(format!("HTTP/1.1 {}\r\n", head.status).as_bytes());
-        for (name, value) in head.headers.iter().filter(|(name, _)| **name != header::CONTENT_LENGTH) {
-            text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-        }
+        let mut text = head(&response);
         let date = httpdate::fmt_http_date(SystemTime::now());
         let rest = format!("transfer-encoding: chunked\r\nconnection: close\r\ndate: {date}\r\n\r\n");
         text.extend_from_slice(rest.as_bytes());
-        Self { body: Some(body), pieces: VecDeque::from([Piece::head(text)]) }
+        Self { body: Some(response.into_body()), pieces: VecDeque::from([Piece::head(text)]) }
     }
 
     fn poll(&mut self, socket: &mut Io, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -259,6 +298,14 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_is_read_but_for_that_of_a_session_which_has_begun() {
+        let of = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: h\r\nupgrade: WebSocket\r\nconnection: upgrade\r\n\r\n");
+        assert!(read_head(of("/api/ws?token=t").as_bytes()).is_some());
+        assert!(read_head(of("/socket.io/?EIO=4&transport=websocket").as_bytes()).is_some());
+        assert!(read_head(of("/socket.io/?EIO=4&transport=websocket&sid=s").as_bytes()).is_none());
+    }
+
+    #[test]
     fn everything_else_is_left_to_the_server() {
         let with = |line: &str| HEAD.replacen("host: h\r\n", &format!("host: h\r\n{line}\r\n"), 1);
         for text in [
@@ -272,7 +319,7 @@ mod tests {
             &with("content-length: 0"),
             &with("transfer-encoding: chunked"),
             &with("expect: 100-continue"),
-            &with("upgrade: websocket"),
+            &with("upgrade: h2c"),
             &with("bad header"),
             &with("a: b\0"),
             &HEAD.replace("/api", "http://else where/api"),

@@ -20,6 +20,7 @@ mod poll;
 mod requests;
 pub mod serve;
 mod stream;
+mod takeover;
 mod tls;
 mod upgrade;
 mod who;

@@ -84,16 +84,12 @@ async fn take(
     terms: Terms,
     (token, connections): (CancellationToken, TaskTracker),
 ) {
-    // Events are small and must not wait for each other's acknowledgement.
-    let _ = stream.set_nodelay(true);
-    // Who stops reading an event stream holds its session for no longer than this.
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(terms.times.unacknowledged));
     if let Some(tls) = &terms.tls {
         // Apart, so that the task of who speaks in plain has no place for it.
+        set_up(&stream, &terms);
         return Box::pin(take_by_tls(tls, stream, peer, router, terms.head_time, token)).await;
     }
-    let first = first::event_stream(&mut stream, Peer(peer.ip()));
+    let first = first::request(&mut stream, Peer(peer.ip()));
     let first = tokio::select! {
         first = tokio::time::timeout(terms.head_time, first) => first,
         () = token.cancelled() => Ok(None),
@@ -101,12 +97,25 @@ async fn take(
     match first {
         Ok(Some(request)) => {
             let response = first::ask(router, request).await;
-            // In a task of its own, which is far smaller than this one.
-            connections.spawn(first::answer(stream, terms.times, response));
+            if let Some((socket, response)) = first::hand_over(stream, terms.times, response) {
+                // In a task of its own, which is far smaller than this one.
+                connections.spawn(first::answer(socket, response));
+            }
         }
-        Ok(None) => speak(stream, peer, router, terms.head_time, token).await,
+        Ok(None) => {
+            set_up(&stream, &terms);
+            speak(stream, peer, router, terms.head_time, token).await;
+        }
         Err(_) => tracing::trace!("a client has said nothing"),
     }
+}
+
+fn set_up(stream: &TcpStream, terms: &Terms) {
+    // Events are small and must not wait for each other's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    // Who stops reading an event stream holds its session for no longer than this.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(terms.times.unacknowledged));
 }
 
 async fn take_by_tls(

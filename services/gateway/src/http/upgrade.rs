@@ -4,13 +4,13 @@ use super::{
     App, admission,
     answer::Refusal,
     extract::{Path, Query, resume},
-    who,
+    takeover, who,
 };
 use crate::{
     hub::{Heeds, Place},
     metrics::{Ended, TurnedAway},
     session::{Badge, Connection, Following, Pass, farewell},
-    transport::{Dialect, Engine, Io, Transport, WebSocket, Wire},
+    transport::{Dialect, Engine, Transport, WebSocket, Wire},
 };
 use axum::{
     body::Body,
@@ -18,13 +18,9 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use std::{collections::VecDeque, task::Poll, time::Duration};
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
-use tokio_rustls::server::TlsStream;
+use tokio::sync::OwnedSemaphorePermit;
 use weft_dialect::{
     native::{self, Encoding},
     told::{self, CloseCode, ErrorCode},
@@ -88,12 +84,11 @@ async fn upgrade(app: App, mut request: Request, dialect: Dialect, following: Op
         Err(refusal) => return refusal.into_response(),
     };
     let following = following.map(|following| following.at_home(pass.as_deref()));
-    let answer = switch(&handshake, chosen);
+    let answer = (switch(&handshake, chosen), wire);
     let is_unknown = pass.as_ref().is_some_and(|pass| pass.is_to_be_shown());
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), wire, (guest, is_unknown), move |app, place, socket| {
+    take_over(&app, &mut request, answer, (guest, is_unknown), move |app, place, socket| {
         tokio::spawn(Connection::new(app.shared.clone(), place, pass, socket, following));
-    }));
-    answer
+    })
 }
 
 /// Somebody asks for an upgrade: who it is, and whether it stays. What one address may take is looked at first, so that one
@@ -217,9 +212,7 @@ pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, P
         Ok(guest) => guest,
         Err(refusal) => return refusal.into_response(),
     };
-    let answer = switch(&handshake, None);
-    tokio::spawn(take_over(app, hyper::upgrade::on(&mut request), Engine::WIRE, (guest, true), begin));
-    answer
+    take_over(&app, &mut request, (switch(&handshake, None), Engine::WIRE), (guest, true), begin)
 }
 
 /// A WebSocket for a session that has a place already; `begin` gets it when its handshake is done.
@@ -228,18 +221,8 @@ pub(super) fn probe(app: App, mut request: Request, begin: impl FnOnce(WebSocket
         Ok(handshake) => handshake,
         Err(unacceptable) => return refuse(unacceptable),
     };
-    let answer = switch(&handshake, None);
-    let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        match upgrade.await {
-            Ok(upgraded) => {
-                let (io, read) = stream(upgraded, &app);
-                begin(WebSocket::new(io, read, Engine::WIRE, app.sockets.limits.clone()));
-            }
-            Err(error) => tracing::trace!(%error, "a connection ended before its upgrade"),
-        }
-    });
-    answer
+    let limits = app.sockets.limits.clone();
+    takeover::arrange(&app, &mut request, switch(&handshake, None), |opened| begin(opened.into_socket(Engine::WIRE, limits)))
 }
 
 /// A WebSocket for a session that is over, or has one: opened and closed, so that a browser learns of it at once.
@@ -297,39 +280,28 @@ fn switch(handshake: &Handshake, subprotocol: Option<&'static str>) -> Response 
     response
 }
 
-/// Waits until the answer is written, and goes on in a small task of the session's own.
-async fn take_over(
-    app: App,
-    upgrade: OnUpgrade,
-    wire: Wire,
+/// Has the socket, when the handshake is done, taken over by `begin`, or told why it does not come in.
+fn take_over(
+    app: &App,
+    request: &mut Request,
+    (answer, wire): (Response, Wire),
     (guest, is_unknown): (Guest, bool),
-    begin: impl FnOnce(&App, Place, WebSocket),
-) {
-    let upgraded = match upgrade.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => return tracing::trace!(%error, "a connection ended before its upgrade"),
-    };
-    let (io, read) = stream(upgraded, &app);
-    let limits = if is_unknown { app.sockets.first_limits.as_ref() } else { None };
-    let socket = WebSocket::new(io, read, wire, limits.unwrap_or(&app.sockets.limits).clone());
-    match guest {
-        Guest::Admitted(place) => begin(&app, place, socket),
-        Guest::TurnedAway(_permit, sorry) => {
-            app.shared.hub.metrics.turned_away(sorry.why);
-            app.shared.hub.metrics.closed(sorry.code.code, Ended::of(&sorry.code));
-            sorry.tell(socket).await;
+    begin: impl FnOnce(&App, Place, WebSocket) + Send + 'static,
+) -> Response {
+    let taker = app.clone();
+    takeover::arrange(app, request, answer, move |opened| {
+        let limits = if is_unknown { taker.sockets.first_limits.as_ref() } else { None };
+        let socket = opened.into_socket(wire, limits.unwrap_or(&taker.sockets.limits).clone());
+        match guest {
+            Guest::Admitted(place) => begin(&taker, place, socket),
+            Guest::TurnedAway(permit, sorry) => {
+                taker.shared.hub.metrics.turned_away(sorry.why);
+                taker.shared.hub.metrics.closed(sorry.code.code, Ended::of(&sorry.code));
+                tokio::spawn(async move {
+                    sorry.tell(socket).await;
+                    drop(permit);
+                });
+            }
         }
-    }
-}
-
-/// The bare socket or TLS over it, and what was read of it already.
-fn stream(upgraded: Upgraded, app: &App) -> (Io, Bytes) {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return (Io::tcp(parts.io.into_inner(), app.sockets.times), parts.read_buf),
-        Err(upgraded) => upgraded,
-    };
-    match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
-        Ok(parts) => (Io::tls(parts.io.into_inner(), app.sockets.times), parts.read_buf),
-        Err(upgraded) => (Io::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
-    }
+    })
 }

@@ -61,7 +61,7 @@ pub struct WebSocket {
 struct Waiting {
     /// Read, but not handed on.
     unread: Bytes,
-    /// Control frames to be written, in part perhaps.
+    /// Control frames to be written, in part perhaps; before the first frame also the handshake's answer.
     control: Vec<u8>,
     control_written: usize,
     /// A frame that has been written in part, and how much of it.
@@ -87,9 +87,10 @@ impl Waiting {
 }
 
 impl WebSocket {
-    /// Takes over a stream whose handshake is done; `read` has come already.
-    pub fn new(io: Io, read: Bytes, wire: Wire, limits: Arc<WebSocketLimits>) -> Self {
-        let waiting = (!read.is_empty()).then(|| Box::new(Waiting { unread: read, ..Waiting::default() }));
+    /// Takes over a stream whose handshake is done; `read` has come already, and `answer` goes out before the first frame.
+    pub fn new(io: Io, read: Bytes, answer: Vec<u8>, wire: Wire, limits: Arc<WebSocketLimits>) -> Self {
+        let is_waiting = !read.is_empty() || !answer.is_empty();
+        let waiting = is_waiting.then(|| Box::new(Waiting { unread: read, control: answer, ..Waiting::default() }));
         let reader = Reader::new(wire.deflate);
         Self { io, wire, reader, armed: false, holds_back: false, closing: Closing::Not, peer_code: None, waiting, limits }
     }
