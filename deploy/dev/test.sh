@@ -54,6 +54,63 @@ check "build the console" services/console/build.sh
 # Tests start the gateway and the executor as processes of their own.
 check "build" cargo build --workspace --bins
 
+# Passed, failed and skipped of what vitest ("Tests  1 failed | 115 passed (116)"), pytest ("1 failed, 12 passed in 3.21s") and
+# Node.js ("ℹ pass 12") say, in colours perhaps, and of as many of them as a script runs.
+counted() {
+    sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
+        $1 == "Tests" || / in [0-9.]+s( \(.*\))?( =+)?$/ {
+            for (i = 2; i <= NF; i++) if ($i ~ /^(passed|failed|skipped)[,|]?$/) n[substr($i, 1, 6)] += $(i - 1) }
+        $1 == "ℹ" && $2 ~ /^(pass|fail|skipped)$/ { n[$2 == "skipped" ? "skippe" : $2 "ed"] += $3 }
+        END { print n["passed"] + 0, n["failed"] + 0, n["skippe"] + 0 }'
+}
+
+# beside <directory>: begins the checks and tests there, which run beside others; joined tells what they said.
+declare -A beside
+beside() {
+    local said="$logs/${1//\//-}"
+    (
+        began=$SECONDS ended=yes
+        "$1/test.sh" >"$said" 2>&1 || ended=no
+        echo "$ended $((SECONDS - began))" >"$said.end"
+    ) &
+    beside[$1]=$!
+}
+joined() {
+    local name=$1 said="$logs/${1//\//-}" ended=no seconds=0
+    printf '\n== %s\n' "$name"
+    wait "${beside[$name]}" || true
+    cat "$said"
+    read -r ended seconds <"$said.end" || true
+    tally "$name" "$said" "$ended" "$seconds"
+}
+
+# tally <name> <file> <whether it ended well> <seconds>: a row for what a script has said.
+tally() {
+    local ok bad skipped
+    read -r ok bad skipped < <(counted "$2")
+    # One that checks its types or its style in vain has no failed test.
+    [ "$3" = yes ] || [ "$bad" -gt 0 ] || bad=1
+    [ "$3" = no ] || [ "$ok" -gt 0 ] || bad=1
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    row "$1" "$ok" "$bad" "$skipped" "$4 s"
+}
+
+# script <directory> [arguments]: checks and tests that are no crate's. They run against the programs that were built above.
+script() {
+    local name=$1 began=$SECONDS ended=yes
+    shift
+    printf '\n== %s\n' "$name"
+    "$name/test.sh" "$@" 2>&1 | tee "$logs/script" || ended=no
+    tally "$name" "$logs/script" "$ended" "$((SECONDS - began))"
+}
+
+check "build the tests" cargo test --workspace --no-run
+# Both mostly wait, and so do the suites.
+beside clients/python
+beside docs
+trap 'kill "${beside[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
+
 began=$SECONDS
 # Most tests wait for timers and processes, so twice as many as there are processors run at once.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
@@ -70,6 +127,7 @@ if [ "${tests_failed:-no}" = yes ] && [ "$failed" -eq "$failed_before" ]; then
     failed=$((failed + 1))
     row "a suite that did not end properly" "" "1" "" ""
 fi
+row "all suites" "" "" "" "$((SECONDS - began)) s"
 # A gateway with a guard left out must never stand where the tests and users look for the real one.
 if [ "${1:-quick}" = full ]; then
     check "mutants: the checkers bite" env CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
@@ -78,40 +136,14 @@ if [ "${1:-quick}" = full ]; then
         cargo test --package weft-gateway --features mutants --test end_to_end auth_matrix
 fi
 check "chart, manifests, dashboards, alerts" deploy/check.sh
-row "all tests, with building them" "" "" "" "$((SECONDS - began)) s"
-
-# Passed, failed and skipped of what vitest ("Tests  1 failed | 115 passed (116)"), pytest ("1 failed, 12 passed in 3.21s") and
-# Node.js ("ℹ pass 12") say, in colours perhaps, and of as many of them as a script runs.
-counted() {
-    sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
-        $1 == "Tests" || / in [0-9.]+s( \(.*\))?( =+)?$/ {
-            for (i = 2; i <= NF; i++) if ($i ~ /^(passed|failed|skipped)[,|]?$/) n[substr($i, 1, 6)] += $(i - 1) }
-        $1 == "ℹ" && $2 ~ /^(pass|fail|skipped)$/ { n[$2 == "skipped" ? "skippe" : $2 "ed"] += $3 }
-        END { print n["passed"] + 0, n["failed"] + 0, n["skippe"] + 0 }'
-}
-
-# script <directory> [arguments]: checks and tests that are no crate's. They run against the programs that were built above.
-script() {
-    local name=$1 began=$SECONDS ended=yes ok bad skipped
-    shift
-    printf '\n== %s\n' "$name"
-    "$name/test.sh" "$@" 2>&1 | tee "$logs/script" || ended=no
-    read -r ok bad skipped < <(counted "$logs/script")
-    # One that checks its types or its style in vain has no failed test.
-    [ $ended = yes ] || [ "$bad" -gt 0 ] || bad=1
-    [ $ended = no ] || [ "$ok" -gt 0 ] || bad=1
-    passed=$((passed + ok))
-    failed=$((failed + bad))
-    row "$name" "$ok" "$bad" "$skipped" "$((SECONDS - began)) s"
-}
+joined clients/python
+# The documents against the programs, and the tutorial, command by command.
+joined docs
 
 script clients/typescript
 script services/console "${full[@]+"${full[@]}"}"
-script clients/python
 # Front ends of others, unchanged, in a browser; in the quick run on one broker.
 if [ "${1:-quick}" = full ]; then script clients/examples full; else script clients/examples nats; fi
-# The documents against the programs, and the tutorial, command by command.
-script docs
 
 printf '\n'
 cat "$table"

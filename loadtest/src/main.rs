@@ -62,6 +62,7 @@ async fn perform(command: Command) -> Result<bool, Failure> {
             comparison.print();
             options.json.as_ref().map_or(Ok(()), |path| report::json(path, &comparison))?;
             options.html.as_ref().map_or(Ok(()), |path| comparison.html(path))?;
+            options.plots.as_ref().map_or(Ok(()), |folder| report::plots(folder, "compare", &comparison.plots()?))?;
             Ok(comparison.is_sound())
         }
         Command::Fleet(options) => {
@@ -76,6 +77,10 @@ async fn perform(command: Command) -> Result<bool, Failure> {
             table::run(&outcomes);
             options.json.as_ref().map_or(Ok(()), |path| report::json(path, &outcomes))?;
             options.html.as_ref().map_or(Ok(()), |path| report::html::write(path, &outcomes))?;
+            for (folder, outcome) in options.plots.iter().flat_map(|folder| outcomes.iter().map(move |outcome| (folder, outcome)))
+            {
+                report::plots(folder, &outcome.scenario, &report::html::drawn(outcome)?)?;
+            }
             // The last step of a climb is there to fail.
             let expected = if options.climb.is_some() { &outcomes[..1] } else { &outcomes[..] };
             Ok(expected.iter().all(Outcome::is_sound))

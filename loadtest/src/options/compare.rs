@@ -51,6 +51,9 @@ pub(crate) struct CompareOptions {
     /// Also writes a report with plots.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Also writes each plot as an SVG file into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) plots: Option<PathBuf>,
     /// Ends after so many seconds, whatever is left to do.
     #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
     time_max: u64,

@@ -99,6 +99,9 @@ pub(crate) struct RunOptions {
     /// Also writes a report with plots.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Also writes each plot as an SVG file into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) plots: Option<PathBuf>,
     /// Milliseconds in which memory and timers come to rest before anything is weighed.
     #[arg(long, default_value_t = REST_MS, value_name = "MS")]
     rest: u64,

@@ -105,11 +105,16 @@ impl Comparison {
         ));
         html::table(&mut page, &self.rows());
         page.push_str("<div class=\"plots\">");
-        for bars in self.bars() {
-            page.push_str(&draw_bars(&bars)?);
+        for plot in self.plots()? {
+            page.push_str(&plot);
         }
         page.push_str("</div>");
         html::save(path, page)
+    }
+
+    /// The plots, each an `<svg>` element.
+    pub(crate) fn plots(&self) -> Result<Vec<String>, Failure> {
+        self.bars().iter().map(draw_bars).collect()
     }
 
     fn bars(&self) -> Vec<Bars> {

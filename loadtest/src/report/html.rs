@@ -55,11 +55,16 @@ fn section(page: &mut String, outcome: &Outcome) -> Result<(), Failure> {
     }
     table(page, &figures(outcome));
     page.push_str("<div class=\"plots\">");
-    for plot in plots(outcome) {
-        page.push_str(&plot::draw(&plot)?);
+    for plot in drawn(outcome)? {
+        page.push_str(&plot);
     }
     page.push_str("</div>");
     Ok(())
+}
+
+/// The plots of an outcome, each an `<svg>` element.
+pub(crate) fn drawn(outcome: &Outcome) -> Result<Vec<String>, Failure> {
+    plots(outcome).iter().map(plot::draw).collect()
 }
 
 fn set_up(outcome: &Outcome) -> String {

@@ -4,20 +4,23 @@ use super::gateway::{Fault, Follow, Tell};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{
-        Path, State, WebSocketUpgrade,
-        ws::{Message, WebSocket},
-    },
-    http::StatusCode,
+    extract::{Path, Request, State},
+    http::{StatusCode, header},
     response::Response,
     routing::{get, post},
 };
-use futures_util::stream;
+use futures_util::{SinkExt, StreamExt, stream};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use tokio::{
     net::TcpListener,
     sync::{broadcast, mpsc},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Error, Message, handshake::derive_accept_key, protocol::Role},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ impl Wire {
 }
 
 type Faulty = (broadcast::Sender<Value>, Fault);
+type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Serves all of them until the test is over; where.
 pub async fn start(fault: Fault) -> String {
@@ -63,9 +67,26 @@ async fn publish(State((events, _)): State<Faulty>, body: String) -> (StatusCode
     (StatusCode::ACCEPTED, Json(json!({"accepted": accepted})))
 }
 
-async fn native(upgrade: WebSocketUpgrade, State((events, fault)): State<Faulty>) -> Response {
+/// Answers a handshake; `serve` gets the socket.
+fn upgrade<F: Future<Output = ()> + Send>(mut request: Request, serve: impl FnOnce(WebSocket) -> F + Send + 'static) -> Response {
+    let accept = derive_accept_key(request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes());
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let upgraded = TokioIo::new(upgrade.await.expect("an upgrade"));
+        serve(WebSocket::from_raw_socket(upgraded, Role::Server, None).await).await;
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .body(Body::empty())
+        .expect("an answer")
+}
+
+async fn native(State((events, fault)): State<Faulty>, request: Request) -> Response {
     let mut events = events.subscribe();
-    upgrade.on_upgrade(async move |mut socket| {
+    upgrade(request, async move |mut socket| {
         // The other end is gone when the test is over, here as below.
         let _ = async {
             socket.send(json!({"type": "connected"}).to_string().into()).await?;
@@ -86,9 +107,9 @@ async fn native(upgrade: WebSocketUpgrade, State((events, fault)): State<Faulty>
     })
 }
 
-async fn packets(upgrade: WebSocketUpgrade, State((events, fault)): State<Faulty>) -> Response {
+async fn packets(State((events, fault)): State<Faulty>, request: Request) -> Response {
     let mut events = events.subscribe();
-    upgrade.on_upgrade(async move |mut socket| {
+    upgrade(request, async move |mut socket| {
         let _ = async {
             socket.send("0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000}".into()).await?;
             assert_eq!(next(&mut socket).await?, "40", "nothing before it is let in");
@@ -116,11 +137,11 @@ async fn tell_all(
     events: &mut broadcast::Receiver<Value>,
     follow: &mut Follow,
     written: impl Fn(Tell) -> Message,
-) -> Result<(), axum::Error> {
+) -> Result<(), Error> {
     loop {
         let event = tokio::select! {
             Ok(event) = events.recv() => event,
-            Some(heard) = socket.recv() => {
+            Some(heard) = socket.next() => {
                 heard?;
                 continue;
             }
@@ -136,12 +157,12 @@ async fn tell_all(
     }
 }
 
-async fn next(socket: &mut WebSocket) -> Result<String, axum::Error> {
+async fn next(socket: &mut WebSocket) -> Result<String, Error> {
     loop {
-        match socket.recv().await {
+        match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
             Some(heard) => drop(heard?),
-            None => return Err(axum::Error::new(std::io::Error::other("gone"))),
+            None => return Err(Error::ConnectionClosed),
         }
     }
 }
