@@ -59,7 +59,7 @@ async fn serve(mut stream: TcpStream, limits: Arc<Limits>) -> io::Result<()> {
     stream.write_all(answer.as_bytes()).await?;
     let wire = Wire { dialect: Dialect::Native, encoding: Encoding::Json, deflate: handshake.extensions.is_some() };
     let io = Io::tcp(stream, SocketTimes { unacknowledged: Duration::from_secs(60) });
-    let mut socket = WebSocket::new(io, rest.into(), wire, limits);
+    let mut socket = WebSocket::new(io, rest.into(), Vec::new(), wire, limits);
     if let Ok(code) = echo(&mut socket, wire).await {
         socket.begin_close(code);
         let _ = tokio::time::timeout(Duration::from_secs(2), poll_fn(|context| socket.poll_close(context))).await;
