@@ -1,7 +1,7 @@
 //! The broker goes away and comes back, a gateway stands still, a store is full: what was acknowledged is there, once.
 
 use crate::support::{
-    Broker, Kind, SHARED, SOON, Socket, addresses, get, is_full, numbered, offset, post, publish, publish_numbers, until, urls,
+    Broker, Kind, SHARED, SOON, Socket, addresses, get, is_full, numbered, offset, post, publish_numbers, until, urls,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -89,8 +89,8 @@ async fn outlive(kind: Kind, away: Away) {
     let mut late = Socket::open(&gateways[1]).await;
     assert_eq!(late.hear().await, json!({"type": "degraded", "active": true}), "who comes now is told as well");
     late.say(json!({"type": "subscribe", "executionId": "c", "ref": "late"})).await;
-    let until = tokio::time::Instant::now() + outage();
-    while tokio::time::Instant::now() < until {
+    let end = tokio::time::Instant::now() + outage();
+    while tokio::time::Instant::now() < end {
         for gateway in &gateways {
             for path in ["/readyz", "/livez"] {
                 let answer = weft_testkit::http::client().get(format!("{}{path}", gateway.admin_url())).send().await.expect(path);
