@@ -119,7 +119,8 @@ pub struct GuardSettings {
     /// Proxies whose X-Forwarded-For is believed, comma separated, `10.0.0.0/8`.
     #[arg(long, env = "WEFT_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Block>,
-    /// Connections of one address, or of one /64; 0 is no bound. Those of this machine are not counted.
+    /// Connections of one address, or of one /64, and twice as many sockets on which it sends requests, 64 at least; 0 is no
+    /// bound. Those of this machine are not counted, nor the sockets of trusted proxies.
     #[arg(long, env = "WEFT_CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 200)]
     pub connections_per_address_max: u32,
     /// Connections of one user; 0 is no bound.
@@ -143,6 +144,9 @@ pub struct GuardSettings {
     #[arg(long, env = "WEFT_PAGES_PER_USER", default_value_t = 200)]
     pub pages_per_user: u32,
 }
+
+/// Sockets that an address may have at least: each browser opens six.
+const SOCKETS_LEAST: u32 = 64;
 
 /// Whether clients authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -357,6 +361,10 @@ impl GuardSettings {
             proxies: Proxies::new(self.trusted_proxies.clone()),
             per_address: self.connections_per_address_max,
             per_user: self.connections_per_user_max,
+            sockets_per_address: match self.connections_per_address_max {
+                0 => 0,
+                connections => connections.saturating_mul(2).max(SOCKETS_LEAST),
+            },
             connects: self.connects_per_address,
             messages: self.messages_per_connection,
             publishes: self.publishes_per_user,
