@@ -149,11 +149,11 @@ describe('one gateway', () => {
   });
 });
 
-describe('two gateways on NATS', () => {
+describe.each(['nats', 'redis'] as const)('two gateways on %s', kind => {
   test.for(TRANSPORTS)(
     'by %s: tokens expire again and again, and nothing is lost and nothing comes twice',
     async transport => {
-      const bus = await startBroker('nats');
+      const bus = await startBroker(kind);
       const settings = asking();
       const gateways = [await startGateway(bus, settings), await startGateway(bus, settings)];
       const service = publisher();

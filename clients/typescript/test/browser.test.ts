@@ -77,10 +77,10 @@ async function open(
   framework: string,
   gateways: GatewayProcess[],
   executions: string[],
-  look: object = {},
+  look: object | BrowserContext = {},
   init = '',
 ): Promise<Opened> {
-  const context = ends(await browser.newContext(look), it => it.close());
+  const context = 'newPage' in look ? look : ends(await browser.newContext(look), it => it.close());
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', error => errors.push(error.message));
@@ -93,6 +93,10 @@ async function open(
   await page.goto(`${origin}/${framework}?${query}`);
   return { page, context, lines: () => page.evaluate(() => (globalThis as { lines?: string[] }).lines ?? []) };
 }
+
+/** A WebSocket that never gets through. */
+const NO_WEBSOCKET =
+  'window.WebSocket = class { constructor() { setTimeout(() => this.onclose?.({ code: 1006 })); } send() {} close() {} };';
 
 const numbered = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => `line ${from + n}`);
 const badge = (page: Page) => page.locator('.weft-logs .weft-connection').first();
@@ -207,14 +211,45 @@ describe.each(['react', 'vue'])('%s', framework => {
   test('gets through where WebSockets do not', { timeout: 60_000 }, async () => {
     const gateway = await startGateway();
     await gateway.publish(log('e', 'line 0'));
-    const block =
-      'window.WebSocket = class { constructor() { setTimeout(() => this.onclose?.({ code: 1006 })); } send() {} close() {} };';
-    const opened = await open(framework, [gateway], ['e'], {}, block);
+    const opened = await open(framework, [gateway], ['e'], {}, NO_WEBSOCKET);
     await badge(opened.page).getByText('Live').waitFor();
     expect(await badge(opened.page).getAttribute('title')).toMatch(/sse|poll/);
     await gateway.publish(numbered(1, 100).map(text => log('e', text)));
     await seen(opened, 100);
   });
+});
+
+test('two pages without WebSockets follow more executions than a browser has connections for, and still get answers', {
+  timeout: 120_000,
+}, async () => {
+  const gateway = await startGateway();
+  const ids = Array.from({ length: 12 }, (_, n) => `many-${n}`);
+  await gateway.publish(ids.map(executionId => ({ type: 'execution:started', executionId })));
+  const first = await open('react', [gateway], ids, {}, NO_WEBSOCKET);
+  const second = await open('react', [gateway], ids, first.context, NO_WEBSOCKET);
+  const cards = (page: Page, status: string) =>
+    page.locator('.weft-card .weft-badge').getByText(status, { exact: true });
+  for (const { page } of [first, second]) {
+    await badge(page).getByText('Live').waitFor();
+    await until(async () => (await cards(page, 'Running').count()) === ids.length, 'all run');
+  }
+  for (let n = 0; n < 20; n++) {
+    await gateway.publish(ids.map(id => log(id, `line ${n}`)));
+    await gateway.publish(
+      ids.map(executionId => ({ type: 'execution:progress', executionId, data: { progress: 5 * n } })),
+    );
+  }
+  for (const { page, lines } of [first, second]) {
+    await until(async () => (await page.locator('.weft-card progress[value="95"]').count()) === ids.length, 'progress');
+    await until(async () => (await lines()).length === 20, 'the log');
+    expect(await lines()).toEqual(numbered(0, 20));
+    // A request of a person gets through beside all that.
+    await page.getByRole('article').last().getByRole('button', { name: 'Cancel' }).click();
+    await page.getByText('Nobody runs this execution').first().waitFor();
+  }
+  await gateway.publish(ids.map(executionId => ({ type: 'execution:completed', executionId })));
+  for (const { page } of [first, second])
+    await until(async () => (await cards(page, 'Completed').count()) === ids.length, 'all have ended');
 });
 
 test('the gateway under the page is killed, and the page goes on at another', { timeout: 90_000 }, async () => {

@@ -104,6 +104,83 @@ describe('server-sent events', () => {
     expect(texts(users)).toEqual(['one', 'two']);
   });
 
+  test('are a few, whatever is followed: every room gets all of its events, and streams go to where something happens', async () => {
+    const { server, streams, asked } = await streaming();
+    const weft = client(server, { transport: 'sse', streamsMax: 2, times: { pollMs: 100 } });
+    const seen = new Map<string, string[]>();
+    const ids = Array.from({ length: 12 }, (_, n) => `e${n}`);
+    for (const id of ids) {
+      const own: string[] = [];
+      seen.set(id, own);
+      weft.execution(id).on('log', event => own.push(event.data?.message ?? ''));
+    }
+    let most = 0;
+    const publish = async (id: string, text: string) => {
+      server.log.publish(`execution:${id}`, log(id, text));
+      await sleep(2);
+      most = Math.max(most, streams.size);
+    };
+    await until(() => streams.size === 2, 'two streams');
+    const wanted = Array.from({ length: 30 }, (_, n) => `${n}`);
+    for (const text of wanted) for (const id of ids) await publish(id, text);
+    for (const id of ids)
+      await until(
+        () => seen.get(id)?.length === wanted.length,
+        () => `${id}: ${seen.get(id)}`,
+      );
+    // Then all is quiet but one, which had no stream so far; then it has.
+    const last = ids.find(id => !asked.some(({ room }) => room === `execution:${id}`));
+    expect(last, 'one that was only asked for').toBeDefined();
+    const more: string[] = [];
+    for (let n = 0; !asked.some(({ room }) => room === `execution:${last}`) && n < 500; n++) {
+      more.push(`more ${n}`);
+      await publish(last ?? '', `more ${n}`);
+    }
+    await until(() => seen.get(last ?? '')?.length === wanted.length + more.length, 'the rest');
+    expect(asked.at(-1)).toMatchObject({ room: `execution:${last}` });
+    expect(asked.at(-1)?.query).toMatch(/^\?offset=/);
+    for (const id of ids) expect(seen.get(id)).toEqual(id === last ? [...wanted, ...more] : wanted);
+    expect(most).toBe(2);
+  });
+
+  test('go to the room that was opened last, and what was in its place goes on', async () => {
+    const { server, streams, asked } = await streaming();
+    const weft = client(server, { transport: 'sse', streamsMax: 1, times: { pollMs: 10 } });
+    const texts_: Record<string, string[]> = { first: [], second: [] };
+    const open = (id: string) => weft.execution(id).on('log', event => texts_[id]?.push(event.data?.message ?? ''));
+    open('first');
+    await until(() => streams.size === 1, 'the first');
+    server.log.publish('execution:first', log('first', 'one'));
+    await until(() => texts_.first?.length === 1, 'its event');
+    open('second');
+    await until(() => asked.length === 2 && streams.size === 1, 'the second');
+    expect(asked.map(({ room }) => room)).toEqual(['execution:first', 'execution:second']);
+    server.log.publish('execution:first', log('first', 'two'));
+    server.log.publish('execution:second', log('second', 'three'));
+    await until(() => texts_.first?.length === 2 && texts_.second?.length === 1, 'both');
+    expect(texts_).toEqual({ first: ['one', 'two'], second: ['three'] });
+  });
+
+  test('the round trip is one: without an answer of the gateway there is none', async () => {
+    const { server } = await streaming();
+    const inner = server.onRequest;
+    let answer = false;
+    server.onRequest = (request, response, url) => {
+      // The first question opens the link, the next ones are the pings.
+      const isPing = url.pathname === '/api/ws/health' && server.requests.length > 1;
+      if (!isPing) return inner?.(request, response, url) ?? false;
+      if (answer) setTimeout(() => server.json(response, 200, {}), 50);
+      return true;
+    };
+    const weft = client(server, { transport: 'sse', times: { heartbeatMs: 40 } });
+    await until(() => weft.state === 'connected', 'connected');
+    await sleep(100);
+    expect(weft.latencyMs).toBeUndefined();
+    answer = true;
+    await until(() => weft.latencyMs !== undefined, 'measured');
+    expect(weft.latencyMs).toBeGreaterThan(5);
+  });
+
   test('tell gaps, and end when left', async () => {
     const { server, streams } = await streaming();
     const run = client(server, { transport: 'sse' }).execution('e');

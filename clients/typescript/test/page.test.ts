@@ -44,6 +44,34 @@ test('online, shown and back from the cache each try at once', async () => {
   }
 });
 
+test('a gateway that has asked for time gets it, whatever the page is told', async () => {
+  const weft = client(server, patient);
+  let count = 0;
+  for (const ask of [
+    () => server.last.send({ type: 'reconnect', afterMs: 400 }),
+    () => server.last.socket.close(1013, 'full: come back after 400 ms'),
+  ]) {
+    await until(() => weft.state === 'connected', 'connected');
+    count += 1;
+    expect(server.connections).toHaveLength(count);
+    ask();
+    await sleep(20);
+    server.last.cut();
+    await until(() => weft.state === 'reconnecting', 'lost');
+    for (const [target, name] of [
+      [view, 'online'],
+      [page, 'visibilitychange'],
+      [view, 'pageshow'],
+    ] as const) {
+      target.dispatchEvent(new Event(name));
+      await sleep(20);
+    }
+    expect(weft.state).toBe('reconnecting');
+    expect(server.connections).toHaveLength(count);
+  }
+  await until(() => weft.state === 'connected', 'after the time that was asked for');
+});
+
 test('a hidden page does not try because it was hidden', async () => {
   const weft = client(server, patient);
   await until(() => weft.state === 'connected', 'connected');

@@ -209,6 +209,46 @@ describe('hooks', () => {
     await drawn(() => result.current.streamedText === 'Hi');
   });
 
+  test('useAgentStreaming never mixes executions: the latest one wins, or the one that is named', async () => {
+    const { result } = renderHook(
+      () => {
+        weftReact.useExecution('e');
+        weftReact.useExecution('f');
+        return { any: weftReact.useAgentStreaming('a'), first: weftReact.useAgentStreaming('a', 'e') };
+      },
+      { wrapper: Tree },
+    );
+    await subscribed(3);
+    let count = 0;
+    const say = (executionId: string, type: string, token?: string) => {
+      const event = {
+        id: `${count++}`,
+        type,
+        executionId,
+        agentId: 'a',
+        data: { agentId: 'a', ...(token === undefined ? {} : { token }) },
+      };
+      server.log.publish(`execution:${executionId}`, event);
+      if (executionId === 'e') server.log.publish('agent:a:e', event);
+    };
+    say('e', 'agent:streaming_start');
+    say('e', 'agent:token', 'One');
+    await drawn(() => result.current.any.text === 'One' && result.current.any.executionId === 'e');
+    say('f', 'agent:streaming_start');
+    for (const [mine, its] of ['T', 'w', 'o'].entries()) {
+      say('f', 'agent:token', its);
+      say('e', 'agent:token', ` more${mine}`);
+    }
+    say('e', 'agent:streaming_start');
+    say('e', 'agent:streaming_end');
+    await drawn(
+      () => result.current.any.text === 'Two',
+      () => JSON.stringify(result.current),
+    );
+    expect(result.current.any).toMatchObject({ executionId: 'f', isStreaming: true });
+    expect(result.current.first).toMatchObject({ executionId: 'e', isStreaming: false });
+  });
+
   test('useUserInput: the oldest prompt, its answer, and why it was refused', async () => {
     const { result } = renderHook(() => weftReact.useUserInput('e'), { wrapper: Tree });
     await subscribed(1);

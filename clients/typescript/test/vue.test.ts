@@ -190,6 +190,50 @@ describe('composables', () => {
     store.clearExecution('e');
     expect(store.executions).toEqual({});
   });
+
+  test('useExecutionWebSocket tells its store once a frame, and no more once its component is gone', async () => {
+    const counted = ends(frames(), it => it.stop());
+    const told: string[] = [];
+    const note =
+      (what: string) =>
+      (...given: unknown[]) =>
+        void told.push(`${what} ${counted.count} ${given.join(' ')}`);
+    const names = ['updateExecutionStatus', 'addExecutionLogs', 'setExecutionResult', 'setExecutionError'];
+    const sink = Object.fromEntries([...names, 'updateNodeStatus'].map(name => [name, note(name)]));
+    const { given, unmount } = run(() => weftVue.useExecutionWebSocket(sink as never));
+    given.subscribeToExecution('e');
+    await subscribed(1);
+    for (let n = 0; n < 500; n++) {
+      publish({ type: 'execution:updated', data: { status: 'running' } });
+      publish({ type: 'node:progress', nodeId: 'n', data: { progress: n / 5 } });
+      publish(log('e', `${n}`));
+    }
+    publish({ type: 'execution:completed', data: { result: 'done' } });
+    await until(
+      () => told.some(it => it.startsWith('setExecutionResult')),
+      () => told.join('\n'),
+    );
+    // Each at most once a frame.
+    const once = told.map(it => it.split(' ').slice(0, 2).join(' '));
+    expect(new Set(once).size).toBe(once.length);
+    expect(told.length).toBeLessThan(200);
+    expect(told.filter(it => it.startsWith('updateExecutionStatus')).at(-1)).toContain('completed');
+    // The next ones have come, and wait for a frame that is long in coming.
+    counted.stop();
+    ends(globalThis.requestAnimationFrame, it => {
+      globalThis.requestAnimationFrame = it;
+    });
+    globalThis.requestAnimationFrame = () => 0;
+    publish(log('e', 'late'));
+    publish({ type: 'execution:updated', data: { status: 'running' } });
+    await sleep(50);
+    unmount();
+    const before = told.length;
+    given.subscribeToExecution('e');
+    await sleep(500);
+    expect(told.slice(before)).toEqual([]);
+    await until(() => server.last.socket.readyState === 3, 'closed');
+  });
 });
 
 describe('components', () => {

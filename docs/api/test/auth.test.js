@@ -59,7 +59,8 @@ const documenting = status =>
 const options = { params, query: { executor: 'x' } };
 const bodies = {
   publishEvents: body,
-  runWorkflow: { nodes: [] },
+  runWorkflow: { nodes: [], executionId: 'e' },
+  executeWorkflow: { inputs: {}, executionId: 'e' },
   registerExecutor: {},
   replyToCommand: { outcome: 'accepted' },
 };

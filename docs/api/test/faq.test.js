@@ -1,7 +1,7 @@
-/** Figures that the questions repeat are those of PERFORMANCE.md, with its commands. */
+/** Figures that the questions and the README repeat are those of PERFORMANCE.md, with its commands. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { root } from './rig.js';
 
 const read = name => readFileSync(join(root, 'docs', name), 'utf8');
@@ -44,4 +44,27 @@ it.each([
 ])('says "%s" as it was measured', (told, measured) => {
   expect(faq.replaceAll('\n', ' ')).toContain(told);
   expect(performance.replaceAll('\n', ' ')).toContain(measured);
+});
+
+describe('the README', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const told = rows(readme.slice(readme.indexOf('## What it costs'), readme.indexOf('## The bus'))).slice(1);
+  const plain = performance.replaceAll('\n', ' ').replaceAll('*', '');
+
+  it('names commands that stand beside figures', () => {
+    const commands = told.flatMap(([, , command]) => [...command.matchAll(/`([^`]+)`/g)].map(([, one]) => one));
+    const flat = plain.replaceAll(' \\ ', ' ').replaceAll(/ +/g, ' ');
+    // One line there names several protocols.
+    const parts = commands
+      .flatMap(command => command.split('; '))
+      .map(part => part.replace(/--protocol (sse|d)$/, '--protocol'));
+    expect(parts.filter(part => !flat.includes(part))).toEqual([]);
+    expect(parts.length).toBeGreaterThan(6);
+  });
+
+  it('repeats figures as they were measured', () => {
+    const figures = told.flatMap(([, said]) => said.match(/\d[\d.,]*\d/g));
+    expect(figures.filter(figure => !plain.includes(figure))).toEqual([]);
+    expect(figures.length).toBeGreaterThan(10);
+  });
 });

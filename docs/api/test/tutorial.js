@@ -50,6 +50,7 @@ function files(folder) {
 /** What the preparation depends on, as one word. */
 export function fingerprint() {
   const hash = createHash('sha256').update(preparation().join('\n'));
+  hash.update(readFileSync(new URL('prepare.js', import.meta.url)));
   for (const client of ['clients/python', 'clients/typescript'])
     for (const path of files(join(root, client)).sort()) hash.update(relative(root, path)).update(readFileSync(path));
   return hash.digest('hex');

@@ -1,71 +1,31 @@
 /** The tutorial, executed as it stands: in a folder that has what the repository has, and a network of its own where possible. */
 import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { built, folder, root, start, until } from './rig.js';
+import { Desk, launchBrowser } from './desk.js';
+import { root, until } from './rig.js';
 import { isPrepared, prepared, steps } from './tutorial.js';
 
-const work = folder();
-const terminals = new Map();
+let desk;
+let work;
 /** What the last command has written. */
 let written = '';
 let browser;
 let page;
 
-// Built already: `make run` must not build it again, nor anything else.
-const inherited = Object.entries(process.env).filter(
-  ([name]) => !name.startsWith('WEFT_') || name.startsWith('WEFT_TEST_'),
-);
-const env = { ...Object.fromEntries(inherited), MAKEFLAGS: 'BUILD=true', CARGO_TARGET_DIR: join(work, 'target') };
-
-function listens(port) {
-  return new Promise(resolve => {
-    const socket = createConnection({ port, host: '127.0.0.1' });
-    socket.on('connect', () => resolve(true) || socket.destroy()).on('error', () => resolve(false));
-  });
-}
-
 beforeAll(async () => {
-  for (const port of [3001, 3002, 3003, 4222, 8000])
-    if (await listens(port))
-      throw new Error(`port ${port} is in use; the tutorial needs it (unshare would give a network of its own)`);
   if (!isPrepared()) throw new Error('node prepare.js first');
+  desk = await Desk.prepared(8000);
+  work = desk.work;
   for (const name of ['Makefile', 'deploy', 'services', 'clients']) symlinkSync(join(root, name), join(work, name));
-  mkdirSync(join(work, 'target/debug'), { recursive: true });
-  for (const name of ['gateway', 'executor']) symlinkSync(built(name), join(work, 'target/debug', name));
-  mkdirSync(join(work, '.cache'));
-  const nats = join(root, '.cache/natsvenv');
-  if (existsSync(nats)) symlinkSync(nats, join(work, '.cache/natsvenv'));
-  const programs = [
-    process.env.WEFT_TEST_CHROMIUM,
-    '/usr/bin/chromium',
-    '/usr/bin/chromium-browser',
-    '/usr/bin/google-chrome',
-  ];
-  const executablePath = programs.find(path => path && existsSync(path));
-  if (!executablePath) throw new Error('no Chromium: deploy/dev/fetch.sh chromium, or WEFT_TEST_CHROMIUM');
-  browser = await chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+  browser = await launchBrowser();
   page = await browser.newPage();
 });
 
 afterAll(async () => {
   await browser?.close();
-  for (const terminal of terminals.values()) await interrupt(terminal);
+  await desk?.clear();
 });
-
-async function interrupt(terminal) {
-  if (terminal.code !== undefined) return;
-  // Ctrl-C goes to everything that the terminal runs.
-  process.kill(-terminal.child.pid, 'SIGINT');
-  await until(
-    () => `the terminal to end: ${terminal.said}`,
-    () => terminal.code !== undefined,
-  );
-}
-
-const shell = (body, more) => start('bash', ['-euc', body], { cwd: work, env, ...more });
 
 /** A text in which `…` stands for anything, as a pattern. */
 function pattern(text) {
@@ -84,30 +44,25 @@ const act = {
       cpSync(join(prepared, 'hello'), join(work, 'hello'), { recursive: true, verbatimSymlinks: true });
   },
   async run({ body }) {
-    const command = shell(body);
+    const command = desk.shell(body);
     const code = await command.ended;
     written = command.said;
     expect(code, `${body}${written}`).toBe(0);
   },
   async start({ terminal, until: text, body }) {
-    const command = shell(body, { detached: true });
-    terminals.set(terminal, command);
-    if (!text) return;
-    const told = () => command.code !== undefined || command.said.includes(text);
-    await until(() => `${body}to say "${text}": ${command.said}`, told);
-    expect(command.said, body).toContain(text);
+    await desk.open(terminal, body, text);
   },
   async 'as printed'({ terminal, body }) {
     const printed = new RegExp(`^ +(${body.trim().replace(/\d+$/, '')}\\d+)$`, 'm');
-    const [, command] = terminals.get(terminal).said.match(printed) ?? [];
-    expect(command, `${body} in ${terminals.get(terminal).said}`).toBeTruthy();
+    const [, command] = desk.terminal(terminal).said.match(printed) ?? [];
+    expect(command, `${body} in ${desk.terminal(terminal).said}`).toBeTruthy();
     await act.run({ body: command });
   },
   async 'ctrl-c'({ rest }) {
-    await interrupt(terminals.get(rest));
+    await desk.interrupt(rest);
   },
   async wait({ rest }) {
-    const terminal = terminals.get(rest);
+    const terminal = desk.terminal(rest);
     await until(
       () => `terminal ${rest} to end: ${terminal.said}`,
       () => terminal.code !== undefined,

@@ -280,7 +280,7 @@ impl Workflow {
     #[must_use]
     pub fn outline(&self) -> Value {
         let node = |node: &Node| {
-            let depends_on: Vec<&str> = node.depends_on.iter().map(|at| self.nodes[*at].id.as_str()).collect();
+            let depends_on: Vec<&str> = self.needs(node).collect();
             serde_json::json!({"id": node.id, "name": node.name, "type": node.step.word(), "dependsOn": depends_on,
                 "retries": node.retries.attempts, "timeoutMs": node.timeout.map(|limit| limit.as_millis() as u64)})
         };
@@ -288,6 +288,11 @@ impl Workflow {
         outline["nodes"] = self.nodes.iter().map(node).collect();
         outline["timeoutMs"] = (self.timeout.as_millis() as u64).into();
         outline
+    }
+
+    /// Ids of the nodes that must have completed before one of its nodes begins.
+    pub fn needs<'w>(&'w self, node: &'w Node) -> impl Iterator<Item = &'w str> {
+        node.depends_on.iter().map(|at| self.nodes[*at].id.as_str())
     }
 
     /// Positions of the nodes that no other depends on: their outputs are the result.

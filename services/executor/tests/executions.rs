@@ -41,6 +41,9 @@ nodes:
     let trouble = events.iter().find(|event| event["data"]["message"] == "trouble").expect("the line on stderr");
     assert_eq!((&trouble["data"]["level"], &trouble["data"]["metadata"]["stream"]), (&json!("warning"), &json!("stderr")));
     assert_eq!(find(&events, "node:progress d")["data"]["progress"], 50);
+    for (node, needs) in [("a", json!([])), ("c", json!(["a", "b"])), ("d", json!(["c"]))] {
+        assert_eq!(find(&events, &format!("node:started {node}"))["data"]["dependsOn"], needs, "{node}");
+    }
     let completed = &find(&events, "execution:completed")["data"];
     assert_eq!(completed["result"], json!({"d": "$(id) `id` from a; $BEFORE is not expanded here"}));
     assert_eq!(completed["nodesCompleted"], 4);

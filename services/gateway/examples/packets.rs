@@ -23,7 +23,7 @@ use weft_dialect::{
 };
 use weft_gateway::{
     Settings, feed,
-    http::{self, App, EngineLimits, Executors, Sockets, serve::Terms},
+    http::{self, App, EngineLimits, Executors, Intake, Sockets, serve::Terms},
     hub::{Hub, Place},
     metrics::Metrics,
     session::Shared,
@@ -49,7 +49,8 @@ async fn main() -> io::Result<()> {
     let router = Router::new()
         .route("/engine.io/", any(http::engine::serve).with_state(engine))
         .route("/socket.io/", any(http::engine::serve).with_state(packets));
-    let terms = Terms { times: settings.sockets().times, head_time: settings.requests.head_time(), tls: None };
+    let intake = Intake::of_peers(settings.limits.sockets_max);
+    let terms = Terms { times: settings.sockets().times, head_time: settings.requests.head_time(), tls: None, intake };
     http::serve::serve(TcpListener::bind(address).await?, router, terms, Default::default()).await;
     Ok(())
 }

@@ -87,6 +87,9 @@ pub struct LimitSettings {
     /// Connections at once; by default as many as the process may have files open, less a reserve.
     #[arg(long, env = "WEFT_CONNECTIONS_MAX", default_value_t = connections_max(), hide_default_value = true)]
     pub connections_max: usize,
+    /// Sockets at once, connections among them; by default as many as the process may have files open, less a smaller reserve.
+    #[arg(long, env = "WEFT_SOCKETS_MAX", default_value_t = sockets_max(), hide_default_value = true)]
+    pub sockets_max: usize,
     /// Milliseconds that events of a hot room may wait for the next ones; 0 sends each at once.
     #[arg(long, env = "WEFT_GATHER_MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10))]
     pub gather_ms: u64,
@@ -165,6 +168,7 @@ impl Settings {
             ("WEFT_ROOMS_MAX", self.limits.rooms_max, 1, COUNT_MOST),
             ("WEFT_ROOMS_PER_CONNECTION_MAX", self.limits.rooms_per_connection_max, 1, COUNT_MOST),
             ("WEFT_CONNECTIONS_MAX", self.limits.connections_max, 1, COUNT_MOST),
+            ("WEFT_SOCKETS_MAX", self.limits.sockets_max, 1, COUNT_MOST),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(BadSetting(format!("{name}: must be {least} to {most}")));
@@ -337,8 +341,11 @@ impl Settings {
     }
 }
 
-/// Descriptors for the broker, the admin port, requests and clients that are turned away.
+/// Descriptors for what is no connection: requests, clients that are turned away, and the next.
 const DESCRIPTORS_RESERVED: u64 = 512;
+/// Descriptors for what is no client's: the broker, the admin port, operators, key sets and the hook, and sockets that are only
+/// told that there is no place.
+const DESCRIPTORS_OWN: u64 = 256;
 /// Longest name of a gateway to which requests are passed on: it stands in what shows that they are.
 const INSTANCE_BYTES_MAX: usize = 100;
 /// Seconds in which a client of Socket.IO must have asked for a namespace; its own library does so at once.
@@ -348,8 +355,18 @@ const TURNED_AWAY_AT_ONCE: usize = 128;
 
 /// What the process's limit of descriptors leaves for connections; at least half of it.
 fn connections_max() -> usize {
-    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
+    let open_files = open_files_max();
     usize::try_from(open_files.saturating_sub(DESCRIPTORS_RESERVED).max(open_files / 2)).unwrap_or(usize::MAX)
+}
+
+/// The same for sockets; at least three quarters of it.
+fn sockets_max() -> usize {
+    let open_files = open_files_max();
+    usize::try_from(open_files.saturating_sub(DESCRIPTORS_OWN).max(open_files / 4 * 3)).unwrap_or(usize::MAX)
+}
+
+fn open_files_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
 }
 
 fn random_instance() -> String {

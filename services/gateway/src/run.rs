@@ -3,7 +3,7 @@
 use crate::{
     config::Settings,
     feed, fleet,
-    http::{self, App, Executors, Tls, serve::Terms},
+    http::{self, App, Executors, Intake, Tls, serve::Terms},
     hub::Hub,
     metrics::Metrics,
     session::{self, Orders, Shared},
@@ -94,16 +94,19 @@ pub async fn run(
         spawn(session::heed_revocations(app.shared.clone())),
         spawn(tell_when_ready(guard, readiness.clone())),
     ];
-    let terms = Terms { times: app.sockets.times, head_time: settings.requests.head_time(), tls };
+    let sockets_max = settings.limits.sockets_max;
+    let intake = Intake::of_clients(sockets_max, app.shared.bounds.clone());
+    let terms = Terms { times: app.sockets.times, head_time: settings.requests.head_time(), tls, intake };
     let _reading = terms.tls.clone().map(|tls| spawn(async move { tls.keep().await }));
     let serve =
         |listener, router, terms: &Terms| tokio::spawn(http::serve::serve(listener, router, terms.clone(), stopped.clone()));
     let controlled = control.map(|(listener, token)| {
         let router = http::router_of_control(app.clone(), token);
-        serve(listener, router, &terms)
+        serve(listener, router, &terms.taking(Intake::of_operators()))
     });
     // Peers are known by the fleet's key, and have no names to be certified.
-    let passing = peer_listener.map(|listener| serve(listener, http::router_of_peers(app.clone()), &terms.in_plain()));
+    let among_peers = terms.in_plain().taking(Intake::of_peers(sockets_max));
+    let passing = peer_listener.map(|listener| serve(listener, http::router_of_peers(app.clone()), &among_peers));
     let serving = serve(listener, http::router(app), &terms);
     readiness.set("bus", true);
     readiness.set("listening", true);

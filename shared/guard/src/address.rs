@@ -73,7 +73,10 @@ impl Proxies {
         Self(blocks)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether it is a proxy whose word is taken.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = plain(address);
         self.0.iter().any(|block| block.holds(address))
     }
 

@@ -11,6 +11,7 @@
 pub mod access;
 pub mod address;
 pub mod bearer;
+pub mod caller;
 pub mod check;
 pub mod claims;
 pub mod control;
@@ -40,8 +41,9 @@ pub mod token;
 pub mod verified;
 
 pub use access::Access;
+pub use caller::Caller;
 pub use claims::{Identity, Rules};
-pub use guard::{Caller, Guard, Verdict};
+pub use guard::{Guard, Verdict};
 pub use limits::Limits;
 pub use pattern::Pattern;
 pub use refused::Refused;

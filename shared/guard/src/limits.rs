@@ -36,6 +36,8 @@ pub struct Bounds {
     pub per_address: u32,
     /// Connections of one user.
     pub per_user: u32,
+    /// Sockets of one address, or of one /64, on which HTTP is spoken.
+    pub sockets_per_address: u32,
     /// Connections that one address may open a second.
     pub connects: u32,
     /// Messages that a connection may send a second.
@@ -53,6 +55,7 @@ pub struct Limits {
     proxies: Proxies,
     per_address: Shares<IpAddr>,
     per_user: Shares<User>,
+    sockets: Shares<IpAddr>,
     connects: Rates<IpAddr>,
     publishes: Rates<String>,
     reads: Rates<String>,
@@ -76,6 +79,7 @@ impl Limits {
             proxies: bounds.proxies,
             per_address: Shares::new(bounds.per_address),
             per_user: Shares::new(bounds.per_user),
+            sockets: Shares::new(bounds.sockets_per_address),
             connects: Rates::new(rate(bounds.connects, 5)),
             publishes: Rates::new(rate(bounds.publishes, 2)),
             reads: Rates::new(rate(bounds.reads, 5)),
@@ -88,6 +92,16 @@ impl Limits {
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         self.proxies.client(peer, headers)
+    }
+
+    /// A socket more that this peer has opened, until the answer is dropped. A proxy's are many clients' and not counted, nor
+    /// are this machine's own.
+    pub fn accept(&self, peer: IpAddr) -> Result<AddressShare, Full> {
+        let address = countable(peer);
+        if address.is_loopback() || peer.is_loopback() || self.proxies.trusts(peer) {
+            return Ok(Share::uncounted());
+        }
+        self.sockets.take(&address).ok_or_else(|| limited("sockets", Full::Connections))
     }
 
     /// A connection more of this address, until the answer is dropped. This machine's own is not counted: behind it is a

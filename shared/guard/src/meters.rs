@@ -22,7 +22,7 @@ pub(crate) fn describe() {
     describe_counter!(CONTROL, Unit::Count, "Requests to the control listener, by action and outcome");
     Refused::ALL.iter().for_each(|refused| counter!(TOKENS, "outcome" => refused.word()).increment(0));
     ["fetched", "failed"].iter().for_each(|outcome| counter!(FETCHES, "outcome" => *outcome).increment(0));
-    ["address", "user", "connects", "publish", "reads", "pages"]
+    ["address", "user", "sockets", "connects", "publish", "reads", "pages"]
         .iter()
         .for_each(|limit| counter!(LIMITED, "limit" => *limit).increment(0));
     ["remembered", "crowded", "failed", "allow", "deny", "abide"]

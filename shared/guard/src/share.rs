@@ -45,6 +45,7 @@ impl<K: Eq + Hash + Clone> Shares<K> {
 }
 
 /// One of a count; given back by being dropped.
+#[derive(Debug)]
 #[must_use]
 pub struct Share<K: Eq + Hash + Clone>(Option<(Counts<K>, K)>);
 

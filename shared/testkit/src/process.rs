@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -61,6 +62,15 @@ pub fn binary(name: &'static str) -> Result<PathBuf> {
         looked: format!("beside {}", test.display()),
         remedy: "`cargo build --workspace --bins` builds it",
     })
+}
+
+/// What looks at the log of each process when it has ended.
+static AT_END: OnceLock<fn(&Path)> = OnceLock::new();
+
+/// From now on the log of every process of these tests is looked at when its test is done with it; `look` panics at what must
+/// not stand there, which fails the test. The first one counts.
+pub fn at_end(look: fn(&Path)) {
+    let _ = AT_END.set(look);
 }
 
 /// How a process is started.
@@ -288,6 +298,16 @@ impl Process {
     #[must_use]
     pub fn log_tail(&self) -> String {
         crate::running::tail_of(&self.log())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        // A test that has failed says why already.
+        if let Some(look) = AT_END.get().filter(|_| !std::thread::panicking()) {
+            look(&self.log());
+        }
     }
 }
 

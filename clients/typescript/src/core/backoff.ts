@@ -14,6 +14,8 @@ export interface BackoffTimes {
 export class Backoff {
   /** Attempts since the last connection that lasted. */
   attempts = 0;
+  /** Whether the last pause was the gateway's wish. */
+  isHinted = false;
   #hint: number | undefined;
   readonly #times: BackoffTimes;
   readonly #random: () => number;
@@ -37,6 +39,7 @@ export class Backoff {
   next(later = false): number {
     const hint = this.#hint;
     this.#hint = undefined;
+    this.isHinted = hint !== undefined;
     if (later) this.attempts = Math.max(this.attempts, 3);
     const bound = Math.min(this.#times.capMs, this.#times.baseMs * 2 ** Math.min(this.attempts, 30));
     this.attempts += 1;

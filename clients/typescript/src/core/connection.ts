@@ -57,6 +57,8 @@ export class Connection {
   /** Tells answers of the present link or attempt from late ones of an earlier. */
   #turn = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the gateway wants to be asked again, by the clock, which goes on while the machine sleeps. */
+  #notBefore = 0;
   /** Runs for a while after each renewal of the token. */
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #isExpiring = false;
@@ -144,8 +146,8 @@ export class Connection {
 
   /** The gateway has taken the token. Being greeted says less: it may greet who has none yet, and close when none comes. */
   accepted(): void {
-    this.#tokens.accepted();
-    this.#isExpiring = false;
+    // A gateway does not warn again of one that ends no later: this side goes on asking.
+    if (this.#tokens.accepted()) this.#isExpiring = false;
     this.#connected();
   }
 
@@ -168,7 +170,7 @@ export class Connection {
   async #renew(): Promise<void> {
     const turn = this.#turn;
     this.#renewLater();
-    let error = new WeftError('token_expired', 'the token expires within 30 seconds, and there is no newer one yet');
+    let error = new WeftError('token_expired', 'the token expires within 30 s, and there is no newer one');
     try {
       await this.#tokens.renew();
     } catch (thrown) {
@@ -298,15 +300,19 @@ export class Connection {
     this.#port.lost();
   }
 
-  #wait(later: boolean): void {
+  /** `asked` says that the gateway has asked for time. */
+  #wait(asked: boolean): void {
     this.#setState(isOffline() ? 'disconnected' : 'reconnecting');
-    this.#timer = setTimeout(() => void this.#dial(), this.#backoff.next(later));
+    const pauseMs = this.#backoff.next(asked);
+    this.#notBefore = asked || this.#backoff.isHinted ? Date.now() + pauseMs : 0;
+    this.#timer = setTimeout(() => void this.#dial(), pauseMs);
   }
 
   /** The page is looked at again, or the network is back. */
   #wake(): void {
     if (this.isUp) this.#pulse.ask(this.times.pongMs / 2);
-    else if (!this.#link) void this.#dial();
+    // A person who comes back need not wait for chance, but has to for a gateway that has asked for time.
+    else if (!this.#link && Date.now() >= this.#notBefore) void this.#dial();
   }
 
   /** The network may be gone. */

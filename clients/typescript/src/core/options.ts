@@ -10,11 +10,11 @@ export interface Times extends BackoffTimes {
   heartbeatMs: number;
   /** How long the answer to a ping may take. */
   pongMs: number;
-  /** How long a command may wait for its answer, being offline included. */
+  /** How long a command may wait for its answer, from when it was sent. */
   commandMs: number;
   /** How long a room stays followed after the last who followed it has left: pages change quickly. */
   lingerMs: number;
-  /** Between two questions, where only polling gets through. */
+  /** Between two questions for a room that has no stream, where there is no WebSocket. */
   pollMs: number;
   /** Between two questions for a newer token, from when the one in use is about to expire. */
   renewMs: number;
@@ -44,6 +44,12 @@ export interface Options {
   token?: TokenSource;
   /** `auto` unless set. */
   transport?: Transport | 'auto';
+  /**
+   * Streams at once where server-sent events are the way; further rooms are asked for every second, and streams move to
+   * where something happens. 4 unless set: over HTTP/1.1 a browser has six connections for each host, in all its tabs
+   * together. More does no harm over HTTP/2, or in Node.
+   */
+  streamsMax?: number;
   /** While this client is behind, later progress may stand for earlier, and tokens may be joined. */
   conflate?: boolean;
   /** Does not connect before `connect` is called: for what is made on a server, or before it is needed. */

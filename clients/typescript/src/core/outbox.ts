@@ -5,6 +5,8 @@ import type { Command, CommandBody } from './wire.js';
 
 interface Waiting {
   command: Command;
+  /** Runs while it is on its way: being offline is no time in which anybody could answer. */
+  timer: ReturnType<typeof setTimeout> | undefined;
   settle(error?: Error): void;
 }
 
@@ -33,25 +35,35 @@ export class Outbox {
         return reject(new WeftError('queue_full', `${this.#max} commands wait for their answer already`));
       }
       const command = { ...body, ref: `${this.#prefix}${++this.#count}` };
-      const abort = () => this.#settle(command.ref, signal?.reason ?? new WeftError('aborted', 'aborted'));
-      const timer = setTimeout(() => {
-        this.#settle(command.ref, new WeftError('timeout', 'no answer in time; whether it was acted on is unknown'));
-      }, this.#timeoutMs);
+      const abort = () => settle(signal?.reason);
       const settle = (error?: Error) => {
-        clearTimeout(timer);
+        clearTimeout(waiting.timer);
+        this.#waiting.delete(command.ref);
         signal?.removeEventListener('abort', abort);
         if (error) reject(error);
         else resolve();
       };
       signal?.addEventListener('abort', abort);
-      this.#waiting.set(command.ref, { command, settle });
-      this.#send(command);
+      const waiting: Waiting = { command, timer: undefined, settle };
+      this.#waiting.set(command.ref, waiting);
+      this.#dispatch(waiting);
     });
+  }
+
+  /** The answer is due from when it was sent, and again when it was sent again. */
+  #dispatch(waiting: Waiting): void {
+    if (!this.#send(waiting.command)) return;
+    waiting.timer = setTimeout(
+      () => waiting.settle(new WeftError('timeout', 'no answer in time; it may have been acted on')),
+      this.#timeoutMs,
+    );
   }
 
   /** An answer has come; whether it was to one of ours. */
   answered(ref: string | undefined, error?: Error): boolean {
-    return ref !== undefined && this.#settle(ref, error);
+    const waiting = this.#waiting.get(ref ?? '');
+    waiting?.settle(error);
+    return waiting !== undefined;
   }
 
   /**
@@ -59,18 +71,16 @@ export class Outbox {
    * answer and an execution ends once.
    */
   flush(): void {
-    for (const { command } of this.#waiting.values()) this.#send(command);
+    for (const waiting of this.#waiting.values()) this.#dispatch(waiting);
+  }
+
+  /** The connection is gone: what was sent waits for the next one. */
+  lost(): void {
+    for (const { timer } of this.#waiting.values()) clearTimeout(timer);
   }
 
   /** Gives up everything. */
   clear(error: Error): void {
-    for (const ref of [...this.#waiting.keys()]) this.#settle(ref, error);
-  }
-
-  #settle(ref: string, error?: Error): boolean {
-    const waiting = this.#waiting.get(ref);
-    this.#waiting.delete(ref);
-    waiting?.settle(error);
-    return waiting !== undefined;
+    for (const { settle } of [...this.#waiting.values()]) settle(error);
   }
 }

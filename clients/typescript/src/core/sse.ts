@@ -8,12 +8,13 @@ export interface StreamEvent {
 }
 
 /**
- * Reads a stream to its end. `tell` gets each event; `retry` the pause that the server asks for; `alive` is called for
- * anything at all that comes, comments included. An event that is cut off at the end is not told.
+ * Reads a stream to its end. `tell` gets each event; `at` an id without an event, which says where the stream stands; `retry`
+ * the pause that the server asks for; `alive` is called for anything at all that comes, comments included. An event that is
+ * cut off at the end is not told.
  */
 export async function readStream(
   body: ReadableStream<Uint8Array>,
-  told: { tell(event: StreamEvent): void; retry(ms: number): void; alive(): void },
+  told: { tell(event: StreamEvent): void; at(id: string): void; retry(ms: number): void; alive(): void },
 ): Promise<void> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
@@ -24,6 +25,7 @@ export async function readStream(
   const line = (text: string) => {
     if (text === '') {
       if (data.length > 0) told.tell({ event: event || 'message', data: data.join('\n'), id });
+      else if (id) told.at(id);
       [event, data] = ['', []];
       return;
     }

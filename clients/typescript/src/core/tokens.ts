@@ -42,10 +42,12 @@ export class Tokens {
     return this.current;
   }
 
-  /** The gateway has taken the one in use. */
-  accepted(): void {
+  /** The gateway has taken the one in use; whether it ends later than the one before, so that it will be warned of anew. */
+  accepted(): boolean {
+    const before = expiry(this.#accepted);
     this.#accepted = this.current;
     this.forget();
+    return !(expiry(this.current) <= before + 1);
   }
 
   /** Somebody tries again: what was refused before does not count. */
@@ -59,5 +61,15 @@ export class Tokens {
     this.#refusals += this.current === this.#refused ? 2 : 1;
     this.#refused = this.current;
     return this.renewable && !!this.current && this.#refusals < REFUSED_MAX;
+  }
+}
+
+/** When a token expires, in Unix seconds; `NaN` of one that does not say. */
+function expiry(token = ''): number {
+  try {
+    const claims = token.split('.')[1] as string;
+    return +JSON.parse(atob(claims.replace(/-/g, '+').replace(/_/g, '/'))).exp;
+  } catch {
+    return Number.NaN;
   }
 }

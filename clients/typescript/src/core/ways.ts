@@ -1,4 +1,5 @@
 /** The ways to a gateway: which one to try next, and how each is opened. */
+import type { FallbackPlace } from './fallback.js';
 import type { Options, Times, Transport } from './options.js';
 import type { Site } from './tokens.js';
 import { webSocketLink } from './websocket.js';
@@ -33,7 +34,8 @@ export class Ways {
       return byWebSocket(events);
     }
     const isFixed = (this.#options.transport ?? 'auto') !== 'auto';
-    return lazyFallback(this.#site, this.#times, kind, events, isFixed ? undefined : byWebSocket);
+    const place = { site: this.#site, times: this.#times, streamsMax: this.#options.streamsMax };
+    return lazyFallback(place, kind, events, isFixed ? undefined : byWebSocket);
   }
 
   /** A WebSocket has got through. */
@@ -57,8 +59,7 @@ export class Ways {
 
 /** The fallback is fetched where it is needed: most never do. */
 function lazyFallback(
-  site: Site,
-  times: Times,
+  place: FallbackPlace,
   kind: 'sse' | 'poll',
   events: LinkEvents,
   byWebSocket: ((events: LinkEvents) => Link) | undefined,
@@ -67,7 +68,7 @@ function lazyFallback(
   let over = false;
   import('./fallback.js').then(
     ({ fallbackLink }) => {
-      if (!over) link = fallbackLink(site, times, kind, events, byWebSocket);
+      if (!over) link = fallbackLink(place, kind, events, byWebSocket);
     },
     () => over || events.closed(1006),
   );

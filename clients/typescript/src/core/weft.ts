@@ -40,7 +40,10 @@ export class Weft {
     const connection = new Connection([address].flat(), options, {
       state: state => this.#listeners.tell('state', state),
       up: () => this.#up(),
-      lost: () => this.#rooms.lost(),
+      lost: () => {
+        this.#rooms.lost();
+        this.#outbox.lost();
+      },
       message: message => this.#message(message),
       forgive: () => this.#rooms.forgive(),
       over: reason => {

@@ -93,7 +93,10 @@ export function useAgentStream(agentId: Id, executionId?: Id): AgentState {
   );
   return useView<AgentState>(view ?? noAgent);
 }
-/** The same under the name that other front ends use; without an execution, in whatever rooms the page follows. */
+/**
+ * The same under the name that other front ends use. Without an execution it is the latest one of those that the page follows;
+ * `executionId` says which.
+ */
 export function useAgentStreaming(
   agentId: Id,
   executionId?: Id,
@@ -139,8 +142,12 @@ export function useUserInput(executionId: Id): UserInput {
   return { pending: pendingInput, prompt: pendingInput[0], provide, isSubmitting, error };
 }
 
-/** Executions of the caller, newest first. */
-export function useExecutions({ status, limit, refreshMs }: ListViewOptions = {}): ListState {
+/** Executions of the caller, newest first; `more` asks for older ones. */
+export function useExecutions({
+  status,
+  limit,
+  refreshMs,
+}: ListViewOptions = {}): ListState & { more(): Promise<void> } {
   const weft = useKept();
   const view = useMemo(
     () =>
@@ -151,7 +158,8 @@ export function useExecutions({ status, limit, refreshMs }: ListViewOptions = {}
       }),
     [weft, status, limit, refreshMs],
   );
-  return useView(view);
+  const state = useView(view);
+  return useMemo(() => ({ ...state, more: view.more }), [state, view]);
 }
 
 /** Failures of executions and of the connection; `notify` is called for each at once. */

@@ -1,5 +1,6 @@
 /** What an agent says, token by token. */
 import type { WeftEvent } from '../core/event.js';
+import { Recent } from '../core/recent.js';
 import type { WeftError } from '../core/told.js';
 import type { Weft } from '../core/weft.js';
 import { View } from './view.js';
@@ -14,6 +15,8 @@ export interface ToolCall {
 
 export interface AgentState {
   agentId: string;
+  /** Whose text this is: two executions of one agent are never mixed. */
+  executionId: string | undefined;
   agentName: string | undefined;
   /** The answer so far. A new answer begins anew. */
   text: string;
@@ -27,6 +30,8 @@ export interface AgentState {
 
 /** Tool calls that are kept. */
 const CALLS_MAX = 1000;
+/** Executions that are remembered to tell earlier ones from a new one. */
+const EXECUTIONS_MAX = 1000;
 
 export class AgentView extends View<AgentState> {
   readonly #weft: Weft;
@@ -35,21 +40,23 @@ export class AgentView extends View<AgentState> {
   /** Joined when it is read: a long answer must not be copied for each of its tokens. */
   #tokens: string[] = [];
   #refusal: WeftError | undefined;
+  #heard = new Recent(EXECUTIONS_MAX);
 
   /**
-   * With an execution the whole answer so far is read first. Without one it is whatever the agent says in rooms that
-   * the page follows anyway.
+   * With an execution the whole answer so far is read first. Without one it is what the agent says in rooms that the page
+   * follows anyway, in the latest of their executions: the one that was heard of last.
    */
   constructor(weft: Weft, agentId: string, executionId?: string) {
     super();
     this.#weft = weft;
     this.#executionId = executionId;
-    this.#state = AgentView.#empty(agentId);
+    this.#state = AgentView.#empty(agentId, executionId);
   }
 
-  static #empty(agentId: string): AgentState {
+  static #empty(agentId: string, executionId: string | undefined): AgentState {
     return {
       agentId,
+      executionId,
       agentName: undefined,
       text: '',
       toolCalls: [],
@@ -61,8 +68,8 @@ export class AgentView extends View<AgentState> {
   }
 
   protected start(): () => void {
-    this.#state = AgentView.#empty(this.#state.agentId);
-    this.#tokens = [];
+    this.#begin(this.#executionId);
+    this.#heard = new Recent(EXECUTIONS_MAX);
     if (this.#executionId === undefined) return this.#weft.on('event', event => this.#take(event));
     const room = `agent:${this.#state.agentId}:${this.#executionId}`;
     const follow = this.#weft.room(room, { from: '0' });
@@ -81,6 +88,18 @@ export class AgentView extends View<AgentState> {
     return { ...this.#state, text: this.#tokens[0] ?? '', error: this.#state.error ?? this.#refusal?.message };
   }
 
+  #begin(executionId: string | undefined): void {
+    this.#state = AgentView.#empty(this.#state.agentId, executionId);
+    this.#tokens = [];
+  }
+
+  /** Whether it belongs to the execution that is shown. One that was never heard of takes the place of what was before. */
+  #isShown(executionId: string): boolean {
+    if (this.#executionId !== undefined) return executionId === this.#executionId;
+    if (executionId !== this.#state.executionId && this.#heard.add(executionId)) this.#begin(executionId);
+    return executionId === this.#state.executionId;
+  }
+
   #set(state: Partial<AgentState>): void {
     Object.assign(this.#state, state);
     this.changed();
@@ -89,7 +108,7 @@ export class AgentView extends View<AgentState> {
   #take(event: WeftEvent): void {
     if (!event.type.startsWith('agent:') || !('agentId' in event || event.data)) return;
     const own = event as Extract<WeftEvent, { type: `agent:${string}` }>;
-    if ((own.agentId ?? own.data?.agentId) !== this.#state.agentId) return;
+    if ((own.agentId ?? own.data?.agentId) !== this.#state.agentId || !this.#isShown(own.executionId)) return;
     switch (own.type) {
       case 'agent:started':
       case 'agent:streaming_start':

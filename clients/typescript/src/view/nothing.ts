@@ -46,6 +46,7 @@ export const noEvents: View<EventsState> = new Nothing<EventsState>({ events: []
 
 export const noAgent: View<AgentState> = new Nothing<AgentState>({
   agentId: '',
+  executionId: undefined,
   agentName: undefined,
   text: '',
   toolCalls: [],

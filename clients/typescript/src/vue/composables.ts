@@ -74,6 +74,8 @@ export function useAgentStream(agentId: Id, executionId?: Id) {
   const state = useView(() => view.value ?? noAgent);
   return {
     state,
+    /** Whose text it is. */
+    executionId: computed(() => state.value.executionId),
     text: computed(() => state.value.text),
     toolCalls: computed(() => state.value.toolCalls),
     isStreaming: computed(() => state.value.isStreaming),
@@ -82,7 +84,10 @@ export function useAgentStream(agentId: Id, executionId?: Id) {
   };
 }
 
-/** The same under the name that other front ends use; without an execution, in whatever rooms the page follows. */
+/**
+ * The same under the name that other front ends use. Without an execution it is the latest one of those that the page follows;
+ * `executionId` says which.
+ */
 export function useAgentStreaming(agentId: Id, executionId?: Id) {
   const stream = useAgentStream(agentId, executionId);
   return { ...stream, streamedText: stream.text, tokens: stream.text };
@@ -111,7 +116,7 @@ export function useUserInput(executionId: Id) {
   return { pending: pendingInput, prompt, provide, isSubmitting, error };
 }
 
-/** Executions of the caller, newest first. */
+/** Executions of the caller, newest first; `more` asks for older ones. */
 export function useExecutions(options: MaybeRefOrGetter<ListViewOptions> = {}) {
   const weft = useKept();
   const view = computed(() => new ListView(weft, toValue(options)));
@@ -120,6 +125,8 @@ export function useExecutions(options: MaybeRefOrGetter<ListViewOptions> = {}) {
     state,
     executions: computed(() => state.value.executions),
     isLoading: computed(() => state.value.isLoading),
+    hasMore: computed(() => state.value.hasMore),
+    more: (): Promise<void> => view.value.more(),
     error: computed(() => state.value.error),
   };
 }

@@ -24,6 +24,30 @@ describe('commands', () => {
     expect(answers).toBe(1);
   });
 
+  test('are due from when they were sent: being offline for longer does not end them', async () => {
+    const server = await gateway();
+    server.greets = false;
+    const weft = client(server, { transport: 'websocket', times: { commandMs: 300, openMs: 50 } });
+    let answers = 0;
+    const cancelled = weft
+      .execution('e')
+      .cancel()
+      .then(() => answers++);
+    await sleep(700);
+    expect(server.received.filter(({ type }) => type === 'cancel')).toEqual([]);
+    // Sent, and not answered by the first; the next one comes late.
+    server.onMessage = (_connection, { type }) => type === 'cancel';
+    server.greets = true;
+    await until(() => server.received.some(({ type }) => type === 'cancel'), 'sent');
+    server.greets = false;
+    server.last.cut();
+    await sleep(700);
+    server.onMessage = undefined;
+    server.greets = true;
+    await cancelled;
+    expect(answers).toBe(1);
+  });
+
   test('are refused by what the gateway says, by a full queue, a timeout, a signal, and the end', async () => {
     const server = await gateway();
     server.onMessage = (connection, { type, ref, executionId }) => {

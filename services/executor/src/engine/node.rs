@@ -53,7 +53,9 @@ pub(super) async fn run_node(run: &NodeRun) -> Result<Value, String> {
 async fn run_attempt(run: &NodeRun, attempt: u32) -> Result<Value, String> {
     let (node, begun, started_at) = (run.node(), Instant::now(), now());
     let progress = |status, error| NodeProgress { status, attempt, error };
-    let started = json!({"nodeType": node.step.word(), "name": node.name, "agentName": node.name, "attempt": attempt, "startedAt": started_at});
+    let depends_on: Vec<&str> = run.execution.workflow.needs(node).collect();
+    let started = json!({"nodeType": node.step.word(), "name": node.name, "agentName": node.name, "attempt": attempt,
+        "dependsOn": depends_on, "startedAt": started_at});
     note(run, "started", progress(Status::Running, None), started).await;
     let ended = limited(run).await;
     let took = begun.elapsed();

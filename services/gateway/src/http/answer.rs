@@ -31,6 +31,12 @@ impl Refusal {
         Self::new(code, code.sentence)
     }
 
+    /// What kind of refusal.
+    #[cfg(test)]
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
     /// Names the field at fault.
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());

@@ -4,7 +4,7 @@ use super::{
     App,
     answer::Refusal,
     extract::{Json, Path, Query},
-    who::Visitor,
+    who::{self, Visitor},
 };
 use axum::{
     extract::State,
@@ -29,7 +29,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weft_bus::{Address, Bus, BusError, Incoming, PRESENCE_LIFETIME, Presence, Reply, Serving};
 use weft_dialect::told;
 use weft_event::{Room, id};
-use weft_guard::Caller;
+use weft_guard::{
+    Caller,
+    limits::{AddressShare, UserShare},
+};
 
 /// Commands waiting for one executor; past this the sender is told that it is busy.
 const INBOX: usize = 64;
@@ -72,7 +75,10 @@ impl Executor {
 struct Listening {
     executors: Arc<Executors>,
     id: String,
+    tenant: Option<Box<str>>,
     number: u64,
+    /// It is a connection like another.
+    _shares: (AddressShare, UserShare),
 }
 
 impl Drop for Listening {
@@ -86,16 +92,24 @@ impl Drop for Listening {
     }
 }
 
-/// `None` where the reply was given already.
+/// A reply that is waited for.
+struct Awaited {
+    /// Of the executor that got the command; others' replies are for commands that are not known.
+    tenant: Option<Box<str>>,
+    /// `None` where the reply was given already.
+    reply: Option<oneshot::Sender<Reply>>,
+}
+
+/// By the `ref` of their commands.
 #[derive(Default)]
 struct Replies {
-    by_reference: HashMap<String, Option<oneshot::Sender<Reply>>>,
+    by_reference: HashMap<String, Awaited>,
     by_age: VecDeque<String>,
 }
 
 impl Replies {
-    fn expect(&mut self, reference: &str, reply: oneshot::Sender<Reply>) {
-        if self.by_reference.insert(reference.to_owned(), Some(reply)).is_none() {
+    fn expect(&mut self, reference: &str, awaited: Awaited) {
+        if self.by_reference.insert(reference.to_owned(), awaited).is_none() {
             self.by_age.push_back(reference.to_owned());
         }
         while self.by_age.len() > PENDING_MAX {
@@ -103,6 +117,13 @@ impl Replies {
                 self.by_reference.remove(&oldest);
             }
         }
+    }
+
+    /// Where a reply goes that somebody of this tenant gives.
+    fn take(&mut self, reference: &str, tenant: Option<&str>) -> Result<oneshot::Sender<Reply>, Refusal> {
+        let awaited = self.by_reference.get_mut(reference).filter(|awaited| awaited.tenant.as_deref() == tenant);
+        let awaited = awaited.ok_or_else(|| Refusal::plain(told::NOT_FOUND))?;
+        awaited.reply.take().ok_or_else(|| Refusal::new(told::CONFLICT, "the command has its reply already"))
     }
 }
 
@@ -172,12 +193,13 @@ pub struct Which {
     executor: String,
 }
 
-/// The name of an executor among those of all tenants, so that none can take another's commands. Executors that reach the
-/// bus themselves have names without a colon in front of which a tenant stands.
+/// The name of an executor among those of all tenants, so that none can take another's commands. No tenant holds a colon, and
+/// none is empty: what stands before the first colon is the tenant, nothing where there is none. Executors that reach the bus
+/// themselves have names of their own choice, and its trust.
 fn own_name(caller: &Caller, executor: &str) -> String {
     match caller {
         Caller::Everyone => executor.to_owned(),
-        _ => format!("{}:{executor}", caller.tenant().unwrap_or("-")),
+        _ => format!("{}:{executor}", caller.tenant().unwrap_or_default()),
     }
 }
 
@@ -212,6 +234,7 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     visitor.runs()?;
     id::check("executor", &which.executor)?;
+    let shares = (who::arrive(&app, visitor.address)?, app.shared.bounds.join(&visitor.caller)?);
     let executor = own_name(&visitor.caller, &which.executor);
     let number = app.executors.streams.fetch_add(1, Ordering::Relaxed) + 1;
     let (outbox, newest) = app.executors.with(&executor, |executor| {
@@ -220,7 +243,8 @@ pub async fn stream(
         (executor.outbox.clone(), executor.newest.subscribe())
     })?;
     app.executors.serve_own_address(&executor).await?;
-    let listening = Listening { executors: app.executors.clone(), id: executor, number };
+    let tenant = visitor.caller.tenant().map(Into::into);
+    let listening = Listening { executors: app.executors.clone(), id: executor, tenant, number, _shares: shares };
     let commands = stream::unfold((outbox, newest, listening), move |(outbox, mut newest, listening)| async move {
         let replaced = async {
             let _ = newest.wait_for(|newest| *newest != number).await;
@@ -232,7 +256,7 @@ pub async fn stream(
             () = replaced => return None,
             incoming = next => incoming?,
         };
-        let event = told(&listening.executors, incoming);
+        let event = told(&listening, incoming);
         Some((Ok(event), (outbox, newest, listening)))
     });
     let commands = commands.take_until(no_longer_admitted(app.clone(), visitor.caller));
@@ -251,11 +275,11 @@ impl Executors {
     }
 }
 
-fn told(executors: &Executors, incoming: Incoming) -> Event {
+fn told(Listening { executors, tenant, .. }: &Listening, incoming: Incoming) -> Event {
     let Incoming { command, address, reply } = incoming;
     {
         let mut replies = executors.replies.lock();
-        replies.expect(&command.reference, reply);
+        replies.expect(&command.reference, Awaited { tenant: tenant.clone(), reply: Some(reply) });
         executors.awaited.set(replies.by_age.len() as f64);
     }
     let body = json!({
@@ -311,14 +335,43 @@ pub async fn reply(
     Json(reply): Json<Reply>,
 ) -> Result<StatusCode, Refusal> {
     visitor.runs()?;
-    let waiting = app.executors.replies.lock().by_reference.get_mut(&reference).map(Option::take);
-    match waiting {
-        None => Err(Refusal::plain(told::NOT_FOUND)),
-        Some(None) => Err(Refusal::new(told::CONFLICT, "the command has its reply already")),
-        Some(Some(sender)) => {
-            // The sender may have given up; the executor has done its part all the same.
-            let _ = sender.send(reply);
-            Ok(StatusCode::NO_CONTENT)
+    let sender = app.executors.replies.lock().take(&reference, visitor.caller.tenant())?;
+    // The sender may have given up; the executor has done its part all the same.
+    let _ = sender.send(reply);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_given_once_and_by_the_tenant_that_was_asked() {
+        let mut replies = Replies::default();
+        let tenants = [None, Some("-"), Some("acme")];
+        for tenant in tenants {
+            let reference = format!("of {tenant:?}");
+            let (reply, _gone) = oneshot::channel();
+            replies.expect(&reference, Awaited { tenant: tenant.map(Into::into), reply: Some(reply) });
+            let codes: Vec<_> = tenants
+                .iter()
+                .filter(|other| **other != tenant)
+                .map(|other| replies.take(&reference, *other).err().map(|refusal| refusal.code()))
+                .collect();
+            assert_eq!(codes, [Some(told::NOT_FOUND); 2], "{tenant:?}: others know of nothing");
+            assert!(replies.take(&reference, tenant).is_ok(), "{tenant:?}");
+            assert_eq!(replies.take(&reference, tenant).err().map(|refusal| refusal.code()), Some(told::CONFLICT));
         }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_bounded() {
+        let mut replies = Replies::default();
+        for n in 0..PENDING_MAX + 10 {
+            let (reply, _gone) = oneshot::channel();
+            replies.expect(&n.to_string(), Awaited { tenant: None, reply: Some(reply) });
+        }
+        assert_eq!((replies.by_reference.len(), replies.by_age.len()), (PENDING_MAX, PENDING_MAX));
+        assert!(replies.take("0", None).is_err() && replies.take(&PENDING_MAX.to_string(), None).is_ok());
     }
 }

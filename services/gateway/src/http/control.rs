@@ -19,7 +19,14 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use uuid::Uuid;
 use weft_dialect::told;
 use weft_event::Room;
@@ -52,13 +59,47 @@ pub fn router_of_control(app: App, token: ControlToken) -> Router {
         .with_state(app)
 }
 
-async fn nothing_here(Extension(Peer(from)): Extension<Peer>, uri: Uri) -> Refusal {
-    audit(from, "other", uri.path(), "unknown");
+/// Who asks, and the line that it leaves behind.
+#[derive(Clone)]
+pub struct Operator {
+    from: IpAddr,
+    has_line: Arc<AtomicBool>,
+}
+
+impl Operator {
+    fn new(from: IpAddr) -> Self {
+        Self { from, has_line: Arc::default() }
+    }
+
+    /// Writes the line: what was asked, about whom, with which outcome.
+    pub fn note(&self, action: &'static str, target: &str, outcome: &'static str) {
+        self.has_line.store(true, Ordering::Relaxed);
+        audit(self.from, action, target, outcome);
+    }
+}
+
+/// A request, for as long as it is being answered. One that reached nobody who would have left a line, because its query or
+/// its body could not be read, or its client has gone, leaves one here.
+struct Asking {
+    operator: Operator,
+    path: String,
+    outcome: &'static str,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.operator.has_line.load(Ordering::Relaxed) {
+            self.operator.note("other", &self.path, self.outcome);
+        }
+    }
+}
+
+async fn nothing_here(Extension(operator): Extension<Operator>, uri: Uri) -> Refusal {
+    operator.note("other", uri.path(), "unknown");
     no_such_route().await
 }
 
-async fn not_so(Extension(Peer(from)): Extension<Peer>, uri: Uri) -> Response {
-    audit(from, "other", uri.path(), "invalid");
+async fn not_so() -> Response {
     no_such_method().await
 }
 
@@ -66,7 +107,7 @@ async fn not_so(Extension(Peer(from)): Extension<Peer>, uri: Uri) -> Response {
 async fn check(
     State(token): State<Arc<ControlToken>>,
     Extension(Peer(from)): Extension<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let shown = Places::default().token(Purpose::Request, &Method::POST, request.headers(), None);
@@ -77,28 +118,37 @@ async fn check(
         audit(from, "refused", request.uri().path(), "unauthenticated");
         return Refusal::from(Refused::Missing).into_response();
     }
-    next.run(request).await
+    let operator = Operator::new(from);
+    request.extensions_mut().insert(operator.clone());
+    let mut asking = Asking { operator, path: request.uri().path().to_owned(), outcome: "abandoned" };
+    let response = next.run(request).await;
+    asking.outcome = "invalid";
+    response
 }
 
 /// `POST /admin/revoke` with `{"subject"|"token"|"tenant": …}`.
-async fn revoke(State(app): State<App>, Extension(Peer(from)): Extension<Peer>, Whole(body): Whole) -> Result<Response, Refusal> {
+async fn revoke(
+    State(app): State<App>,
+    Extension(operator): Extension<Operator>,
+    Whole(body): Whole,
+) -> Result<Response, Refusal> {
     let target = String::from_utf8_lossy(&body);
     let revoked = app.shared.guard.revoked();
     if !revoked.is_possible() {
-        audit(from, "revoke", &target, "impossible");
+        operator.note("revoke", &target, "impossible");
         let mut response = Refusal::plain(told::NOT_DURABLE).into_response();
         *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
         return Ok(response);
     }
     let at = app.shared.guard.revokes_at(journal::unix_secs());
-    let revocation = Revocation::asked(&body, at).inspect_err(|_| audit(from, "revoke", &target, "invalid"))?;
+    let revocation = Revocation::asked(&body, at).inspect_err(|_| operator.note("revoke", &target, "invalid"))?;
     match journal::revoke(revoked, &app.shared.hub.bus, &revocation).await {
         Ok(()) => {
-            audit(from, "revoke", &target, "done");
+            operator.note("revoke", &target, "done");
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Err(error) => {
-            audit(from, "revoke", &target, "failed");
+            operator.note("revoke", &target, "failed");
             tracing::error!(%error, "a revocation was not stored; it holds here until this process ends");
             Err(Refusal::new(told::UNAVAILABLE, "the revocation holds here, and is not stored; try again").retry_after(1))
         }
@@ -121,8 +171,12 @@ async fn ask(app: &App, question: Question) -> Vec<Report> {
 }
 
 /// `GET /admin/connections`: those of this gateway.
-async fn connections(State(app): State<App>, Extension(Peer(from)): Extension<Peer>, Query(which): Query<Which>) -> Json<Value> {
-    audit(from, "list", which.subject.as_deref().unwrap_or_default(), "done");
+async fn connections(
+    State(app): State<App>,
+    Extension(operator): Extension<Operator>,
+    Query(which): Query<Which>,
+) -> Json<Value> {
+    operator.note("list", which.subject.as_deref().unwrap_or_default(), "done");
     let Which { subject, tenant, room } = which;
     let reports = ask(&app, Question { subject, tenant, room, ..Question::default() }).await;
     Json(json!({ "connections": reports, "open": app.shared.hub.session_count(), "listedAtMost": REPORTS_MAX }))
@@ -135,24 +189,24 @@ fn id(text: &str) -> Result<Uuid, Refusal> {
 /// `GET /admin/connections/{id}`
 async fn connection(
     State(app): State<App>,
-    Extension(Peer(from)): Extension<Peer>,
+    Extension(operator): Extension<Operator>,
     Path(text): Path<String>,
 ) -> Result<Json<Report>, Refusal> {
-    let id = id(&text).inspect_err(|_| audit(from, "inspect", &text, "unknown"))?;
+    let id = id(&text).inspect_err(|_| operator.note("inspect", &text, "unknown"))?;
     let found = ask(&app, Question { id: Some(id), ..Question::default() }).await.pop();
-    audit(from, "inspect", &text, if found.is_some() { "done" } else { "unknown" });
+    operator.note("inspect", &text, if found.is_some() { "done" } else { "unknown" });
     found.map(Json).ok_or_else(|| Refusal::plain(told::NOT_FOUND))
 }
 
 /// `DELETE /admin/connections/{id}`: closed with 1012, so that an honest client comes back.
 async fn disconnect(
     State(app): State<App>,
-    Extension(Peer(from)): Extension<Peer>,
+    Extension(operator): Extension<Operator>,
     Path(text): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let id = id(&text).inspect_err(|_| audit(from, "disconnect", &text, "unknown"))?;
+    let id = id(&text).inspect_err(|_| operator.note("disconnect", &text, "unknown"))?;
     let is_here = !ask(&app, Question { id: Some(id), ..Question::default() }).await.is_empty();
-    audit(from, "disconnect", &text, if is_here { "done" } else { "unknown" });
+    operator.note("disconnect", &text, if is_here { "done" } else { "unknown" });
     if !is_here {
         return Err(Refusal::plain(told::NOT_FOUND));
     }
@@ -161,8 +215,8 @@ async fn disconnect(
 }
 
 /// `GET /admin/rooms`: those that this gateway follows, by their names on the bus.
-async fn rooms(State(app): State<App>, Extension(Peer(from)): Extension<Peer>) -> Json<Value> {
-    audit(from, "rooms", "", "done");
+async fn rooms(State(app): State<App>, Extension(operator): Extension<Operator>) -> Json<Value> {
+    operator.note("rooms", "", "done");
     let hub = &app.shared.hub;
     let of = |name: &Room| name.broker_name().to_owned();
     let all = hub.all_rooms();

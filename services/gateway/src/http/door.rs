@@ -8,7 +8,7 @@
 use super::answer::Refusal;
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -28,7 +28,12 @@ pub struct Door {
 
 impl Door {
     fn refusal(&self, headers: &HeaderMap) -> Option<Refusal> {
-        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("\u{fffd}"));
+        // One that is there twice is none that may come in: which of them a proxy in front has looked at, nobody knows.
+        let text = |name: HeaderName| {
+            let mut all = headers.get_all(name).iter();
+            let first = all.next().map(|value: &HeaderValue| value.to_str().unwrap_or("\u{fffd}"));
+            if all.next().is_some() { Some("\u{fffd}") } else { first }
+        };
         if let Some(origin) = text(header::ORIGIN)
             && !self.admits(origin, text(header::HOST))
         {

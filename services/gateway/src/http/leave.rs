@@ -1,22 +1,21 @@
 //! `/admin/drain` and `/admin/shed`: operators send clients elsewhere, all or some of them, without an end of the process.
 
-use super::{App, answer::Refusal, extract::Query, serve::Peer};
+use super::{App, answer::Refusal, control::Operator, extract::Query};
 use crate::{hub::Heeds, session::Shed};
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use weft_dialect::told;
 use weft_drain::Phase;
-use weft_guard::control::audit;
 
 /// Longest time over which connections may be shed, in seconds.
 const SHED_SECS_MAX: u32 = 3600;
 
 /// `POST /admin/drain`: what SIGTERM begins, but for its end. The process is not ready any more, sends its clients elsewhere,
 /// and stays until it is told to end.
-pub async fn drain(State(app): State<App>, Extension(Peer(from)): Extension<Peer>) -> (StatusCode, Json<Value>) {
+pub async fn drain(State(app): State<App>, Extension(operator): Extension<Operator>) -> (StatusCode, Json<Value>) {
     let began = app.drain.begin("operator");
-    audit(from, "drain", "", if began { "done" } else { "repeated" });
+    operator.note("drain", "", if began { "done" } else { "repeated" });
     let [unhinted, hinted] = app.shared.hub.leaving_counts();
     let phase = match app.drain.phase() {
         Phase::Serving | Phase::Announced => "announced",
@@ -57,14 +56,14 @@ fn number(field: &'static str, text: &str, most: u32) -> Result<u32, Refusal> {
 /// in as before.
 pub async fn shed(
     State(app): State<App>,
-    Extension(Peer(from)): Extension<Peer>,
+    Extension(operator): Extension<Operator>,
     Query(how): Query<How>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let target = how.percent.clone().unwrap_or_default();
-    let (percent, secs) = how.read(&app).inspect_err(|_| audit(from, "shed", &target, "invalid"))?;
+    let (percent, secs) = how.read(&app).inspect_err(|_| operator.note("shed", &target, "invalid"))?;
     let hub = &app.shared.hub;
     if app.drain.phase() != Phase::Serving {
-        audit(from, "shed", &target, "impossible");
+        operator.note("shed", &target, "impossible");
         return Err(Refusal::new(told::CONFLICT, "this gateway is leaving: all of its connections go"));
     }
     let open = hub.session_count();
@@ -72,7 +71,7 @@ pub async fn shed(
     let may_go = open - hub.session_count_of(Heeds::Never).min(open);
     let closing = (may_go * percent as usize).div_ceil(100);
     app.shared.shed(Shed::new(hub.wheel.now(), secs, may_go, closing));
-    audit(from, "shed", &target, "done");
+    operator.note("shed", &target, "done");
     let body = json!({ "connections": open, "closing": closing, "windowSecs": secs });
     Ok((StatusCode::ACCEPTED, Json(body)))
 }

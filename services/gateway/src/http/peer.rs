@@ -7,7 +7,7 @@ use super::{
     App,
     engine::{ask, is_upgrade, method, refuse},
 };
-use crate::hub::Hub;
+use crate::{hub::Hub, transport::Counted};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -166,7 +166,11 @@ async fn send(address: SocketAddr, request: Request) -> Result<(Response<Incomin
     let _ = stream.set_nodelay(true);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
     // With whoever waits for the answer goes the connection, by which the owner hears of it.
-    let connection = AbortOnDropHandle::new(tokio::spawn(async move { _ = connection.with_upgrades().await }));
+    let counted = Counted::one();
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+        let _counted = counted;
+        let _ = connection.with_upgrades().await;
+    }));
     let answer = tokio::time::timeout(ANSWER_TIME, sender.send_request(request)).await;
     let answer = answer.map_err(|error| unreachable(&error))?.map_err(|error| unreachable(&error))?;
     Ok((answer, connection))
@@ -178,6 +182,8 @@ type Connection = AbortOnDropHandle<()>;
 /// others do and among them.
 async fn tunnel(hub: Arc<Hub>, client: OnUpgrade, owner: OnUpgrade, _permit: OwnedSemaphorePermit) {
     let (Ok(client), Ok(owner)) = tokio::join!(client, owner) else { return };
+    // Neither is a connection's any more.
+    let _counted = [Counted::one(), Counted::one()];
     let (mut client, mut owner) = (TokioIo::new(client), TokioIo::new(owner));
     let passage = hub.passage();
     tokio::select! {

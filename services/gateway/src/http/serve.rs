@@ -1,6 +1,9 @@
 //! Accepts connections and serves HTTP on them.
 
-use super::{Tls, first};
+use super::{
+    Tls, first,
+    intake::{self, Intake, Seat},
+};
 use crate::transport::SocketTimes;
 use axum::Router;
 use hyper::{Request, body::Incoming, server::conn::http1};
@@ -39,6 +42,8 @@ pub struct Terms {
     pub head_time: Duration,
     /// Where TLS is spoken.
     pub tls: Option<Tls>,
+    /// How many sockets are taken.
+    pub intake: Intake,
 }
 
 impl Terms {
@@ -46,6 +51,17 @@ impl Terms {
     #[must_use]
     pub fn in_plain(&self) -> Self {
         Self { tls: None, ..self.clone() }
+    }
+
+    /// The same with other bounds.
+    #[must_use]
+    pub fn taking(&self, intake: Intake) -> Self {
+        Self { intake, ..self.clone() }
+    }
+
+    /// For who is only told that there is no place.
+    fn in_brief(&self) -> Self {
+        Self { head_time: self.head_time.min(intake::TELLING_TIME), ..self.clone() }
     }
 }
 
@@ -60,7 +76,17 @@ pub async fn serve(listener: TcpListener, router: Router, terms: Terms, token: C
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(take(stream, peer, router.clone(), terms.clone(), (token.clone(), connections.clone())));
+                let life = (token.clone(), connections.clone());
+                match terms.intake.admit(peer.ip()) {
+                    Ok(seat) => drop(connections.spawn(take(stream, peer, router.clone(), terms.clone(), life, seat))),
+                    // Closed, where too many are being told.
+                    Err(crowded) => drop(
+                        terms
+                            .intake
+                            .tell()
+                            .map(|seat| connections.spawn(take(stream, peer, crowded.router(), terms.in_brief(), life, seat))),
+                    ),
+                }
             }
             Err(error) => pause_after(&error).await,
         }
@@ -83,6 +109,7 @@ async fn take(
     router: Router,
     terms: Terms,
     (token, connections): (CancellationToken, TaskTracker),
+    _seat: Seat,
 ) {
     if let Some(tls) = &terms.tls {
         // Apart, so that the task of who speaks in plain has no place for it.

@@ -48,15 +48,13 @@ pub async fn begin(
     let hub = &app.shared.hub;
     let address = who::arrive(app, visitor.address)?;
     let pass = Pass::of(Badge::new(visitor.caller.clone(), &app.shared.bounds)?, address);
-    // An EventSource that is refused never comes again.
-    let come_again = |after: Duration| Ok(stream(Body::from(sse::retry(after.as_millis() as u64))));
     let place = match admission::stream(app).await {
         Ok(place) => place,
-        Err(after) => return come_again(after),
+        Err(after) => return Ok(come_again(after)),
     };
     let Ok(follower) = hub.follow(&room, &Arc::default()) else {
         hub.metrics.turned_away(TurnedAway::Capacity);
-        return come_again(admission::pause());
+        return Ok(come_again(admission::pause()));
     };
     // Whoever has the head of the answer may rely on hearing what happens from then on. A refusal is the session's to tell.
     let _ = tokio::time::timeout(OPENING_MAX, follower.room.wait_open()).await;
@@ -72,6 +70,11 @@ fn where_to_begin(offset: Option<&str>, headers: &HeaderMap) -> Result<Option<Re
         (None, Some(offset)) => resume("offset", offset).map(Some),
         (None, None) => Ok(None),
     }
+}
+
+/// A stream that ends at once: an `EventSource` that is refused never comes again, one whose stream has ended does.
+pub fn come_again(after: Duration) -> Response {
+    stream(Body::from(sse::retry(after.as_millis() as u64)))
 }
 
 fn stream(body: Body) -> Response {

@@ -84,6 +84,6 @@ fn stream(upgraded: Upgraded, app: &App) -> (Io, Bytes) {
     };
     match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
         Ok(parts) => (Io::tls(parts.io.into_inner(), app.sockets.times), parts.read_buf),
-        Err(upgraded) => (Io::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+        Err(upgraded) => (Io::other(TokioIo::new(upgraded)), Bytes::new()),
     }
 }

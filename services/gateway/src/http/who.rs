@@ -134,9 +134,15 @@ impl Visitor {
         Reader::Client(hasher.finish() | 1 << 63)
     }
 
-    /// The execution's room, if it may answer its prompts and cancel it.
+    /// The execution's room, if it may answer its prompts and cancel it; counted as a command.
     pub async fn acts(&self, app: &App, execution: &Room) -> Result<Room, Refusal> {
         self.commands(app)?;
+        self.may_act(app, execution).await
+    }
+
+    /// The execution's room, if it may act on it. One that does not exist and one of somebody else are answered alike, at a
+    /// beat.
+    pub async fn may_act(&self, app: &App, execution: &Room) -> Result<Room, Refusal> {
         let began = tokio::time::Instant::now();
         let room = self.caller.at_home(execution)?;
         if app.shared.guard.act(&app.shared.hub.bus, &self.caller, &room).await? {

@@ -56,6 +56,15 @@ async fn executors(app: &App, visitor: &Visitor) -> Result<Vec<(String, Announce
     Ok(read.filter(|(_, announced)| is_theirs(announced)).collect())
 }
 
+/// The id under which an execution is to begin. A new one is nobody's yet, and its visitor's from then on. To choose one is to act
+/// on the execution of that name, and takes the right to: whether an id is free says whether there is such an execution.
+async fn id_to_begin(app: &App, visitor: &Visitor, chosen: Option<String>) -> Result<String, Refusal> {
+    visitor.has_name()?;
+    let Some(id) = chosen else { return Ok(uuid::Uuid::now_v7().to_string()) };
+    visitor.may_act(app, &Room::execution(&id)?).await?;
+    Ok(id)
+}
+
 /// `{"inputs":{},"executionId"?,"userId"?}`
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -78,8 +87,7 @@ pub async fn execute(
         Refusal::new(told::INVALID, format!("the body must be {{\"inputs\":{{}},\"executionId\"?}}: {error}"))
     };
     let execute: Execute = if body.is_empty() { Execute::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
-    let id = execute.execution_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    Room::execution(&id)?;
+    let id = id_to_begin(&app, &visitor, execute.execution_id).await?;
     let user = if matches!(visitor.caller, Caller::Everyone) { execute.user_id } else { None };
     if let Some(user) = &user {
         Room::user(user)?;
@@ -107,12 +115,12 @@ pub async fn run(State(app): State<App>, visitor: Visitor, Whole(body): Whole) -
         (None, true) => {}
         _ => return Err(Refusal::new(told::INVALID, "nodes: must be given, or else steps").field("nodes")),
     }
-    let id = match definition.remove("executionId") {
-        None => uuid::Uuid::now_v7().to_string(),
-        Some(Value::String(id)) => id,
+    let chosen = match definition.remove("executionId") {
+        None => None,
+        Some(Value::String(id)) => Some(id),
         Some(_) => return Err(Refusal::new(told::INVALID, "executionId: must be a string").field("executionId")),
     };
-    Room::execution(&id)?;
+    let id = id_to_begin(&app, &visitor, chosen).await?;
     definition.entry("name").or_insert_with(|| "unnamed".into());
     let mut able = executors(&app, &visitor).await?;
     if able.is_empty() {
@@ -127,7 +135,7 @@ pub async fn run(State(app): State<App>, visitor: Visitor, Whole(body): Whole) -
 /// `POST /executions/{execution_id}/start-streaming`, as system E sends it: an executor's demo workflow under that id.
 pub async fn start_streaming(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refusal> {
     visitor.commands(&app)?;
-    Room::execution(&id)?;
+    let id = id_to_begin(&app, &visitor, Some(id)).await?;
     let mut able = executors(&app, &visitor).await?;
     if able.is_empty() {
         return Err(Refusal::plain(told::NO_EXECUTOR));

@@ -87,6 +87,11 @@ pub enum TurnedAway {
 impl TurnedAway {
     const ALL: [Self; 6] = [Self::Draining, Self::Capacity, Self::Rate, Self::Client, Self::Token, Self::History];
 
+    /// One more.
+    pub fn count(self) {
+        counter!(TURNED_AWAY, "reason" => self.word()).increment(1);
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Draining => "draining",
@@ -123,6 +128,6 @@ impl Metrics {
 
     /// Somebody was turned away.
     pub fn turned_away(&self, reason: TurnedAway) {
-        counter!(TURNED_AWAY, "reason" => reason.word()).increment(1);
+        reason.count();
     }
 }

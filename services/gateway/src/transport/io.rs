@@ -4,6 +4,7 @@ use socket2::SockRef;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,12 +22,41 @@ pub const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
-/// A byte stream.
+/// Sockets that this process has open with clients and other gateways.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// One socket more, for as long as this lives. It takes no memory of a connection: descriptors are the process's, and so is
+/// their count.
+#[derive(Debug)]
+pub struct Counted(());
+
+impl Counted {
+    /// Counts one.
+    #[must_use]
+    pub fn one() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn open() -> usize {
+        OPEN.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A byte stream, counted.
 pub enum Io {
     /// A bare socket.
-    Tcp(TcpStream),
+    Tcp(TcpStream, Counted),
     /// Anything else.
-    Other(Box<dyn Stream>),
+    Other(Box<dyn Stream>, Counted),
 }
 
 /// How long the kernel may try.
@@ -41,13 +71,18 @@ impl Io {
     /// A socket, set up for small frames that must not wait for each other.
     pub fn tcp(stream: TcpStream, times: SocketTimes) -> Self {
         Self::set_up(&stream, times);
-        Self::Tcp(stream)
+        Self::Tcp(stream, Counted::one())
     }
 
     /// TLS over a socket, which is set up likewise.
     pub fn tls(stream: TlsStream<TcpStream>, times: SocketTimes) -> Self {
         Self::set_up(stream.get_ref().0, times);
-        Self::Other(Box::new(stream))
+        Self::other(stream)
+    }
+
+    /// Whatever else an upgraded connection ran on.
+    pub fn other(stream: impl Stream) -> Self {
+        Self::Other(Box::new(stream), Counted::one())
     }
 
     fn set_up(stream: &TcpStream, times: SocketTimes) {
@@ -65,8 +100,8 @@ impl Io {
     /// be woken by the read that said "nothing more".
     pub fn may_be_read(&self) -> bool {
         match self {
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Self::Other(_) => true,
+            Self::Tcp(stream, _) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Other(..) => true,
         }
     }
 
@@ -74,8 +109,8 @@ impl Io {
     pub fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(into);
         let read = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut buffer),
-            Self::Other(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            Self::Tcp(stream, _) => Pin::new(stream).poll_read(context, &mut buffer),
+            Self::Other(stream, _) => Pin::new(stream).poll_read(context, &mut buffer),
         };
         read.map_ok(|()| buffer.filled().len())
     }
@@ -83,25 +118,25 @@ impl Io {
     /// Writes what the stream takes of these slices.
     pub fn poll_write(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match (self, slices) {
-            (Self::Tcp(stream), [slice]) => Pin::new(stream).poll_write(context, slice),
-            (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
-            (Self::Other(stream), _) => Pin::new(stream).poll_write_vectored(context, slices),
+            (Self::Tcp(stream, _), [slice]) => Pin::new(stream).poll_write(context, slice),
+            (Self::Tcp(stream, _), _) => Pin::new(stream).poll_write_vectored(context, slices),
+            (Self::Other(stream, _), _) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     /// Pushes out what the stream itself may hold back. A socket holds nothing back.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Other(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tcp(..) => Poll::Ready(Ok(())),
+            Self::Other(stream, _) => Pin::new(stream).poll_flush(context),
         }
     }
 
     /// Says that nothing more will be written.
     pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Other(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tcp(stream, _) => Pin::new(stream).poll_shutdown(context),
+            Self::Other(stream, _) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -10,7 +10,7 @@ mod websocket;
 pub use engine::{Ask, Engine, Full, Mailbox, Mailboxes};
 pub use event_stream::EventStream;
 pub use frame::{Dialect, Frame, Wire};
-pub use io::{Io, SocketTimes, UNSENT_BYTES_MAX};
+pub use io::{Counted, Io, SocketTimes, UNSENT_BYTES_MAX};
 pub use websocket::{WebSocket, WebSocketLimits};
 
 use std::{

@@ -2,6 +2,7 @@
 
 use crate::{
     auth_rig::{self, CONTROL, Polling, Ws, ask, ask_at, controlled, log, now, of, pid, publish, token},
+    clients::Clients,
     support::{Broker, Kind, SHARED, SOON},
 };
 use serde_json::{Value, json};
@@ -219,13 +220,20 @@ async fn an_operator_sees_and_disconnects_connections() {
     // A bus that stores nothing remembers no revocation.
     assert_eq!(ask_at(&url, "POST", "/admin/revoke", Some(CONTROL), Some(json!({"subject": "ada"}))).await.0, 501);
     assert_eq!(ask_at(&gateway.url(), "GET", "/admin/rooms", Some(CONTROL), None).await.0, 404, "not where clients are");
-    for (method, path, status) in
-        [("GET", "/admin/nothing", 404), ("PUT", "/admin/rooms", 405), ("GET", "/admin/connections/x", 404)]
-    {
+    for (method, path, status) in [
+        ("GET", "/admin/nothing", 404),
+        ("PUT", "/admin/rooms", 405),
+        ("GET", "/admin/connections/x", 404),
+        ("GET", "/admin/connections/%ff", 400),
+        ("GET", "/admin/connections?subject=a&subject=b", 400),
+        ("POST", "/admin/shed?percent=1&percent=2", 400),
+    ] {
         assert_eq!(ask_at(&url, method, path, Some(CONTROL), None).await.0, status, "{method} {path}");
     }
     let written = std::fs::read_to_string(gateway.log()).expect("the log");
-    for target in ["/admin/nothing", "/admin/rooms", "target=x"] {
+    for target in
+        ["/admin/nothing", "/admin/rooms", "target=x", "/admin/connections/%ff", "target=/admin/connections ", "/admin/shed"]
+    {
         let is_line = |line: &&str| line.contains("weft::audit") && line.contains(target);
         assert!(written.lines().any(|line| is_line(&line)), "no line of {target}");
     }
@@ -249,8 +257,19 @@ async fn who_talks_too_fast_or_comes_too_often_is_closed() {
         kept.push(socket);
     }
     assert_eq!(Ws::bearing(&gateway, "/api/ws", &of("bob")).await.closes().await, Some(1008));
+    // Without a word of Socket.IO: its client would not come back.
     let (_, answer) = Ws::socketio(&gateway, &json!({"token": of("bob")})).await;
-    assert!(answer.contains("rate_limited"), "{answer}");
+    assert_eq!(answer, "closed Some(1008)");
+    // One that is in a namespace already stays there.
+    let (mut two, answer) = Ws::socketio(&gateway, &json!({"token": of("dee")})).await;
+    assert!(answer.starts_with("40{"), "{answer}");
+    let mut taken = Ws::bearing(&gateway, "/api/ws", &of("dee")).await;
+    taken.hear("connected").await;
+    two.text(format!("40/executions,{}", json!({"token": of("dee")}))).await;
+    let refused = two.hear("44/executions,").await;
+    assert!(refused.contains("rate_limited"), "{refused}");
+    two.text(r#"421["subscribe","user:dee"]"#.into()).await;
+    two.hear("431[").await;
     Ws::bearing(&gateway, "/api/ws", &of("cy")).await.hear("connected").await;
     drop(kept.pop());
     crate::support::until("a place is given back", async || {
@@ -258,6 +277,25 @@ async fn who_talks_too_fast_or_comes_too_often_is_closed() {
         next.is_ok_and(|text| text.contains("connected"))
     })
     .await;
+}
+
+/// `socket.io-client` as npm has it, over a WebSocket and by polling.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_socketio_that_was_one_too_many_comes_in_when_there_is_a_place() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = auth_rig::gateway(&broker, &[("WEFT_CONNECTIONS_PER_USER_MAX", "1")]).await;
+    let mut clients = Clients::start();
+    for transport in ["websocket", "polling"] {
+        let user = format!("user-of-{transport}");
+        let mut only = Ws::bearing(&gateway, "/api/ws", &of(&user)).await;
+        only.hear("connected").await;
+        let options = json!({"auth": {"token": of(&user)}, "transports": [transport]});
+        clients.open(transport, &gateway.url(), options).await;
+        let first = clients.next(transport).await;
+        assert_eq!((&first["happened"], first["data"].is_null()), (&json!("disconnect"), true), "{transport}: {first}");
+        drop(only);
+        while clients.next(transport).await["happened"] != "connect" {}
+    }
 }
 
 /// Whether a room may be followed takes a broker's round trip; a token that comes meanwhile must not be asked in its place.

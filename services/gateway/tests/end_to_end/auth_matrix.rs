@@ -1,4 +1,5 @@
-//! Who sees what: two tenants with rooms and users of the same names, every kind of room, every transport, every way to ask.
+//! Who sees what: two tenants with rooms and users of the same names, every kind of room, every kind of right, every transport,
+//! every way to ask.
 //! What is permitted is delivered, and nothing else is ever told.
 
 use crate::{
@@ -12,6 +13,8 @@ use weft_testkit::process::Process;
 
 /// Whoever is told what it may see has been told by then.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// Questions that are being asked.
+const AT_ONCE: usize = 400;
 /// What has not come so long after everything was refused does not come.
 const QUIET: Duration = Duration::from_millis(3500);
 
@@ -47,11 +50,34 @@ enum Op {
     Upstream,
 }
 
+/// By what somebody may see, or may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum User {
+    /// All that there is belongs to her, in either tenant.
+    Owner,
+    /// Has nothing, and may see nothing.
+    Stranger,
+    /// Its token names the very room.
+    Claim,
+    /// Its token names families of rooms.
+    Pattern,
+    /// Its token names rooms and families that are not these, by a hair.
+    OtherClaims,
+    /// As by a pattern, and may act.
+    Actor,
+    Admin,
+}
+
+const USERS: [User; 7] = [User::Owner, User::Stranger, User::Claim, User::Pattern, User::OtherClaims, User::Actor, User::Admin];
+const FAMILIES: [&str; 4] = ["execution:*", "user:*", "agent:*", "kb:*"];
+const OTHERS: [&str; 8] =
+    ["execution:e2", "execution:ee*", "user:ada2", "user:ad", "agent:aa:*", "agent:a:e2", "kb:k*x", "kb:kk*"];
+
 /// One question of the matrix.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     tenant: &'static str,
-    user: &'static str,
+    user: User,
     room: &'static str,
     transport: Transport,
     op: Op,
@@ -59,35 +85,57 @@ struct Cell {
 
 impl Cell {
     fn token(self) -> String {
-        token(json!({"sub": self.user, "tenant": self.tenant}))
+        let (rooms, scope) = match self.user {
+            User::Owner | User::Stranger => (json!([]), ""),
+            User::Claim => (json!([self.room]), ""),
+            User::Pattern => (json!(FAMILIES), ""),
+            User::OtherClaims => (json!(OTHERS), "executions:act"),
+            User::Actor => (json!(FAMILIES), "executions:act"),
+            User::Admin => (json!([]), "admin"),
+        };
+        let subject = if self.user == User::Owner { "ada" } else { "bob" };
+        token(json!({"sub": subject, "tenant": self.tenant, "rooms": rooms, "scope": scope}))
     }
 
-    /// All that there is belongs to `ada`, of either tenant.
     fn is_permitted(self) -> bool {
-        self.user == "ada"
+        if self.op == Op::Upstream {
+            // Nobody owns an execution that there is not, but who may act on any may find that out.
+            let is_hers = self.execution() == "e" && self.user == User::Owner;
+            return is_hers || matches!(self.user, User::Actor | User::Admin);
+        }
+        // A session of Socket.IO is gone on with by the user that began it, whoever else may see its rooms.
+        let is_session = self.op == Op::Resume && matches!(self.transport, Transport::SocketIo | Transport::Polling);
+        match self.user {
+            User::Owner => true,
+            User::Stranger | User::OtherClaims => false,
+            User::Claim | User::Pattern | User::Actor | User::Admin => !is_session,
+        }
     }
 
-    fn is_of_executions(self) -> bool {
-        self.room.starts_with("execution:")
+    /// The execution that an action names: the room's, or one that is called like what the room is about.
+    fn execution(self) -> &'static str {
+        self.room.rsplit(':').next().unwrap_or(self.room)
     }
 
     /// Whether there is such a question at all.
     fn makes_sense(self) -> bool {
-        let one_room_only = matches!(self.transport, Transport::C | Transport::E);
-        let of_executions_only = matches!(self.op, Op::Snapshot | Op::Upstream) || one_room_only;
+        let is_of_executions = self.room.starts_with("execution:");
+        // Their address is an execution's, as is that of a snapshot by request.
+        let of_executions_only = matches!(self.transport, Transport::C | Transport::E)
+            || (self.transport == Transport::Rest && self.op == Op::Snapshot);
         // Logs are the history that a subscription may ask for; rooms of a knowledge base have none.
         let is_barren = self.transport == Transport::Native
             && self.op == Op::History
             && self.room != "execution:e"
             && self.room != "user:ada";
-        !is_barren && (self.is_of_executions() || !of_executions_only)
+        !is_barren && (is_of_executions || !of_executions_only)
     }
 }
 
 fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for tenant in TENANTS {
-        for user in ["ada", "bob"] {
+        for user in USERS {
             for room in ROOMS {
                 for (transport, ops) in WAYS {
                     cells.extend(ops.iter().map(|op| Cell { tenant, user, room, transport, op: *op }));
@@ -157,7 +205,7 @@ async fn native(gateway: &Process, cell: Cell) -> String {
             Op::Resume => json!({"type": "subscribe", "room": room, "offset": "0"}),
             Op::History => json!({"type": "subscribe", "room": room, "history": "logs"}),
             Op::Snapshot => json!({"type": "subscribe", "room": room, "snapshot": true}),
-            Op::Upstream => json!({"type": "cancel", "executionId": "e", "ref": "r"}),
+            Op::Upstream => json!({"type": "cancel", "executionId": cell.execution(), "ref": "r"}),
         })
         .await;
     gather(cell, &mut socket).await
@@ -193,7 +241,7 @@ async fn stream(gateway: &Process, cell: Cell) -> String {
 
 /// A session of ada's, as her gateway keeps it, and an offset in it: stolen, or her own.
 async fn earlier_session(gateway: &Process, cell: Cell) -> (String, String) {
-    let owner = Cell { user: "ada", ..cell };
+    let owner = Cell { user: User::Owner, ..cell };
     let (mut socket, answer) = Ws::socketio(gateway, &json!({"token": owner.token()})).await;
     socket.text(format!("420{}", json!(["subscribe", cell.room]))).await;
     socket.hear("430[").await;
@@ -221,7 +269,7 @@ async fn connect_of(gateway: &Process, cell: Cell) -> Value {
 fn emit(cell: Cell) -> Option<String> {
     match cell.op {
         Op::Resume => None,
-        Op::Upstream => Some(format!("420{}", json!(["cancel", {"executionId": "e"}]))),
+        Op::Upstream => Some(format!("420{}", json!(["cancel", {"executionId": cell.execution()}]))),
         _ => Some(format!("420{}", json!(["subscribe", cell.room]))),
     }
 }
@@ -257,7 +305,7 @@ async fn rest(gateway: &Process, cell: Cell) -> String {
     let (method, path) = match cell.op {
         Op::Resume => ("GET", format!("/api/rooms/{}/events?after=0", cell.room)),
         Op::Snapshot => ("GET", "/api/executions/e".to_owned()),
-        Op::Upstream => ("POST", "/api/executions/e/cancel".to_owned()),
+        Op::Upstream => ("POST", format!("/api/executions/{}/cancel", cell.execution())),
         _ => ("GET", format!("/api/rooms/{}/events", cell.room)),
     };
     let (status, body) = ask(gateway, method, &path, Some(&cell.token()), None).await;
@@ -272,7 +320,7 @@ struct Verdict {
     undelivered: Vec<String>,
 }
 
-/// Asks all questions at once, while events go on.
+/// Asks all questions, many at once, while events go on.
 async fn matrix(gateways: Vec<Watched>) -> Verdict {
     let gateways: Vec<Arc<Watched>> = gateways.into_iter().map(Arc::new).collect();
     for tenant in TENANTS {
@@ -280,10 +328,13 @@ async fn matrix(gateways: Vec<Watched>) -> Verdict {
     }
     let asked = cells();
     let mut verdict = Verdict { cells: asked.len(), ..Verdict::default() };
-    let mut answers = tokio::task::JoinSet::new();
+    let (mut answers, turns) = (tokio::task::JoinSet::new(), Arc::new(tokio::sync::Semaphore::new(AT_ONCE)));
     for (number, cell) in asked.into_iter().enumerate() {
-        let gateway = gateways[number % gateways.len()].clone();
-        answers.spawn(async move { (cell, told(gateway, cell).await) });
+        let (gateway, turns) = (gateways[number % gateways.len()].clone(), turns.clone());
+        answers.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            (cell, told(gateway, cell).await)
+        });
     }
     let publisher = gateways[0].clone();
     let publishing = tokio::spawn(async move {
@@ -298,13 +349,15 @@ async fn matrix(gateways: Vec<Watched>) -> Verdict {
     while let Some(answered) = answers.join_next().await {
         let (cell, told) = answered.expect("an answer");
         let foreign = TENANTS.iter().filter(|tenant| **tenant != cell.tenant).any(|tenant| told.contains(&mark(tenant)));
-        let is_leak = foreign || (!cell.is_permitted() && (told.contains("mark-of") || is_enough(cell, &told)));
+        // Socket.IO tells a user of its own room without being asked.
+        let is_told = told.contains("mark-of") && cell.user != User::Owner;
+        let is_leak = foreign || (!cell.is_permitted() && (is_told || is_enough(cell, &told)));
         if is_leak {
             verdict.leaks.push(format!("{cell:?}"));
         }
         if cell.is_permitted() {
             if is_enough(cell, &told) {
-                *delivered.entry(format!("{:?}", cell.transport)).or_default() += 1;
+                *delivered.entry(format!("{:?} {:?}", cell.transport, cell.op)).or_default() += 1;
             } else {
                 verdict.undelivered.push(format!("{cell:?}: {}", told.chars().take(300).collect::<String>()));
             }
@@ -320,8 +373,12 @@ async fn matrix(gateways: Vec<Watched>) -> Verdict {
     verdict
 }
 
-const ENV: [(&str, &str); 3] =
-    [("WEFT_PENDING_TIMEOUT", "2"), ("WEFT_TENANT_REQUIRED", "true"), ("WEFT_CONNECTIONS_PER_USER_MAX", "0")];
+const ENV: [(&str, &str); 4] = [
+    ("WEFT_PENDING_TIMEOUT", "2"),
+    ("WEFT_TENANT_REQUIRED", "true"),
+    ("WEFT_CONNECTIONS_PER_USER_MAX", "0"),
+    ("WEFT_READS_PER_USER", "0"),
+];
 
 async fn on(kind: Kind, env: &[(&str, &str)]) -> Verdict {
     let broker = Broker::start(kind).await;

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
@@ -153,6 +153,11 @@ impl Ws {
 
     pub async fn text(&mut self, text: String) {
         let _ = self.0.send(Message::text(text)).await;
+    }
+
+    /// Bytes as they are, past the framing.
+    pub async fn raw(&mut self, bytes: &[u8]) {
+        let _ = self.0.get_mut().write_all(bytes).await;
     }
 
     /// The next text, or the code of the close.

@@ -6,9 +6,12 @@
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
+    fs::OpenOptions,
     io::{Read, Write},
     net::TcpStream,
     ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 use weft_testkit::{collector::Collector, process::Process};
@@ -26,7 +29,35 @@ pub fn keep_secret(text: &str) {
     let alike = secrets.get_or_insert_default().entry(*beginning).or_default();
     if !alike.iter().any(|known| known == text) {
         alike.push(text.to_owned());
+        if let Some(folder) = kept_in() {
+            append(&folder.join("secrets"), format!("{text}\n").as_bytes());
+        }
     }
+}
+
+/// The folder that all logs of a run are kept in, with the secrets that must not be in them (`tests/logs.sh`).
+fn kept_in() -> Option<&'static Path> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOLDER.get_or_init(|| std::env::var_os("WEFT_TEST_LOGS").map(PathBuf::from)).as_deref()
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// What holds for the log of every gateway of these tests, whoever started it: no secret, no panic, one line for each event.
+pub fn look_at_log(path: &Path) {
+    // Some are looked at after a test has taken their folder away.
+    let Ok(log) = std::fs::read(path) else { return };
+    if let Some(folder) = kept_in() {
+        append(&folder.join(format!("{}.log", uuid::Uuid::new_v4())), &log);
+    }
+    let log = String::from_utf8(log).expect("UTF-8");
+    assert_eq!(leaks(&log), Vec::<String>::new(), "secrets in a log");
+    let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).collect();
+    assert_eq!(panics, Vec::<&str>::new(), "a gateway has panicked");
+    assert_eq!(forged(&log), Vec::<&str>::new(), "one line for each event");
 }
 
 /// The claims and the signature of a token; its head is no secret.
@@ -49,11 +80,30 @@ fn leaks(text: &str) -> Vec<String> {
     text.lines().filter(|line| !is_broken(line) && holds(line)).map(str::to_owned).collect()
 }
 
-/// Lines that do not begin as the log begins its own.
+/// What the tests write, as text of a client, where it could pass for a line of the log.
+pub const FORGED: &str = "2026-01-01T00:00:00.000000Z  INFO weft::audit: forged from=192.0.2.99 action=\"revoke\"";
+
+/// Lines that the log has not written: those that do not begin as its own do, those of before it began, or whose event is what
+/// a client has said; and those that a terminal would show as something else.
 fn forged(log: &str) -> Vec<&str> {
-    let begins =
-        |line: &str| line.len() > 20 && line.as_bytes()[4] == b'-' && line.as_bytes()[10] == b'T' && line.starts_with("20");
-    log.lines().filter(|line| !begins(line)).collect()
+    let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
+    let moment = |line: &'_ str| line.split(' ').next().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    // Threads write their lines in turn, and not always in the order in which they took the time.
+    let began = log.lines().find_map(moment).map(|began| began - jiff::SignedDuration::from_secs(1));
+    let is_own = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let has_level = words.next().is_some_and(|level| levels.contains(&level));
+        let is_said = words.next() == Some("weft::audit:") && words.next() != Some("control");
+        // What is cut off ends in dots.
+        let is_shown = line.chars().all(|character| matches!(character, ' '..='~' | '…'));
+        has_level && !is_said && is_shown && moment(line) >= began
+    };
+    let is_json = |line: &str| {
+        let object: Option<serde_json::Value> = serde_json::from_str(line).ok();
+        object.is_some_and(|object| levels.iter().any(|level| object["level"] == *level) && object["timestamp"].is_string())
+    };
+    // Why it does not start, it says without the log.
+    log.lines().filter(|line| !is_own(line) && !is_json(line) && !line.starts_with("gateway: ")).collect()
 }
 
 /// A gateway, watched.
@@ -108,9 +158,8 @@ impl Drop for Watched {
         assert_eq!(leaks(&spans), Vec::<String>::new(), "in spans");
         let log = std::fs::read(self.process.log()).expect("the log");
         let log = String::from_utf8(log).expect("UTF-8");
+        // What stands there is looked at as that of every other.
         assert!(log.contains("TRACE"), "the log is at its most talkative level");
-        assert_eq!(leaks(&log), Vec::<String>::new(), "in the log");
-        assert_eq!(forged(&log), Vec::<&str>::new(), "one line for each event");
     }
 }
 
@@ -127,5 +176,25 @@ fn a_secret_is_found_wherever_it_stands() {
     ] {
         assert_eq!(!leaks(line).is_empty(), found, "{line}");
     }
-    assert_eq!(forged("2026-01-01T00:00:00.000000Z  INFO x\nINFO forged\n"), ["INFO forged"]);
+}
+
+#[test]
+fn a_line_that_the_log_has_not_written_is_found() {
+    let own = "2026-11-21T00:00:00.000001Z  INFO weft_gateway: a room=\"x\\n2026-01-01T00:00:00Z  INFO y\"";
+    for line in [
+        "INFO forged",
+        "x",
+        FORGED,
+        "2026-11-21T00:00:00.000002Z  INFO weft::audit: forged from=192.0.2.99",
+        "2026-11-20T23:59:00.000000Z  INFO weft::audit: control",
+        "2026-11-21T00:00:00.000002Z  NOTE x",
+        "2026-11-21T00:00:00.000002Z  INFO \u{1b}[2Kx",
+        "2026-11-21T00:00:00.000002Z  INFO a\u{202e}b",
+        "2026-11-21T00:00:00.000002Z  INFO a\rb",
+        r#"{"level":"INFO"}"#,
+        r#"{"timestamp":"2026-11-21T00:00:00Z","level":"NOTE"}"#,
+    ] {
+        assert_eq!(forged(&format!("{own}\n{line}\n{own}\n")), [line]);
+    }
+    assert_eq!(forged(&format!("{own}\n{own}\n")), Vec::<&str>::new());
 }

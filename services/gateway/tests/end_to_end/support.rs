@@ -113,6 +113,7 @@ impl Broker {
 
     /// A gateway on this bus.
     pub async fn gateway(&self, env: &[(&str, &str)]) -> Process {
+        weft_testkit::process::at_end(crate::auth_watch::look_at_log);
         let options = ProcessOptions::gateway(&self.url()).env("WEFT_LOG", "info,weft_gateway=debug");
         let options = env.iter().fold(options, |options, (name, value)| options.env(name, value));
         Process::start(options).await.expect("a gateway")

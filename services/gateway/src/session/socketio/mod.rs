@@ -197,7 +197,7 @@ impl Session {
                 Ok(badge) => badge,
                 Err(full) => {
                     tracing::debug!(%full, "a user has too many connections");
-                    return self.refuse_seat(space, ConnectRefusal::RateLimited);
+                    return self.refuse_crowded(space);
                 }
             },
         };
@@ -213,6 +213,16 @@ impl Session {
             Some(recalling) => self.recall(space, recalling),
             None => self.let_in_anew(space),
         }
+    }
+
+    /// Who has too many connections may have fewer in a moment, perhaps because those that it has lost are found to be dead.
+    /// Refused by a word of Socket.IO it would stay away for good; closed, it comes back by itself, later and later. But not
+    /// where that would take another namespace of the connection along.
+    fn refuse_crowded(&mut self, space: Space) {
+        if self.socketio.as_ref().is_none_or(|socketio| socketio.is_nowhere()) {
+            return self.lost = Some(&told::POLICY);
+        }
+        self.refuse_seat(space, ConnectRefusal::RateLimited);
     }
 
     fn refuse_seat(&mut self, space: Space, refusal: ConnectRefusal) {
