@@ -24,7 +24,11 @@ impl Packets {
         let mut socket = Self::open(gateway).await;
         let space = if namespace == "/" { String::new() } else { format!("{namespace},") };
         socket.send(Message::text(format!("40{space}{auth}"))).await;
-        let answer = socket.next_text().await;
+        let mut answer = socket.next_text().await;
+        while answer == "2" {
+            // Where pings are frequent one may come first.
+            answer = socket.next_text().await;
+        }
         let hello = answer.strip_prefix(&format!("40{space}")).unwrap_or_else(|| panic!("a CONNECT was due, not {answer}"));
         Self { socket, hello: serde_json::from_str(hello).expect("JSON") }
     }
