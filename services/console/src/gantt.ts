@@ -24,8 +24,19 @@ export interface Row {
   durationMs: number | undefined;
 }
 
+/** From the end of a node to the beginning of one that waited for it. */
+export interface Edge {
+  /** Rows, from 0. */
+  from: number;
+  to: number;
+  /** Of the whole axis, 0 to 100. */
+  ends: number;
+  begins: number;
+}
+
 export interface Chart {
   rows: Row[];
+  edges: Edge[];
   /** Length of the axis. */
   spanMs: number;
   ticks: { left: number; label: string }[];
@@ -46,6 +57,7 @@ export function chartOf(
   attempts: ReadonlyMap<string, readonly Attempt[]>,
   over: boolean,
   now: number,
+  needs: ReadonlyMap<string, readonly string[]> = new Map(),
 ): Chart {
   const tries = Object.entries(nodes).map(([id, node]) => {
     const known = attempts.get(id);
@@ -75,7 +87,22 @@ export function chartOf(
   });
   // Sorting is stable: nodes that never began keep their order, below.
   rows.sort((one, other) => (one.from ?? Number.MAX_SAFE_INTEGER) - (other.from ?? Number.MAX_SAFE_INTEGER));
-  return { rows: rows.map(({ from: _, ...row }) => row), spanMs, ticks: ticksOf(spanMs) };
+  const drawn = rows.map(({ from: _, ...row }) => row);
+  return { rows: drawn, edges: edgesOf(drawn, needs), spanMs, ticks: ticksOf(spanMs) };
+}
+
+/** Between nodes that have both begun: others have no place on the axis. */
+function edgesOf(rows: readonly Row[], needs: ReadonlyMap<string, readonly string[]>): Edge[] {
+  if (needs.size === 0) return [];
+  const places = new Map(rows.map(({ id }, place) => [id, place]));
+  return rows.flatMap(({ id, bars }, to) =>
+    (needs.get(id) ?? []).flatMap(needed => {
+      const from = places.get(needed);
+      const last = from === undefined ? undefined : rows[from]?.bars.at(-1);
+      if (from === undefined || !last || !bars[0]) return [];
+      return { from, to, ends: Math.min(last.left + last.width, bars[0].left), begins: bars[0].left };
+    }),
+  );
 }
 
 function spanOf({ status, startedAt, completedAt }: Attempt, end: number) {

@@ -14,6 +14,8 @@ export interface RunState {
   snapshot: Readonly<Snapshot> | undefined;
   /** Tries of each node, the first one first, as far as their events are held. */
   attempts: ReadonlyMap<string, readonly Attempt[]>;
+  /** The nodes that each had to wait for, where its executor tells. */
+  needs: ReadonlyMap<string, readonly string[]>;
   agents: readonly Agent[];
   gaps: number;
   /** The gateway refuses it, or its history cannot be had. */
@@ -31,6 +33,7 @@ export interface LogState {
 }
 
 const ATTEMPTS_MAX = 100;
+const NEEDS_MAX = 100;
 
 /** Its lines, drawn apart from the rest: they change far more often. */
 export class Log extends View<LogState> {
@@ -80,6 +83,7 @@ export class Run extends View<RunState> {
   #execution: Execution | undefined;
   readonly #agents = new Agents();
   #attempts = new Map<string, Attempt[]>();
+  #needs = new Map<string, readonly string[]>();
   #gaps = 0;
   #latest = 0;
   #refusal: WeftError | undefined;
@@ -109,6 +113,7 @@ export class Run extends View<RunState> {
     this.log.clear();
     this.#agents.clear();
     this.#attempts = new Map();
+    this.#needs = new Map();
     this.#gaps = 0;
     this.#refusal = undefined;
     const execution = this.#weft.execution(this.id, { from: '0' });
@@ -137,6 +142,7 @@ export class Run extends View<RunState> {
       // The client folds in place; what was handed out must stay as it was.
       snapshot: told && { ...told, nodes: { ...told.nodes } },
       attempts: new Map(this.#attempts),
+      needs: this.#needs,
       agents: this.#agents.read(),
       gaps: this.#gaps,
       refusal: this.#refusal,
@@ -171,6 +177,8 @@ export class Run extends View<RunState> {
     const at = (own: unknown) => (typeof own === 'string' ? own : (event.timestamp ?? null));
     const tries = [...(this.#attempts.get(id) ?? [])];
     if (name === 'started') {
+      const needs = Array.isArray(data.dependsOn) ? data.dependsOn.filter(one => typeof one === 'string') : [];
+      if (needs.length > 0) this.#needs = new Map(this.#needs).set(id, needs.slice(0, NEEDS_MAX));
       const before = tries.at(-1);
       if (before && !before.completedAt) tries[tries.length - 1] = { ...before, completedAt: at(data.startedAt) };
       tries.push({ status: 'running', startedAt: at(data.startedAt), completedAt: null });

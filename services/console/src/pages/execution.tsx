@@ -53,7 +53,12 @@ function Shown({ id }: { id: string }): ReactNode {
         <div className="half">
           <Nodes state={state} selected={node} select={select} />
           {node !== undefined && snapshot && (
-            <NodeDetails id={node} snapshot={snapshot} close={() => select(undefined)} />
+            <NodeDetails
+              id={node}
+              snapshot={snapshot}
+              needs={state.needs.get(node) ?? []}
+              close={() => select(undefined)}
+            />
           )}
           <AgentsPanel agents={state.agents} />
           <Outcome snapshot={snapshot} />
@@ -150,18 +155,25 @@ interface NodesProps {
 }
 
 function Nodes({ state, selected, select }: NodesProps): ReactNode {
-  const { snapshot, attempts, latest } = state;
+  const { snapshot, attempts, needs, latest } = state;
   const isOver = snapshot !== undefined && isTerminal(snapshot.status);
   const now = useNow(!isOver, 250);
   const nodes = snapshot?.nodes;
   const chart = useMemo(
-    () => chartOf(nodes ?? {}, attempts, isOver, Math.max(now, latest)),
-    [nodes, attempts, isOver, now, latest],
+    () => chartOf(nodes ?? {}, attempts, isOver, Math.max(now, latest), needs),
+    [nodes, attempts, isOver, now, latest, needs],
   );
   return <Gantt chart={chart} omitted={snapshot?.nodesOmitted ?? 0} selected={selected} select={select} />;
 }
 
-function NodeDetails({ id, snapshot, close }: { id: string; snapshot: Snapshot; close: () => void }): ReactNode {
+interface NodeDetailsProps {
+  id: string;
+  snapshot: Snapshot;
+  needs: readonly string[];
+  close: () => void;
+}
+
+function NodeDetails({ id, snapshot, needs, close }: NodeDetailsProps): ReactNode {
   const title = useId();
   const node = snapshot.nodes[id];
   if (!node) return null;
@@ -178,6 +190,7 @@ function NodeDetails({ id, snapshot, close }: { id: string; snapshot: Snapshot; 
         <Status of={node.status} />
         {node.startedAt && <Fact name="Started">{dateTime(node.startedAt)}</Fact>}
         {span >= 0 && <Fact name="Took">{took(span)}</Fact>}
+        {needs.length > 0 && <Fact name="After">{needs.join(', ')}</Fact>}
       </div>
       <Value name="Error" value={node.error} />
       <Value name="Output" value={node.output} />

@@ -4,23 +4,25 @@ import { isTerminal } from '@weft/client';
 import { type ListedExecution, useExecutions } from '@weft/client/react';
 import { dateTime } from '@weft/client/view/format.js';
 import { type ReactNode, type SubmitEvent, useEffect, useState } from 'react';
-import { useNow } from '../hooks.js';
+import { useAction, useNow } from '../hooks.js';
 import { StartDialog } from '../parts/start.js';
 import { Progress, Refused, Status } from '../parts/status.js';
 import { isId, toExecution } from '../route.js';
 import { tookFrom } from '../times.js';
 
 const STATUSES: readonly StatusWord[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
+/** As many at first, and each time that somebody wants more. */
 const PAGE = 50;
-/** As many as the gateway lists at once. */
-const MOST = 200;
 
 export function ExecutionsPage(): ReactNode {
   const [status, setStatus] = useState<StatusWord | ''>('');
   const [text, setText] = useState('');
-  const [limit, setLimit] = useState(PAGE);
   const [isStarting, setStarting] = useState(false);
-  const { executions, isLoading, error } = useExecutions({ limit, ...(status ? { status } : undefined) });
+  const { executions, isLoading, hasMore, more, error } = useExecutions({
+    limit: PAGE,
+    ...(status ? { status } : undefined),
+  });
+  const older = useAction(more);
   useEffect(() => {
     document.title = 'Executions · Weft';
   }, []);
@@ -62,12 +64,14 @@ export function ExecutionsPage(): ReactNode {
       {shown.length === 0 && !error && (
         <Empty isLoading={isLoading} isFiltered={wanted !== '' || status !== ''} start={() => setStarting(true)} />
       )}
-      {executions.length >= limit && limit < MOST && (
-        <button type="button" onClick={() => setLimit(MOST)}>
-          Show more
-        </button>
+      {hasMore && (
+        <div className="row">
+          <button type="button" disabled={older.isBusy} onClick={() => older.run()}>
+            Show more
+          </button>
+          <span className="quiet">The newest {executions.length.toLocaleString('en')} are listed.</span>
+        </div>
       )}
-      {executions.length >= MOST && <p className="quiet">The newest {MOST} are shown. Older ones open by their id.</p>}
       {isStarting && <StartDialog close={() => setStarting(false)} />}
     </>
   );

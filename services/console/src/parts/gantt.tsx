@@ -1,6 +1,6 @@
 /** The nodes of an execution over time. */
 import { memo, type ReactNode, useId, useLayoutEffect, useRef, useState } from 'react';
-import type { Chart, Row } from '../gantt.js';
+import type { Chart, Edge, Row } from '../gantt.js';
 import { took } from '../times.js';
 import { linesAt } from '../window.js';
 import { Status } from './status.js';
@@ -35,20 +35,27 @@ export function Gantt({ chart, omitted, selected, select }: GanttProps): ReactNo
 /** The table; of a thousand rows only those are drawn that are seen. */
 function Rows({ chart, selected, select }: Omit<GanttProps, 'omitted'>): ReactNode {
   const scroller = useRef<HTMLDivElement>(null);
+  const axis = useRef<HTMLTableCellElement>(null);
   const [seen, setSeen] = useState({ top: 0, height: 600 });
+  const [place, setPlace] = useState({ left: 0, top: 0, width: 0 });
   const look = () => {
     const element = scroller.current;
     if (element) setSeen({ top: element.scrollTop, height: element.clientHeight });
   };
   useLayoutEffect(() => {
-    const element = scroller.current;
-    if (!element) return;
-    const sizes = new ResizeObserver(() => setSeen({ top: element.scrollTop, height: element.clientHeight }));
+    const [element, cell] = [scroller.current, axis.current];
+    if (!element || !cell) return;
+    const sizes = new ResizeObserver(() => {
+      setSeen({ top: element.scrollTop, height: element.clientHeight });
+      setPlace({ left: cell.offsetLeft, top: cell.offsetHeight, width: cell.clientWidth });
+    });
     sizes.observe(element);
+    sizes.observe(cell);
     return () => sizes.disconnect();
   }, []);
   const count = chart.rows.length;
   const { from, to } = linesAt(seen.top, seen.height, count, ROW_PX);
+  const selectedRow = selected === undefined ? -1 : chart.rows.findIndex(({ id }) => id === selected);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and keys must reach it.
     <div ref={scroller} className="gantt" tabIndex={0} role="group" aria-label="Nodes over time" onScroll={look}>
@@ -57,7 +64,7 @@ function Rows({ chart, selected, select }: Omit<GanttProps, 'omitted'>): ReactNo
           <tr>
             <th scope="col">Node</th>
             <th scope="col">Status</th>
-            <th scope="col" className="time" aria-label="When">
+            <th ref={axis} scope="col" className="time" aria-label="When">
               <Axis chart={chart} />
             </th>
             <th scope="col" className="end">
@@ -73,7 +80,45 @@ function Rows({ chart, selected, select }: Omit<GanttProps, 'omitted'>): ReactNo
           {to < count && <Blank rows={count - to} />}
         </tbody>
       </table>
+      <Edges edges={chart.edges} rows={{ from, to }} place={place} count={count} selected={selectedRow} />
     </div>
+  );
+}
+
+/** Lines drawn at once: of a wide graph those of the nodes on the screen alone, and not all where they would make a black surface. */
+const EDGES_MAX = 400;
+
+interface EdgesProps {
+  edges: readonly Edge[];
+  rows: { from: number; to: number };
+  /** Of the axis, in the scrolling element. */
+  place: { left: number; top: number; width: number };
+  count: number;
+  selected: number;
+}
+
+/** What waited for what: from the end of a node down to the beginning of the next. */
+function Edges({ edges, rows, place, count, selected }: EdgesProps): ReactNode {
+  const seen = edges.filter(({ from, to }) => Math.max(from, to) >= rows.from && Math.min(from, to) < rows.to);
+  if (seen.length === 0 || place.width === 0) return null;
+  const middle = (row: number) => (row + 0.5) * ROW_PX;
+  return (
+    <svg
+      className="edges"
+      viewBox={`0 0 100 ${count * ROW_PX}`}
+      preserveAspectRatio="none"
+      aria-hidden="true"
+      style={{ ...place, height: count * ROW_PX }}
+    >
+      {seen.slice(0, EDGES_MAX).map(({ from, to, ends, begins }) => (
+        <path
+          key={`${from} ${to}`}
+          className={from === selected || to === selected ? 'selected' : undefined}
+          d={`M${ends} ${middle(from)}V${(middle(from) + middle(to)) / 2}H${begins}V${middle(to)}`}
+          vectorEffect="non-scaling-stroke"
+        />
+      ))}
+    </svg>
   );
 }
 

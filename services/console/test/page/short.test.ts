@@ -48,6 +48,12 @@ test('a workflow is started, watched, and its prompt answered in place', async (
   const lines = page.getByRole('listbox', { name: 'Lines of the log' });
   await lines.getByText('applied: Paint it blue').waitFor();
 
+  // What waited for what is drawn, and told of the node that is chosen.
+  expect(await page.locator('.edges path').count()).toBe(2);
+  await page.getByRole('button', { name: 'approve', exact: true }).click();
+  await page.getByRole('region', { name: 'approve' }).getByText('After prepare').waitFor();
+  expect(await page.locator('.edges path.selected').count()).toBe(2);
+
   // A node's lines alone, then what is searched for.
   await page.getByRole('button', { name: 'prepare', exact: true }).click();
   await lines.getByText('checking: Paint it blue').waitFor();
@@ -118,4 +124,21 @@ test('a reader who scrolls up stays there, is told what is new, and goes back to
   // Levels.
   await page.getByRole('button', { name: /^Info/ }).click();
   await page.getByRole('heading', { name: /Log 72 of 720/ }).waitFor();
+});
+
+test('older executions are listed as somebody asks for more, past what a gateway lists at once', async () => {
+  const { page } = opened;
+  const begin = (n: number) => ({ type: 'execution:started', executionId: `run-${n}`, data: {} });
+  for (let n = 0; n < 230; n += 10) await gateway.publish(Array.from({ length: 10 }, (_, m) => begin(n + m)));
+  await page.getByRole('link', { name: 'run-229' }).waitFor();
+  const rows = page.locator('table.executions tbody tr');
+  const more = page.getByRole('button', { name: 'Show more' });
+  for (const count of [50, 100, 150, 200]) {
+    await page.getByText(`The newest ${count} are listed.`).waitFor();
+    expect(await rows.count()).toBe(count);
+    await more.click();
+  }
+  await page.getByRole('link', { name: 'run-0', exact: true }).waitFor();
+  expect(await rows.count()).toBe(230);
+  expect(await more.count()).toBe(0);
 });

@@ -11,10 +11,10 @@ const files = readdirSync(dist, { recursive: true, withFileTypes: true })
   .map(entry => `${entry.parentPath}/${entry.name}`.replaceAll('//', '/'));
 const index = readFileSync(`${dist}index.html`, 'utf8');
 
-test('all files together are smaller than 92 KB gzipped', () => {
+test('all files together are smaller than 94 KB gzipped', () => {
   const bytes = files.reduce((all, file) => all + gzipSync(readFileSync(file), { level: 9 }).length, 0);
   process.stdout.write(`the console: ${bytes} bytes gzipped in ${files.length} files\n`);
-  expect(bytes).toBeLessThan(92_000);
+  expect(bytes).toBeLessThan(94_000);
 });
 
 test('every file but the page is hashed, and the page names them relatively', () => {

@@ -31,6 +31,25 @@ test('nodes stand where they ran, those that began first at the top', () => {
   expect(chart.ticks.map(({ label }) => label)).toEqual(['0', '5 s', '10 s']);
 });
 
+test('what waited for what is joined, from the end of the one to the beginning of the other', () => {
+  const nodes = {
+    first: node('completed', at(0), at(4000)),
+    second: node('completed', at(1000), at(2000)),
+    third: node('running', at(5000), null),
+    never: node('pending', null, null),
+  };
+  const needs = new Map([
+    ['third', ['first', 'second', 'nobody']],
+    ['never', ['third']],
+  ]);
+  const { edges } = chartOf(nodes, new Map(), false, T0 + 10_000, needs);
+  expect(edges).toEqual([
+    { from: 0, to: 2, ends: 40, begins: 50 },
+    { from: 1, to: 2, ends: 20, begins: 50 },
+  ]);
+  expect(chartOf(nodes, new Map(), false, T0 + 10_000).edges).toEqual([]);
+});
+
 test('each attempt has its bar, and none leaves the chart', () => {
   const tries: Attempt[] = [
     { status: 'failed', startedAt: at(0), completedAt: at(1000) },
