@@ -11,13 +11,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Callable, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from . import rooms as names
+from .answers import Answers
+from .badge import Badge
 from .clock import Backoff, within
 from .errors import WeftError, missing
+from .frames import messages, websocket_url
 from .message import Event, Gap, Message
-from .settings import Token, addresses, current
+from .settings import Token, addresses
 from .standing import Moved, Rooms
 from .told import LATER, come_back
 
@@ -44,10 +46,6 @@ WAITING_MAX = 1024
 WAITING_HARD_MAX = 16 * WAITING_MAX
 #: Largest message of a gateway.
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-#: After so many refusals of a token in a row the subscriber gives up.
-TOKENS_MAX = 3
-#: Between two questions for a newer token on one connection.
-RENEW_PAUSE = 5.0
 
 
 class Subscriber:
@@ -71,8 +69,8 @@ class Subscriber:
     ) -> None:
         """``url``: one gateway or several, ``http(s)://`` or ``ws(s)://``. ``rooms`` may map each room to the offset
         to go on after; ``"0"`` is the start of what the room holds."""
-        self._urls = [_websocket_url(each) for each in addresses(url, ("http", "https", "ws", "wss"))]
-        self._token = token
+        self._urls = [websocket_url(each) for each in addresses(url, ("http", "https", "ws", "wss"))]
+        self._badge = Badge(token)
         self._options: dict[str, Any] = {"batch": True}
         for name, value in (("snapshot", snapshot), ("conflate", conflate)):
             if value:
@@ -97,15 +95,8 @@ class Subscriber:
         self._news = asyncio.Event()
         self._space = asyncio.Event()
         self._socket: ClientConnection | None = None
-        self._asked: dict[str, list[str]] = {}
-        self._answers: dict[str, asyncio.Future[None]] = {}
-        self._left: dict[str, asyncio.Future[None]] = {}
-        self._count = 0
+        self._answers = Answers()
         self._failure: WeftError | None = None
-        self._tokens_refused = 0
-        # The token that the gateway has seen last, and when one took its place.
-        self._shown: str | None = None
-        self._renewed_at = -RENEW_PAUSE
         self._run: asyncio.Task[None] | None = None
         self._later: set[asyncio.Task[None]] = set()
         self._heard_at = 0.0
@@ -125,7 +116,7 @@ class Subscriber:
                 task.cancel()
         if run is not None:
             await asyncio.gather(run, *self._later, return_exceptions=True)
-        self._drop_answers(WeftError("closed", "the subscriber is closed"))
+        self._answers.lost(WeftError("closed", "the subscriber is closed"))
         self._tell("disconnected")
         self._news.set()
 
@@ -179,15 +170,15 @@ class Subscriber:
     async def unfollow(self, room: str) -> None:
         """Follows a room no more; returns once nothing more comes by it."""
         names.check_room(room)
-        if room not in self._rooms.rooms or room in self._left:
+        if room not in self._rooms.rooms or room in self._answers.left:
             return
-        left = self._left[room] = asyncio.get_running_loop().create_future()
+        left = self._answers.leaving(room)
         try:
             if await self._send({"type": "unsubscribe", "room": room}):
                 # Until then it still delivers what other rooms have left to it.
                 await asyncio.wait([left], timeout=COMMAND_TIMEOUT)
         finally:
-            del self._left[room]
+            del self._answers.left[room]
             self._rooms.rooms.pop(room, None)
             self.offsets.pop(room, None)
 
@@ -205,9 +196,7 @@ class Subscriber:
         await self._command({**message, "reason": reason} if reason is not None else message)
 
     async def _command(self, message: dict[str, Any]) -> None:
-        self._count += 1
-        ref = f"c{self._count}"
-        answer = self._answers[ref] = asyncio.get_running_loop().create_future()
+        ref, answer = self._answers.command()
         # The reader may have to read past its bound to find the answer.
         self._space.set()
         try:
@@ -217,7 +206,7 @@ class Subscriber:
         except asyncio.TimeoutError:
             raise WeftError("timeout", "no answer in time; whether it was done is unknown") from None
         finally:
-            self._answers.pop(ref, None)
+            self._answers.forget(ref)
 
     # ── the connection ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -245,7 +234,7 @@ class Subscriber:
             self._failure = WeftError("internal", f"{type(surprise).__name__}: {surprise}")
             self._tell("failed")
         finally:
-            self._drop_answers(WeftError("disconnected", "the connection is gone; whether it was done is unknown"))
+            self._answers.lost(WeftError("disconnected", "the connection is gone; whether it was done is unknown"))
             self._news.set()
 
     def _could_not_open(self, met: Exception) -> bool:
@@ -253,7 +242,7 @@ class Subscriber:
         if isinstance(met, failures.InvalidStatus):
             status, after = met.response.status_code, met.response.headers.get("Retry-After")
             if status == 401:
-                self._token_refused("the gateway refuses the token")
+                self._badge.refused("the gateway refuses the token")
             elif status in (400, 403, 404, 405):
                 raise WeftError("forbidden" if status == 403 else "refused", f"the gateway answered {status}")
             if after is not None and after.strip().isdigit():
@@ -262,15 +251,9 @@ class Subscriber:
         log.info("no connection: %s", met or type(met).__name__)
         return False
 
-    def _token_refused(self, message: str) -> None:
-        self._tokens_refused += 1
-        if not callable(self._token) or self._tokens_refused >= TOKENS_MAX:
-            raise WeftError("unauthenticated", message)
-
     async def _connection(self, url: str) -> tuple[float, bool]:
         """One connection from its beginning to its end: how long it lasted, and whether to come back later."""
-        token = self._shown = await self._current_token()
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = await self._badge.begin()
         begun: float | None = None
         async with open_websocket(
             url,
@@ -290,7 +273,7 @@ class Subscriber:
                 while True:
                     frame = await socket.recv()
                     self._heard_at = time.monotonic()
-                    for message in _messages(frame):
+                    for message in messages(frame):
                         await self._heard(message)
                     await self._wait_for_space()
             except failures.ConnectionClosed as closed:
@@ -298,17 +281,7 @@ class Subscriber:
             finally:
                 watching.cancel()
                 self._socket = None
-                self._asked.clear()
-                self._drop_answers(WeftError("disconnected", "the connection is gone; whether it was done is unknown"))
-
-    async def _current_token(self) -> str | None:
-        try:
-            return await current(self._token)
-        except WeftError:
-            raise
-        except Exception as met:
-            # Who gives tokens may be away for a moment, as a gateway may.
-            raise OSError(f"no token could be had: {met or type(met).__name__}") from met
+                self._answers.lost(WeftError("disconnected", "the connection is gone; whether it was done is unknown"))
 
     async def _watch(self, socket: ClientConnection) -> None:
         """Ends a connection whose gateway is gone without a word."""
@@ -328,7 +301,7 @@ class Subscriber:
 
     async def _wait_for_space(self) -> None:
         """Until the iterator's reader has caught up; nothing is read meanwhile, and the gateway keeps our place."""
-        while len(self._waiting) >= (WAITING_HARD_MAX if self._answers else WAITING_MAX):
+        while len(self._waiting) >= (WAITING_HARD_MAX if self._answers.commands else WAITING_MAX):
             self._is_full = True
             self._space.clear()
             await self._space.wait()
@@ -342,7 +315,7 @@ class Subscriber:
         if again == "no":
             raise WeftError("forbidden" if code == 4403 else "refused", f"closed {code}: {reason}")
         if again == "token":
-            self._token_refused(f"closed {code}: {reason}")
+            self._badge.refused(f"closed {code}: {reason}")
         # For who has missed the message that says the same.
         if hint := re.search(r"come back after (\d+) ms", reason):
             self._backoff.hint(int(hint[1]) / 1000)
@@ -355,17 +328,15 @@ class Subscriber:
         kind = message.get("type")
         if kind == "connected":
             self._tell("connected")
-            await self._subscribe([room for room in self._rooms.rooms if room not in self._left])
+            await self._subscribe([room for room in self._rooms.rooms if room not in self._answers.left])
         elif kind == "subscribed":
-            self._tokens_refused = 0
-            self._answered(str(message.get("ref")), str(message.get("room")))
+            self._badge.accepted()
+            self._answers.subscribed(str(message.get("ref")), str(message.get("room")))
             self._put(self._rooms.subscribed(message))
         elif kind == "unsubscribed":
-            left = self._left.get(str(message.get("room")))
-            if left is not None and not left.done():
-                left.set_result(None)
+            self._answers.has_left(str(message.get("room")))
         elif kind == "ack":
-            self._answer(message, None)
+            self._answers.answer(message, None)
         elif kind == "error":
             await self._refused(message)
         elif kind == "reconnect":
@@ -383,41 +354,24 @@ class Subscriber:
     async def _refused(self, message: dict[str, Any]) -> None:
         code, ref = str(message.get("code")), str(message.get("ref"))
         error = WeftError(code, str(message.get("message")), room=message.get("room"))
-        if ref in self._answers:
-            self._answer(message, error)
+        if ref in self._answers.commands:
+            self._answers.answer(message, error)
         elif code == "token_expired":
             # What gives tokens may take its time; what comes meanwhile is read.
             self._spawn(self._renew())
         elif error.room is not None and error.room in self._rooms.rooms:
-            self._answered(ref, error.room)
+            self._answers.subscribed(ref, error.room)
             await self._subscribe_refused([error.room], error)
-        elif ref in self._asked:
-            await self._subscribe_refused(self._asked.pop(ref), error)
+        elif (rooms := self._answers.refused(ref)) is not None:
+            await self._subscribe_refused(rooms, error)
         else:
             log.warning("the gateway says: %s: %s", code, error)
 
     async def _renew(self) -> None:
         """The token is about to expire: shows a newer one, or has the gateway close the connection when it does."""
-        if time.monotonic() - self._renewed_at < RENEW_PAUSE:
-            return
-        self._renewed_at = time.monotonic()
-        try:
-            token = await current(self._token)
-        except Exception as met:  # noqa: BLE001 - whatever whoever gives tokens may raise
-            log.warning("no newer token could be had: %s", met or type(met).__name__)
-            return
-        # What the gateway has seen is not shown again: it would warn again, at once.
-        if token is None or token == self._shown:
-            log.info("the token expires soon, and there is no newer one")
-        elif await self._send({"type": "auth", "token": token}):
-            self._shown = token
-
-    def _answered(self, ref: str, room: str) -> None:
-        rooms = self._asked.get(ref, [])
-        if room in rooms:
-            rooms.remove(room)
-        if not rooms:
-            self._asked.pop(ref, None)
+        token = await self._badge.newer()
+        if token is not None and await self._send({"type": "auth", "token": token}):
+            self._badge.shown(token)
 
     async def _subscribe_refused(self, rooms: list[str], error: WeftError) -> None:
         if error.code in LATER:
@@ -442,11 +396,7 @@ class Subscriber:
         """All in one message, as they were followed together. Without a connection the next one does it."""
         if not rooms:
             return
-        self._count += 1
-        ref = f"s{self._count}"
-        self._asked[ref] = rooms
-        if len(self._asked) > 256:
-            del self._asked[next(iter(self._asked))]
+        ref = self._answers.subscribe(rooms)
         await self._send({"type": "subscribe", "ref": ref, "rooms": self._rooms.wanted(rooms), **self._options})
 
     async def _send(self, message: Mapping[str, Any]) -> bool:
@@ -459,47 +409,11 @@ class Subscriber:
             return False
         return True
 
-    def _answer(self, message: Mapping[str, Any], error: WeftError | None) -> None:
-        answer = self._answers.get(str(message.get("ref")))
-        if answer is None or answer.done():
-            return
-        if error is None:
-            answer.set_result(None)
-        else:
-            answer.set_exception(error)
-
-    def _drop_answers(self, error: WeftError) -> None:
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
-        for left in self._left.values():
-            if not left.done():
-                left.set_result(None)
-
     def _tell(self, state: State) -> None:
         if state != self.state:
             self.state = state
             if self._on_state is not None:
                 self._on_state(state)
-
-
-def _websocket_url(url: str) -> str:
-    """``/api/ws`` of a gateway, unless the address has a path of its own."""
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    path = parts.path if parts.path.strip("/") else "/api/ws"
-    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
-
-
-def _messages(frame: str | bytes) -> list[dict[str, Any]]:
-    """The messages of a frame, one a line."""
-    found = []
-    for line in frame.splitlines() if isinstance(frame, bytes) else frame.split("\n"):
-        if line.strip():
-            message = json.loads(line)
-            if isinstance(message, dict):
-                found.append(message)
-    return found
 
 
 def follow(
