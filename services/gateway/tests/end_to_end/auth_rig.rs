@@ -56,8 +56,10 @@ pub fn service(tenant: Option<&str>) -> String {
 }
 
 fn file(name: &str, content: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, content).expect("written");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let (path, whole) = (folder.join(name), folder.join(format!("{name}-{}", uuid::Uuid::new_v4())));
+    // At once: other tests' gateways read it while this one writes it again.
+    std::fs::write(&whole, content).and_then(|()| std::fs::rename(&whole, &path)).expect("written");
     path
 }
 
