@@ -162,10 +162,13 @@ export class ListView extends View<ListState> {
   /**
    * Puts a page among what is listed, which is in the order of the list: the newest first. What the list had between the ends
    * of the page and the page lacks is gone. `before` is the time of the execution before the page; there is none before the
-   * first one. Nothing older than `oldest` is added.
+   * first one. Nothing older than `oldest` is new to the list.
    */
   #merge({ executions, cursor }: Page, before: string | undefined, oldest = ''): void {
-    const own = executions.filter(({ createdAt }) => (createdAt ?? '') >= oldest);
+    const known = new Set(this.#listed.map(({ executionId }) => executionId));
+    const isWanted = ({ executionId, createdAt }: ListedExecution) =>
+      (createdAt ?? '') >= oldest || known.has(executionId);
+    const own = executions.filter(isWanted);
     const ids = new Set(own.map(({ executionId }) => executionId));
     const last = cursor === null ? '' : (executions.at(-1)?.createdAt ?? undefined);
     const rest = this.#listed.filter(({ executionId, createdAt }) => {

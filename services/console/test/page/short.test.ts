@@ -1,6 +1,6 @@
 /** A person starts workflows from the page, watches, answers and cancels. A real gateway, a real executor, a real browser. */
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { endAll } from '../../../../clients/typescript/test/rig/index.js';
+import { endAll, until } from '../../../../clients/typescript/test/rig/index.js';
 import { type GatewayProcess, startGateway } from '../../../../clients/typescript/test/rig/processes.js';
 import { endBrowser, front, live, type Opened, open, startExecutor } from './rig.js';
 
@@ -130,6 +130,10 @@ test('older executions are listed as somebody asks for more, past what a gateway
   const { page } = opened;
   const begin = (n: number) => ({ type: 'execution:started', executionId: `run-${n}`, data: {} });
   for (let n = 0; n < 230; n += 10) await gateway.publish(Array.from({ length: 10 }, (_, m) => begin(n + m)));
+  // A gateway lists them a moment after it has stored the event.
+  const isListed = async (n: number) => (await fetch(`${gateway.http}/api/executions/run-${n}`)).ok;
+  for (let n = 0; n < 230; n += 1) await until(() => isListed(n), `run-${n} is listed`);
+  await page.reload();
   await page.getByRole('link', { name: 'run-229' }).waitFor();
   const rows = page.locator('table.executions tbody tr');
   const more = page.getByRole('button', { name: 'Show more' });
