@@ -21,6 +21,7 @@ mod requests;
 pub mod serve;
 mod stream;
 mod tls;
+mod tunnel;
 mod upgrade;
 mod who;
 mod workflows;
