@@ -50,8 +50,11 @@ async fn down(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
         }
         let upto = if leave.is_cancelled() { frames.rest_of(&buffer[..read]) } else { frames.pass(&buffer[..read]) };
         to.write_all(&buffer[..upto]).await?;
+        // With TLS some may still lie in its buffer.
+        to.flush().await?;
     }
     to.write_all(&ControlFrame::close(told::RESTARTING.code, &farewell(Cause::Drain.word(), 0))).await?;
+    to.flush().await?;
     // The owner ends when it has the client's answer; until then the client must not be cut off from sending it.
     tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
     to.shutdown().await
