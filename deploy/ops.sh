@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What operators do and what befalls them, with real gateways, brokers, proxies and clients; some twenty minutes.
+# What operators do and what befalls them, with real gateways, brokers, proxies and clients; some half an hour.
 #
 #   deploy/ops.sh [rolling] [scale-out] [crash] [outage] [idle] [versions]      all of them without arguments
 #

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the images without Docker from programs that are built already, and runs them as the chart does: not root, no
-# capabilities, a read-only root, no new privileges. One event goes through; then both leave politely.
+# Builds the images without Docker from programs that are built already, and runs them as confined as the chart does: what
+# confinement.py reads from it. One event goes through; then both leave politely.
 #
 #   deploy/ci/image.sh [directory with the programs]      default: target/x86_64-unknown-linux-musl/release
 #
@@ -8,6 +8,7 @@
 # that part of the chart is not tried here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. deploy/ci/steps.sh
 
 programs=${1:-${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release}
 image_bytes_max=$((40 * 1000 * 1000))
@@ -21,6 +22,8 @@ done
 for program in gateway executor; do
     [ -x "$programs/$program" ] || fail "$programs/$program is not built"
 done
+
+fetch_python || fail "the Python packages cannot be had"
 
 # Everything that buildah and podman keep stays in here.
 cat >"$work/containers.conf" <<CONF
@@ -55,14 +58,15 @@ build() {
     printf 'weft-%s: %d.%d MB\n' "$program" $((bytes / 1000000)) $((bytes / 100000 % 10))
 }
 
-# run <name> <program> <variable…>
+# run <program> <variable…>
 run() {
-    local name=$1 program=$2 variables=() variable
-    shift 2
+    local program=$1 variables=() variable confined
+    shift
     for variable in "$@"; do variables+=(--env "$variable"); done
-    containers+=("$name")
-    podman "${store[@]}" run --detach --name "$name" --network host --read-only --read-only-tmpfs=false --cap-drop ALL \
-        --security-opt no-new-privileges --user 65532:65532 "${tmp[@]}" "${variables[@]}" "localhost/weft-$program:check" >/dev/null
+    "$python" deploy/ci/confinement.py flags "$program" >"$work/flags" || exit 1
+    mapfile -t confined <"$work/flags"
+    containers+=("$program")
+    podman "${store[@]}" run --detach --name "$program" --network host "${confined[@]}" "${variables[@]}" "localhost/weft-$program:check" >/dev/null
 }
 
 # ready <name> <admin port>
@@ -81,12 +85,14 @@ PY
 
 # confined <name>: what the kernel says of the first process.
 confined() {
-    local pid status
+    local pid status fact
     pid=$(podman "${store[@]}" inspect --format '{{.State.Pid}}' "$1")
     status=$(cat "/proc/$pid/status")
-    for fact in $'Uid:\t65532' $'CapEff:\t0000000000000000' $'CapBnd:\t0000000000000000' $'NoNewPrivs:\t1' $'Seccomp:\t2'; do
+    "$python" deploy/ci/confinement.py facts "$1" >"$work/facts" || exit 1
+    [ -s "$work/facts" ] || fail "$1: the chart confines it to nothing"
+    while IFS= read -r fact; do
         case $status in *"$fact"*) ;; *) fail "$1: /proc/$pid/status does not say ${fact//$'\t'/ }" ;; esac
-    done
+    done <"$work/facts"
     grep -q ' / / ro[, ]' "/proc/$pid/mountinfo" || awk '$5 == "/" && $6 ~ /^ro/ { found = 1 } END { exit !found }' "/proc/$pid/mountinfo" \
         || fail "$1: its root can be written"
 }
@@ -103,14 +109,12 @@ build gateway
 build executor
 
 http=$(free_port) admin=$(free_port) executor_admin=$(free_port) executor_http=$(free_port)
-tmp=()
-run gateway gateway "WEFT_LISTEN=127.0.0.1:$http" "WEFT_ADMIN_LISTEN=127.0.0.1:$admin" WEFT_DRAIN_SECS=1
+run gateway "WEFT_LISTEN=127.0.0.1:$http" "WEFT_ADMIN_LISTEN=127.0.0.1:$admin" WEFT_DRAIN_SECS=1
 ready gateway "$admin"
 confined gateway
 python3 helm/weft/files/receives.py "http://127.0.0.1:$http" 20
 
-tmp=(--tmpfs /tmp:rw,mode=1777)
-run executor executor "WEFT_EXECUTOR_LISTEN=127.0.0.1:$executor_http" "WEFT_ADMIN_LISTEN=127.0.0.1:$executor_admin" \
+run executor "WEFT_EXECUTOR_LISTEN=127.0.0.1:$executor_http" "WEFT_ADMIN_LISTEN=127.0.0.1:$executor_admin" \
     "WEFT_GATEWAY_URL=http://127.0.0.1:$http" WEFT_DRAIN_SECS=5
 ready executor "$executor_admin"
 confined executor

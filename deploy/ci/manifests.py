@@ -1,16 +1,17 @@
-"""Renders k8s/base from the chart, and holds the overlays to what the chart renders for the same wish.
+"""Renders k8s/base from the chart, and holds overlays and components to what the chart renders for the same wish.
 
     python manifests.py            fails on drift
-    python manifests.py --write    writes k8s/base, and the brokers and autoscalers of the overlays
+    python manifests.py --write    writes k8s/base, the brokers and autoscalers of the overlays, and the components
 
 The overlays' kustomization.yaml and patches are written by people; `kubectl kustomize` (or kustomize) must make of them
-exactly the objects that the chart makes of the values beside them.
+exactly the objects that the chart makes of the values beside them. So it must of components laid upon an overlay.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -21,12 +22,20 @@ import semantics
 K8S = chart.ROOT / "k8s"
 HEAD = "# Rendered from helm/weft by deploy/ci/manifests.py; changes belong there.\n"
 OVERLAYS = ("dev", "redis", "prod")
+# What each file of a component holds.
+COMPONENTS = {"monitoring": {"monitors.yaml": "PodMonitor", "alerts.yaml": "PrometheusRule"}, "ingress": {"ingress.yaml": "Ingress"}}
+# The overlay that they are tried with.
+BENEATH = "prod"
 # Marks of Helm that mean nothing without it.
 FOREIGN_LABELS = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 
 
-def values(name):
-    return chart.merged(chart.load(K8S / "base" / "values.yaml"), chart.load(K8S / "overlays" / name / "values.yaml") if name != "base" else {})
+def values(name, *components):
+    paths = [K8S / "base", *([K8S / "overlays" / name] if name != "base" else []), *(K8S / "components" / each for each in components)]
+    found = {}
+    for path in paths:
+        found = chart.merged(found, chart.load(path / "values.yaml"))
+    return found
 
 
 def plain(item):
@@ -38,8 +47,8 @@ def plain(item):
     return item
 
 
-def wanted(name):
-    return [plain(item) for item in chart.render(values(name), name="weft", is_install=False) if not chart.is_test(item)]
+def wanted(name, *components):
+    return [plain(item) for item in chart.render(values(name, *components), name="weft", is_install=False) if not chart.is_test(item)]
 
 
 def is_broker(item):
@@ -73,7 +82,20 @@ def files():
             items = [item for item in wanted(name) if is_its(item)]
             if items:
                 found[K8S / "overlays" / name / file] = HEAD + "---\n".join(text(item) for item in items)
+    for component, kinds in COMPONENTS.items():
+        for file, kind in kinds.items():
+            items = [item for item in wanted(BENEATH, component) if item["kind"] == kind]
+            found[K8S / "components" / component / file] = HEAD + "---\n".join(text(item) for item in items)
     return found
+
+
+def composed():
+    """What kustomize makes of each component upon an overlay, and of all of them together, with their names."""
+    for components in (*((each,) for each in COMPONENTS), tuple(COMPONENTS)):
+        with tempfile.TemporaryDirectory(dir=K8S, prefix=".check-") as directory:
+            parts = {"resources": [f"../overlays/{BENEATH}"], "components": [f"../components/{each}" for each in components]}
+            (Path(directory) / "kustomization.yaml").write_text(yaml.safe_dump({"kind": "Kustomization", **parts}))
+            yield components, kustomize(Path(directory))
 
 
 def kustomize(path):
@@ -124,20 +146,24 @@ def main():
         for path in set((K8S / "base").glob("*.yaml")) - set(files()) - {K8S / "base" / "values.yaml"}:
             path.unlink()
     for name in ("base", *OVERLAYS):
-        made = {}
-        for item in kustomize(K8S / "base" if name == "base" else K8S / "overlays" / name):
-            # Overlays choose a namespace; the chart leaves that to `helm install`.
-            if item["kind"] != "Namespace":
-                made[chart.title(item)] = plain(item)
-        failures += [f"{name}: {problem}" for problem in semantics.problems(list(made.values()))]
-        made = {title: without_order(item) for title, item in made.items()}
-        meant = {chart.title(item): without_order(item) for item in wanted(name)}
-        failures += [f"{name}: {title} is made by one of the two only" for title in sorted(set(made) ^ set(meant))]
-        for title in sorted(set(made) & set(meant)):
-            failures += [f"{name}: {title}: {difference}" for difference in differences(made[title], meant[title])]
+        failures += drift(name, kustomize(K8S / "base" if name == "base" else K8S / "overlays" / name), wanted(name))
+    for components, made in composed():
+        failures += drift(f"{BENEATH} with {' and '.join(components)}", made, wanted(BENEATH, *components))
     print("\n".join(failures), end="\n" if failures else "")
-    print(f"base and {len(OVERLAYS)} overlays")
+    print(f"base, {len(OVERLAYS)} overlays and {len(COMPONENTS)} components")
     sys.exit(1 if failures else 0)
+
+
+def drift(name, items, meant):
+    """Where what kustomize makes is something else than what the chart makes, or does not fit together."""
+    # Overlays choose a namespace; the chart leaves that to `helm install`.
+    made = {chart.title(item): plain(item) for item in items if item["kind"] != "Namespace"}
+    yield from (f"{name}: {problem}" for problem in semantics.problems(list(made.values())))
+    made = {title: without_order(item) for title, item in made.items()}
+    meant = {chart.title(item): without_order(item) for item in meant}
+    yield from (f"{name}: {title} is made by one of the two only" for title in sorted(set(made) ^ set(meant)))
+    for title in sorted(set(made) & set(meant)):
+        yield from (f"{name}: {title}: {difference}" for difference in differences(made[title], meant[title]))
 
 
 if __name__ == "__main__":

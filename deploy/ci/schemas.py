@@ -106,6 +106,7 @@ def main():
     sources = {f"{name}-values.yaml": chart.render(values) for name, values in chart.ci_values().items()}
     for path in (manifests.K8S / "base", *(manifests.K8S / "overlays" / name for name in manifests.OVERLAYS)):
         sources[str(path.relative_to(chart.ROOT))] = manifests.kustomize(path)
+    sources |= {f"k8s with {' and '.join(components)}": made for components, made in manifests.composed()}
     failures, core, custom = 0, 0, 0
     for source, objects in sources.items():
         for item in objects:

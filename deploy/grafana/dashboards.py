@@ -60,13 +60,13 @@ def up(title, description, expression, legend, good=1):
     return panel("state-timeline", title, description, "none", [(expression, legend)], mappings=[{"type": "value", "options": texts}])
 
 
-def quantiles(title, description, metric, selector, by=""):
+def quantiles(title, description, metric, selector, by="", unit="s"):
     group = f"le,{by}" if by else "le"
     queries = []
     for name, quantile in (("p50", "0.5"), ("p99", "0.99")):
         expression = f"histogram_quantile({quantile}, sum by ({group}) (rate({metric}_bucket{{{selector}}}{RATE})))"
         queries.append((expression, f"{name} {{{{{by}}}}}" if by else name))
-    return lines(title, description, "s", *queries)
+    return lines(title, description, unit, *queries)
 
 
 def heatmap(title, description, metric, selector):
@@ -129,11 +129,13 @@ def dashboard(uid, title, description, variables, rows):
 
 NAMESPACE = variable("namespace", "Namespace", "label_values(up, namespace)")
 FAILED = "weft_gateway_failed_deliveries_total"
+# Told to read by HTTP what is still stored.
+NOT_LIMIT = ',reason!="limit"'
 DELIVERED = "weft_gateway_deliveries_total"
 
 
 def success(selector, window):
-    failed, delivered = f"sum(increase({FAILED}{{{selector}}}{window}))", f"sum(increase({DELIVERED}{{{selector}}}{window}))"
+    failed, delivered = f"sum(increase({FAILED}{{{selector}{NOT_LIMIT}}}{window}))", f"sum(increase({DELIVERED}{{{selector}}}{window}))"
     return f"{failed} / ({failed} + {delivered})"
 
 
@@ -144,9 +146,13 @@ def delivery(s, by):
               (rate("weft_gateway_events_received_total", s), "received"), (rate(DELIVERED, s), "delivered")),
         lines("Fan-out", "Deliveries for each event received.", "short",
               (f"{rate(DELIVERED, s, by)} / {rate('weft_gateway_events_received_total', s, by)}", legend), decimals=1),
-        lines("Failed deliveries", "What sessions should have had and never got: gaps told to them (retention), frames that could not be made (encode).", "short",
+        lines("Failed deliveries", "Events that sessions should have had and never got: by gaps told to them (retention), frames that could not be made (encode), connections that were lost (disconnected). limit: still stored, to be read by HTTP.", "short",
               (rate(FAILED, s, "reason"), "{{reason}}")),
-        quantiles("From the gateway's receipt to the socket", "No clock of another machine is in it.", "weft_gateway_delivery_seconds", s),
+        quantiles("From the gateway's receipt to the socket", "Of one connection in 16. No clock of another machine is in it.", "weft_gateway_delivery_seconds", s),
+        quantiles("From the gateway's receipt to the last client", "That keeps up, of one event in 64, over all connections.", "weft_gateway_fanout_seconds", s),
+        quantiles("How far sessions are behind", "Events that a session has not handed to its socket, looked at whenever it is due for a ping.", "weft_gateway_cursor_lag_events", s, unit="short"),
+        lines("Events of the past", "Read for sessions that came back or fell behind: from history, or from a room's log.", "short",
+              (rate("weft_gateway_replayed_events_total", s), "events")),
         lines("Events conflated", "That a later one stood for, where a client asked for that.", "short", (rate("weft_gateway_conflated_total", s), "events")),
         heatmap("From the gateway's receipt to the socket, spread", "Deliveries by the time they took.", "weft_gateway_delivery_seconds", s),
         quantiles("From the broker's store to the socket", "The skew of two clocks is in it.", "weft_gateway_published_to_socket_seconds", s),
@@ -175,8 +181,10 @@ def repair(s, by):
 def memory(s, by):
     legend = f"{{{{{by}}}}}"
     return [
-        lines("Rooms", "Followed on the bus, lingering ones included. The bound is WEFT_ROOMS_MAX.", "short", (total("weft_gateway_rooms", s, by), legend)),
-        lines("Logs in memory", "Bytes of published events. The budget is WEFT_LOGS_BYTES_MAX.", "bytes", (total("weft_gateway_log_bytes", s, by), legend)),
+        lines("Rooms", "Followed on the bus, lingering ones included, and as many as may be.", "short", (total("weft_gateway_rooms", s, by), legend),
+              (total("weft_gateway_rooms_max", s, by), f"most {legend}")),
+        lines("Logs in memory", "Bytes of published events, and as many as there may be with the frames made of them.", "bytes", (total("weft_gateway_log_bytes", s, by), legend),
+              (total("weft_gateway_logs_bytes_max", s, by), f"most {legend}")),
         lines("History pages in memory", "Kept for readers behind, at most 10 s each.", "bytes", (total("weft_gateway_history_bytes", s, by), legend)),
         lines("Frames in memory", "Made of events in logs and history pages; within the logs' budget.", "bytes", (total("weft_gateway_frame_bytes", s, by), legend)),
         lines("Live events that wait", "For a read of their room's history.", "bytes", (total("weft_gateway_buffered_bytes", s, by), legend)),
@@ -199,6 +207,10 @@ def process(s, by):
         lines("Descriptors", "Of those that there may be: each connection takes one.", "percentunit",
               (f"max by ({by}) (process_open_fds{{{s}}} / process_max_fds{{{s}}})", legend)),
         lines("Threads", "Of the process.", "short", (total("process_threads", s, by), legend)),
+        lines("Threads that run tasks, busy", "Share of their time. Near 1 everything waits.", "percentunit",
+              (f"sum by ({by}) (rate(weft_runtime_busy_seconds_total{{{s}}}{RATE})) / sum by ({by}) (weft_runtime_workers{{{s}}})", legend)),
+        lines("Tasks", "That have not ended: one for most connections and one for each request.", "short", (total("weft_runtime_tasks", s, by), legend)),
+        lines("Tasks that wait", "For any thread to take them.", "short", (total("weft_runtime_waiting_tasks", s, by), legend)),
         lines("Uptime", "Since the process began.", "s", (f"time() - max by ({by}) (process_start_time_seconds{{{s}}})", legend)),
     ]
 
@@ -209,7 +221,7 @@ def access(s):
         lines("Clients limited", "Connections and publications refused by what one client may take, by the bound that was reached.", "reqps",
               (rate("weft_guard_limited_total", s, "limit"), "{{limit}}")),
         lines("Fetches of the key set", "Where tokens are signed by an identity provider.", "reqps", (rate("weft_guard_jwks_fetches_total", s, "outcome"), "{{outcome}}")),
-        lines("Authorization hook", "Questions to WEFT_AUTHORIZE_URL, by outcome. Empty until the first.", "reqps", (rate("weft_guard_hook_total", s, "outcome"), "{{outcome}}")),
+        lines("Authorization hook", "Questions to WEFT_AUTHORIZE_URL, by outcome.", "reqps", (rate("weft_guard_hook_total", s, "outcome"), "{{outcome}}")),
         lines("Revocations", "Known now; lines of their journal that are none.", "short", (total("weft_guard_revocations", s, kind="max"), "known"),
               (f"sum(increase(weft_guard_revocations_invalid_total{{{s}}}{RATE}))", "invalid")),
         lines("Control listener", "Requests to /admin/*, by what was asked and what came of it. Empty until the first.", "reqps",
@@ -219,21 +231,22 @@ def access(s):
 
 def tls(s, by):
     return [
-        lines("TLS handshakes", "With clients and operators, by outcome. Empty until the first gateway speaks TLS.", "reqps",
+        lines("TLS handshakes", "With clients and operators, by outcome.", "reqps",
               (rate("weft_gateway_tls_handshakes_total", s, "outcome"), "{{outcome}}")),
         lines("Certificate, time left", "Of the certificate that clients are shown. Empty until the first gateway speaks TLS.", "s",
               (f"min by ({by}) (weft_gateway_tls_expires_timestamp_seconds{{{s}}} > 0) - time()", f"{{{{{by}}}}}")),
-        lines("Certificates read again", "Because their files had changed; unusable ones leave the old one in place. Empty until the first gateway speaks TLS.", "short",
+        lines("Certificates read again", "Because their files had changed; unusable ones leave the old one in place.", "short",
               (rate("weft_gateway_tls_reloads_total", s, "outcome"), "{{outcome}}")),
     ]
 
 
 def socketio(s):
     return [
-        lines("Socket.IO sessions that came back", "recovered: nothing was missed and nothing asked again. Empty until the first.", "reqps",
+        lines("Socket.IO sessions that came back", "recovered: nothing was missed and nothing asked again.", "reqps",
               (rate("weft_gateway_recoveries_total", s, "outcome"), "{{outcome}}")),
-        lines("Requests passed on", "Of polling sessions that another gateway holds, by outcome. Empty until the first.", "reqps",
+        lines("Requests passed on", "Of polling sessions that another gateway holds, by outcome.", "reqps",
               (rate("weft_gateway_passed_on_total", s, "outcome"), "{{outcome}}")),
+        lines("WebSockets passed through", "To the gateways that hold their sessions.", "short", (total("weft_gateway_passages", s), "WebSockets")),
     ]
 
 
@@ -241,11 +254,16 @@ def coming_and_going(s):
     return [
         lines("Connections ended, by reason", "drain, max_age and shed are ours and nobody's fault; lost ones were cut by a proxy or the network.", "reqps",
               (rate("weft_gateway_closes_total", s, "reason"), "{{reason}}"), stack="normal"),
+        lines("Connections begun", "By what carries them and how their clients speak.", "reqps",
+              (rate("weft_gateway_connections_opened_total", s, "transport, dialect"), "{{dialect}} by {{transport}}"), stack="normal"),
+        lines("Connections by kind", "Open now, by what carries them and how their clients speak.", "short",
+              (total("weft_gateway_connections", s, "transport, dialect"), "{{dialect}} by {{transport}}"), stack="normal"),
+        quantiles("How long connections last", "From begin to end, of those that ended.", "weft_gateway_connection_seconds", s),
         lines("Turned away", "Clients that were not let in, or got no history, by reason: rate and history are admission at work, capacity is a gateway that is full.", "reqps",
               (rate("weft_gateway_turned_away_total", s, "reason"), "{{reason}}")),
         lines("Waiting", "Handshakes that wait to be let in, and reads of history that wait for their turn.", "short",
               (total("weft_gateway_admission_waiting", s), "handshakes"), (total("weft_gateway_history_waiting", s), "reads of history")),
-        lines("Late bodies", "Of requests, that did not come within WEFT_BODY_SECS. Empty until the first.", "short", (rate("weft_gateway_late_bodies_total", s), "bodies")),
+        lines("Late bodies", "Of requests, that did not come within WEFT_BODY_SECS.", "short", (rate("weft_gateway_late_bodies_total", s), "bodies")),
         quantiles("Round trip of pings", "From a ping to the client's answer: the quality of connections.", "weft_gateway_round_trip_seconds", s),
     ]
 
@@ -259,7 +277,7 @@ def bus(s, by):
               (f"sum by ({by}) (increase(weft_bus_reconnects_total{{{s}}}{RATE}))", legend)),
         lines("Publications", "One for each room of an event, by what became of it.", "short", (rate("weft_bus_published_total", s, "outcome"), "{{outcome}}")),
         lines("Reads on the broker", "By what is read.", "short", (rate("weft_bus_reads_total", s, "kind"), "{{kind}}")),
-        lines("Live messages dropped", "reader_behind: this process read too slowly; every room is checked then. Empty until the first.", "short",
+        lines("Live messages dropped", "reader_behind: this process read too slowly; every room is checked then.", "short",
               (rate("weft_bus_live_dropped_total", s, "cause"), "{{cause}}")),
         lines("Bus in memory", "Bytes of the events of all rooms, where the bus is inside one gateway. Empty until the first.", "bytes", (total("weft_bus_memory_bytes", s, by), legend)),
     ]
@@ -300,7 +318,7 @@ def fleet():
         lines("Connections by version", "How far a rollout is.", "short",
               (f"sum by (version, revision) (weft_gateway_connections{{{s}}} * on (namespace, instance) group_left (version, revision) weft_build_info{{{s}}})", "{{version}} {{revision}}")),
         lines("Places used", "Connections of those that a gateway may have.", "percentunit",
-              (f"max by (instance) (weft_gateway_connections{{{s}}} / weft_gateway_connections_max{{{s}}})", "{{instance}}")),
+              (f"sum by (instance) (weft_gateway_connections{{{s}}}) / sum by (instance) (weft_gateway_connections_max{{{s}}})", "{{instance}}")),
         lines("Imbalance", "(largest - smallest) / mean.", "percentunit", (f"(max({connections}) - min({connections})) / avg({connections})", "imbalance")),
         lines("Reconnects by gateway", "Connections that resumed at least one room.", "reqps", (rate("weft_gateway_reconnects_total", s, "instance"), "{{instance}}")),
         lines("Connections ended", "By close code: 1012 drain, 4408 no answer to pings, 4409 does not read, 4401 and 4403 refused, 0 none.", "reqps",
@@ -337,12 +355,12 @@ def one_gateway():
               (total("weft_gateway_connections_max", s), "most")),
         lines("Reconnects", "Connections that resumed at least one room.", "reqps", (rate("weft_gateway_reconnects_total", s), "reconnects")),
         lines("Connections ended", "By close code; 0 is an end without one.", "reqps", (rate("weft_gateway_closes_total", s, "code"), "{{code}}"), stack="normal"),
-        lines("Errors of accepting", "Mostly for want of descriptors. Empty until the first.", "short", (rate("weft_gateway_accept_errors_total", s), "errors")),
+        lines("Errors of accepting", "Mostly for want of descriptors.", "short", (rate("weft_gateway_accept_errors_total", s), "errors")),
         lines("Commands", "From clients, by their answer.", "reqps", (rate("weft_gateway_commands_total", s, "outcome"), "{{outcome}}")),
         heatmap("From the broker's store to the socket, spread", "The skew of two clocks is in it.", "weft_gateway_published_to_socket_seconds", s),
     ]
     events = [
-        lines("Head advances", "Of what comes by POST /api/events. Empty until the first.", "short", (rate("weft_head_advances_total", s, "result"), "{{result}}")),
+        lines("Head advances", "Of what comes by POST /api/events.", "short", (rate("weft_head_advances_total", s, "result"), "{{result}}")),
         lines("Executions known", "Whose owner this process remembers.", "short", (total("weft_heads_known", s), "executions")),
     ]
     instance = variable("instance", "Gateway", 'label_values(weft_gateway_connections{namespace=~"$namespace"}, instance)', multi=False, includeAll=False, current={})
@@ -361,31 +379,32 @@ def executors_and_broker():
         stat("Without broker", "Processes whose live path is lost.", "none", f"sum(1 - weft_bus_up{{{s}}})", red_from=1),
         stat("p99 to the store", "From giving an event to the publisher until it is stored in every room.", "s",
              f"histogram_quantile(0.99, sum by (le) (rate(weft_publisher_store_seconds_bucket{{{s}}}{RATE})))", red_from=1),
-        stat("Buffer", "The fullest retry buffer. The default bound is 64 MiB.", "bytes", total("weft_publisher_buffer_bytes", s, kind="max"), red_from=50331648),
+        stat("Buffer", "The fullest retry buffer, of what it may hold.", "percentunit", f"max(weft_publisher_buffer_bytes{{{s}}} / weft_publisher_buffer_bytes_max{{{s}}})", red_from=0.75),
     ]
     executions = [
-        lines("Executions that run", "By executor. The bound is WEFT_EXECUTIONS_MAX.", "short", (total("weft_executor_running", s, "instance"), "{{instance}}")),
+        lines("Executions that run", "By executor, and as many as may.", "short", (total("weft_executor_running", s, "instance"), "{{instance}}"),
+              (total("weft_executor_executions_max", s, "instance"), "most {{instance}}")),
         lines("Executions that ended", "By outcome, refused ones included.", "reqps", (rate("weft_executor_executions_total", s, "outcome"), "{{outcome}}")),
         quantiles("Time of a node", "Of one attempt, by kind.", "weft_executor_node_seconds", s, by="kind"),
-        lines("Nodes", "Attempts that ended, by outcome.", "reqps", (rate("weft_executor_node_seconds_count", s, "outcome"), "{{outcome}}")),
-        lines("Commands", "Taken from the bus or a gateway. Empty until the first.", "reqps", (rate("weft_executor_commands_total", s, "kind, outcome"), "{{kind}} {{outcome}}")),
-        lines("HTTP requests", "Answered by executors. Empty until the first.", "reqps", (rate("weft_executor_http_requests_total", s, "status"), "{{status}}")),
-        lines("Output that was cut", "Lines beyond the bounds of a node, counted and not told. Empty until the first.", "short",
+        lines("Nodes", "Attempts that ended, by outcome.", "reqps", (rate("weft_executor_nodes_total", s, "outcome"), "{{outcome}}")),
+        lines("Commands", "Taken from the bus or a gateway.", "reqps", (rate("weft_executor_commands_total", s, "kind, outcome"), "{{kind}} {{outcome}}")),
+        lines("HTTP requests", "Answered by executors.", "reqps", (rate("weft_executor_http_requests_total", s, "status"), "{{status}}")),
+        lines("Output that was cut", "Lines beyond the bounds of a node, counted and not told.", "short",
               (rate("weft_executor_output_lines_cut_total", s), "lines")),
-        lines("Events refused", "By the publisher, at once. Empty until the first.", "short", (rate("weft_executor_events_refused_total", s), "events")),
+        lines("Events refused", "By the publisher, at once.", "short", (rate("weft_executor_events_refused_total", s), "events")),
     ]
     publishing = [
         lines("Events not stored yet", "In the retry buffers.", "short", (total("weft_publisher_pending_events", s, "instance"), "{{instance}}")),
-        lines("Retry buffers", "The default bound is 64 MiB; when it is full, what produces events waits.", "bytes",
-              (total("weft_publisher_buffer_bytes", s, "instance"), "{{instance}}")),
+        lines("Retry buffers", "And as much as they may hold; when one is full, what produces events waits.", "bytes",
+              (total("weft_publisher_buffer_bytes", s, "instance"), "{{instance}}"), (total("weft_publisher_buffer_bytes_max", s, "instance"), "most {{instance}}")),
         lines("Events stored", "In every room they reach.", "reqps", (rate("weft_publisher_stored_total", s, "instance"), "{{instance}}")),
         quantiles("Time to the store", "From giving an event to the publisher until it is stored in every room.", "weft_publisher_store_seconds", s),
-        lines("Retries", "Events put back to be sent again. Empty until the first.", "short", (rate("weft_publisher_retries_total", s, "instance"), "{{instance}}")),
-        lines("Events lost", "The one loss that no gap can tell. Empty until the first.", "short", (rate("weft_publisher_lost_total", s, "reason"), "{{reason}}")),
+        lines("Retries", "Events put back to be sent again.", "short", (rate("weft_publisher_retries_total", s, "instance"), "{{instance}}")),
+        lines("Events lost", "The one loss that no gap can tell.", "short", (rate("weft_publisher_lost_total", s, "reason"), "{{reason}}")),
         lines("Head advances", "Attempts to move an execution's durable state to the end of what is stored.", "short",
               (rate("weft_head_advances_total", s, "result"), "{{result}}")),
         lines("Executions known", "Whose owner a process remembers.", "short", (total("weft_heads_known", s, "instance"), "{{instance}}")),
-        lines("Heads far behind", "Times that events went on although their execution's head was far behind. Empty until the first.", "short",
+        lines("Heads far behind", "Times that events went on although their execution's head was far behind.", "short",
               (rate("weft_head_waits_exceeded_total", s), "times")),
     ]
     nats = [

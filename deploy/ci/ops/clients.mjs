@@ -27,6 +27,16 @@ const kinds = Object.fromEntries(
 );
 const clients = [];
 let heard = Date.now();
+/** When this process stood still, and for how many milliseconds: what it counts then has come together here, not there. */
+const still = [];
+const STILL_STEP_MS = 50;
+const STILL_LEAST_MS = 250;
+let stepped = Date.now();
+setInterval(() => {
+  const late = Date.now() - stepped - STILL_STEP_MS;
+  if (late >= STILL_LEAST_MS) still.push([Date.now(), late]);
+  stepped = Date.now();
+}, STILL_STEP_MS);
 
 /** One client: what it has seen of its room, and its connection. */
 class Seen {
@@ -152,7 +162,8 @@ function report(last = {}) {
     const own = clients.filter(client => client.kind === kind);
     lost[name] = own.reduce((sum, client) => sum + client.lost(last[client.room] ?? -1), 0);
   }
-  const answer = { ready: clients.filter(client => client.ready).length, away: clients.filter(client => client.closed).length, followers: clients.filter(client => client.first !== undefined).length };
+  const away = clients.filter(client => client.closed).map(client => Date.now() - client.closed);
+  const answer = { ready: clients.filter(client => client.ready).length, away: away.length, away_ms: Math.max(0, ...away), still, followers: clients.filter(client => client.first !== undefined).length };
   answer.kinds = Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, { ...kind, lost: lost[name], errors: kind.errors.slice(0, 5) }]));
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }

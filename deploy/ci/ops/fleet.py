@@ -86,6 +86,10 @@ class Fleet(Lab):
     def connections(self, gateway):
         return int(self.metric(gateway, "weft_gateway_connections"))
 
+    def passages(self, gateway):
+        """WebSockets that it only passes through; their sessions are elsewhere."""
+        return int(self.metric(gateway, "weft_gateway_passages"))
+
     def ask_to_leave(self, gateway):
         self.processes[gateway.name].send_signal(signal.SIGTERM)
 

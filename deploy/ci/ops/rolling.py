@@ -1,11 +1,14 @@
 """A rolling restart of four gateways behind a real proxy, under load, and what its clients see of it.
 
-    PYTHONPATH=deploy/ci python -m ops.rolling [nginx] [haproxy] [envoy] [--programs DIR] [--clients N] [--polling N] [--window S]
+    PYTHONPATH=deploy/ci python -m ops.rolling [nginx] [haproxy] [envoy] [--programs DIR] [--clients N] [--polling N] [--window S] [--age S]
 
 Clients of our own library, and socket.io-client as npm has it with five attempts to come back, on WebSockets and by its default of
 polling first. Each gateway in turn is asked to leave (SIGTERM), ends by itself, and is started again on its ports. Nothing
-may be lost, doubled or out of order; no client may give up; no handshake may be refused; gateways close by 1012 alone; and
-the most reconnects within a second are at most 1.5 times the connections of the gateway over its window.
+may be lost, doubled or out of order; no client may give up or be away for longer than three seconds; no handshake may be refused;
+gateways close by 1012 alone; and the most clients that come back within a second are at most 1.5 times the connections of the
+gateway over its window. WebSockets that a gateway only passes through are connections of it as well: their clients come back
+too. After the last restart one gateway is nearly empty: within a maximum age of connections, which is longer than all restarts
+take, the largest and the smallest may differ by a fifth of the mean at most.
 """
 
 import argparse
@@ -27,13 +30,20 @@ MARGIN_SECS = 15
 PEAK_TIMES_MAX = 1.5
 # Of fewer a second one more or less is chance.
 PEAK_LEAST = 12
+# How long a client may be away.
+AWAY_MS_MAX = 3000
+# (largest - smallest) / mean, in the end.
+IMBALANCE_MAX = 0.2
+# Connections go at their age, a fifth more or less.
+AGE_TIMES_MAX = 1.2
 # Clients of Socket.IO wait for 0.5 to 1.5 s before they come back.
 SETTLE_SECS = 4
 
 
 def restart(fleet, swarm, gateway, window, programs=None):
     """One gateway leaves and comes back. A row of the table, and what was wrong."""
-    held, since = fleet.connections(gateway), len(together(swarm.report(), "opens"))
+    passed, since = fleet.passages(gateway), len(together(swarm.report(), "opens"))
+    held = fleet.connections(gateway) + passed
     began = time.time()
     fleet.ask_to_leave(gateway)
     code, closes = fleet.gone(gateway, DELAY_SECS + window + MARGIN_SECS)
@@ -43,13 +53,15 @@ def restart(fleet, swarm, gateway, window, programs=None):
     report = swarm.report()
     opens = sorted(together(report, "opens"))[since:]
     most, bound = peak(opens), max(PEAK_LEAST, PEAK_TIMES_MAX * held / window)
-    row = f"{gateway.name:10} {held:5} connections, left in {took:4.1f} s, closes sent {closes}, {len(opens)} came back, at most {most} a second of {bound:.0f}"
+    row = f"{gateway.name:10} {held:5} connections ({passed} passed through), left in {took:4.1f} s, closes sent {closes}, {len(opens)} came back, at most {most} a second of {bound:.0f}"
     print(row, flush=True)
     if code != 0:
         yield f"{gateway.name}: exit code {code}"
     if set(closes) - {"0", "1012"}:
         yield f"{gateway.name}: closes {closes}"
     if most > bound:
+        stood = sum(late for at, late in report["still"] if at / 1000 >= began)
+        print(f"{gateway.name:10} meanwhile the clients' own process stood still for {stood} ms in all", flush=True)
         for kind, seen in report["kinds"].items():
             print(f"{gateway.name:10} {kind} came back, second by second: {course(seen['opens'], began, window)}", flush=True)
         yield f"{gateway.name}: {most} reconnects in a second, more than {bound:.0f}"
@@ -63,8 +75,26 @@ def course(times, began, window):
     return [seconds.count(second) for second in range(DELAY_SECS + window + 4)]
 
 
-def roll(programs, proxy, clients, polling, window):
-    fleet = Fleet(programs, GATEWAYS, WEFT_DRAIN_SECS=str(window), WEFT_DRAIN_DELAY_SECS=str(DELAY_SECS))
+def imbalance(fleet):
+    counts = [fleet.connections(gateway) for gateway in fleet.gateways]
+    return (max(counts) - min(counts)) * len(counts) / max(1, sum(counts)), counts
+
+
+def evened_out(fleet, age):
+    """Waits until all gateways have much the same; what was wrong."""
+    began, (at_first, counts) = time.monotonic(), imbalance(fleet)
+    last = at_first
+    while last > IMBALANCE_MAX and time.monotonic() - began < AGE_TIMES_MAX * age + SETTLE_SECS:
+        time.sleep(1)
+        last, counts = imbalance(fleet)
+    took = time.monotonic() - began
+    print(f"imbalance {at_first:.2f} after the last restart, {last:.2f} {took:.0f} s later, of a maximum age of {age} s: {counts}", flush=True)
+    if last > IMBALANCE_MAX:
+        yield f"imbalance {last:.2f} after a maximum age: {counts}"
+
+
+def roll(programs, proxy, clients, polling, window, age):
+    fleet = Fleet(programs, GATEWAYS, WEFT_DRAIN_SECS=str(window), WEFT_DRAIN_DELAY_SECS=str(DELAY_SECS), WEFT_CONNECTION_AGE_MAX_SECS=str(age))
     try:
         fleet.all_up()
         url = proxies.start(fleet, proxy, fleet.gateways)
@@ -78,6 +108,8 @@ def roll(programs, proxy, clients, polling, window):
         wrong = []
         for gateway in fleet.gateways:
             wrong += restart(fleet, swarm, gateway, window)
+        if age:
+            wrong += evened_out(fleet, age)
         report = swarm.finish(publisher.finish())
         return wrong + judged(proxy, before, report, publisher)
     finally:
@@ -93,10 +125,13 @@ def judged(proxy, before, report, publisher):
         print(f"{proxy}, {kind}: lost {seen['lost']}, doubled {seen['doubled']}, gave up {seen['given_up']}, refused {len(refused)}, "
               f"closes received {by(code for _, code in closes)}, away {gaps[len(gaps) // 2] if gaps else 0} ms (median), {gaps[-1] if gaps else 0} ms (worst), "
               f"latest event {seen['latest']} ms")
+        if gaps and gaps[-1] > AWAY_MS_MAX:
+            wrong.append(f"{kind}: a client was away for {gaps[-1]} ms")
         if refused:
             wrong.append(f"{kind}: {len(refused)} handshakes refused, such as {by(why for _, why in refused)}")
-    if report["away"]:
-        wrong.append(f"{report['away']} clients are still away")
+    # At the end of their age some are away at any time.
+    if report["away_ms"] > AWAY_MS_MAX:
+        wrong.append(f"{report['away']} clients are still away, for up to {report['away_ms']} ms")
     print(f"{proxy}: {sum(publisher.last.values()) + len(ROOMS)} events published, {publisher.retries} sent again, the slowest took {publisher.slowest:.1f} s")
     return wrong
 
@@ -108,12 +143,13 @@ def main():
     arguments.add_argument("--clients", type=int, default=1600)
     arguments.add_argument("--polling", type=int, default=400, help="of the clients, so many begin by polling")
     arguments.add_argument("--window", type=int, default=10)
+    arguments.add_argument("--age", type=int, default=130, help="maximum age of connections; 0: they stay, and the end is not looked at")
     given = arguments.parse_args()
     failures = []
     for proxy in given.proxy:
         print(f"-- {proxy}", flush=True)
         try:
-            failures += [f"{proxy}: {each}" for each in roll(given.programs, proxy, given.clients, given.polling, given.window)]
+            failures += [f"{proxy}: {each}" for each in roll(given.programs, proxy, given.clients, given.polling, given.window, given.age)]
         except Problem as problem:
             failures.append(f"{proxy}: {problem}")
     print("\n".join(failures), end="\n" if failures else "")

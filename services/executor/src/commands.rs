@@ -86,7 +86,10 @@ async fn answer(executor: &Executor, answers: &Answers, address: &Address, comma
     let kind = label(&command.kind);
     let (cell, is_new) = match answers.cell(address, command) {
         Ok(found) => found,
-        Err(refusal) => return rejected(&refusal),
+        Err(refusal) => {
+            crate::metrics::command(kind, refusal.code.word());
+            return rejected(&refusal);
+        }
     };
     let answered = cell.get_or_init(|| async { obey(executor, address, command).await }).await;
     match answered {
@@ -113,13 +116,7 @@ async fn answer(executor: &Executor, answers: &Answers, address: &Address, comma
 
 /// Kinds are labels of a metric, so nobody may make up new ones.
 fn label(kind: &str) -> &'static str {
-    match kind {
-        "user_input:provide" => "user_input:provide",
-        "cancel" => "cancel",
-        "execute" => "execute",
-        "start-streaming" => "start-streaming",
-        _ => "unknown",
-    }
+    crate::metrics::COMMAND_KINDS.into_iter().find(|known| *known == kind).unwrap_or("unknown")
 }
 
 async fn obey(executor: &Executor, address: &Address, command: &Command) -> Result<Value, Refusal> {

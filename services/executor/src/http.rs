@@ -57,8 +57,7 @@ async fn enter(Extension(door): Extension<Arc<Door>>, request: Request, next: Ne
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
-    let status = response.status().as_u16().to_string();
-    metrics::counter!(crate::metrics::REQUESTS, "status" => status).increment(1);
+    crate::metrics::request(response.status().as_u16());
     response
 }
 

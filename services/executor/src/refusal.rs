@@ -39,6 +39,33 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Invalid,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UnknownWorkflow,
+        Self::UnknownExecution,
+        Self::UnknownRequest,
+        Self::UnknownCommand,
+        Self::Exists,
+        Self::NotRunning,
+        Self::TimedOut,
+        Self::TooLarge,
+        Self::InvalidValue,
+        Self::Busy,
+        Self::Draining,
+        Self::Unavailable,
+    ];
+
+    /// Whether only a request by HTTP is told this, and no command.
+    #[must_use]
+    pub fn is_of_http(self) -> bool {
+        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::NotFound | Self::MethodNotAllowed)
+    }
+
     /// The stable word, the HTTP status, and whether the same request may succeed a little later.
     fn row(self) -> (&'static str, StatusCode, bool) {
         match self {

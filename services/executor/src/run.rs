@@ -49,7 +49,7 @@ pub async fn run(
     drain: &Drain,
     readiness: &Readiness,
 ) -> Result<(), reqwest::Error> {
-    crate::metrics::describe();
+    crate::metrics::begin(config.limits.executions_max);
     let tools = tools(&config)?;
     let (inbox, incoming) = mpsc::channel(commands::INBOX_MAX);
     let summaries: Vec<Value> = config.workflows.values().map(|workflow| workflow.summary()).collect();

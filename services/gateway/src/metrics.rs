@@ -1,25 +1,30 @@
 //! Every metric of the gateway, one line of help each; handles never wait. Labels never hold ids.
 
+mod connections;
+mod done;
 mod ends;
 
+pub use connections::Kind;
+pub use done::{Done, SUMMARY_EVERY};
 pub use ends::{Ended, TurnedAway};
 
-use crate::feed::sync::Counts;
+use crate::{feed::sync::Counts, hub::HubLimits};
+use connections::Connections;
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
-use weft_event::{Invalid, Room};
+use weft_bus::Delivery;
+use weft_event::Invalid;
+use weft_publisher::trace;
 
 /// Handles to the metrics that are touched often.
 #[derive(Clone)]
 #[allow(missing_docs)] // each is described in `new`
 pub struct Metrics {
-    pub connections: Gauge,
+    connections: Connections,
+    pub passages: Gauge,
     pub rooms: Gauge,
     pub log_bytes: Gauge,
     pub frame_bytes: Gauge,
@@ -35,6 +40,7 @@ pub struct Metrics {
     pub conflated: Counter,
     delivery_seconds: Histogram,
     published_to_socket_seconds: Histogram,
+    pub fanout_seconds: Histogram,
     pub history_reads: Counter,
     pub history_waiting: Gauge,
     admission_waiting: Gauge,
@@ -65,26 +71,13 @@ impl Drop for Shown {
     }
 }
 
-/// What this process has done since it started; for the rates that the fleet is told.
-#[derive(Debug, Default)]
-pub struct Done {
-    events: AtomicU64,
-    deliveries: AtomicU64,
-}
-
-impl Done {
-    /// Events received, and deliveries made.
-    #[must_use]
-    pub fn counts(&self) -> [u64; 2] {
-        [&self.events, &self.deliveries].map(|count| count.load(Ordering::Relaxed))
-    }
-}
-
 /// Why a session never got an event that it should have had.
 #[derive(Clone, Copy, Debug)]
 pub enum Failed {
-    /// Events were gone before the session read them; the client was told by a gap, counted once.
+    /// Events were gone before the session read them; the client was told by a gap.
     Retention,
+    /// More was to be read than may be at once; the client was told by a gap to read it by HTTP.
+    Limit,
     /// It could not be told in the session's encoding.
     Encode,
     /// The broker had it, but it is larger than events may be here.
@@ -93,6 +86,7 @@ pub enum Failed {
     Disconnected,
 }
 
+const FAILED: [&str; 5] = ["retention", "limit", "encode", "too_large", "disconnected"];
 /// How commands end.
 const COMMAND_OUTCOMES: [&str; 6] = ["accepted", "rejected", "no_executor", "timeout", "busy", "unavailable"];
 
@@ -104,7 +98,7 @@ impl Metrics {
         for reason in ["retention", "reset", "unreadable"] {
             counter!("weft_gateway_room_gaps_total", "reason" => reason).absolute(0);
         }
-        for reason in ["retention", "encode", "too_large", "disconnected"] {
+        for reason in FAILED {
             counter!("weft_gateway_failed_deliveries_total", "reason" => reason).absolute(0);
         }
         for outcome in ["live", "resumed", "snapshot", "gap"] {
@@ -130,7 +124,8 @@ impl Metrics {
         counter!("weft_gateway_invalid_events_total").absolute(0);
         counter!("weft_gateway_repeated_events_total").absolute(0);
         Self {
-            connections: gauge!("weft_gateway_connections"),
+            connections: Connections::begin(),
+            passages: gauge!("weft_gateway_passages"),
             rooms: gauge!("weft_gateway_rooms"),
             log_bytes: gauge!("weft_gateway_log_bytes"),
             frame_bytes: gauge!("weft_gateway_frame_bytes"),
@@ -146,6 +141,7 @@ impl Metrics {
             conflated: counter!("weft_gateway_conflated_total"),
             delivery_seconds: histogram!("weft_gateway_delivery_seconds"),
             published_to_socket_seconds: histogram!("weft_gateway_published_to_socket_seconds"),
+            fanout_seconds: histogram!("weft_gateway_fanout_seconds"),
             history_reads: counter!("weft_gateway_history_reads_total"),
             history_waiting: gauge!("weft_gateway_history_waiting"),
             admission_waiting: gauge!("weft_gateway_admission_waiting"),
@@ -159,21 +155,23 @@ impl Metrics {
         }
     }
 
-    /// How many connections there may be.
-    pub fn bound(&self, connections: usize) {
-        gauge!("weft_gateway_connections_max").set(connections as f64);
+    /// How much there may be.
+    pub fn bound(&self, limits: &HubLimits) {
+        gauge!("weft_gateway_connections_max").set(limits.connections as f64);
+        gauge!("weft_gateway_rooms_max").set(limits.rooms as f64);
+        gauge!("weft_gateway_logs_bytes_max").set(limits.logs_bytes as f64);
     }
 
-    /// An event was taken into a log.
-    pub fn received(&self) {
+    /// An event was taken into a log; how many were before it.
+    pub fn received(&self) -> u64 {
         self.events_received.increment(1);
-        self.done.events.fetch_add(1, Ordering::Relaxed);
+        self.done.received()
     }
 
     /// Event frames were handed to a socket.
     pub fn handed_over(&self, events: u64) {
         self.deliveries.increment(events);
-        self.done.deliveries.fetch_add(events, Ordering::Relaxed);
+        self.done.delivered(events);
     }
 
     /// The last event of a write went to its socket.
@@ -191,20 +189,24 @@ impl Metrics {
     }
 
     /// An event on the bus was invalid and is skipped.
-    pub fn invalid_event(&self, room: &Room, invalid: &Invalid) {
+    pub fn invalid_event(&self, delivery: &Delivery, invalid: &Invalid) {
         counter!("weft_gateway_invalid_events_total").increment(1);
-        tracing::warn!(%room, field = invalid.field, rule = %invalid.rule, "an invalid event on the bus was skipped");
+        let (trace_id, span_id) = delivery.traceparent.as_deref().and_then(trace::ids).unzip();
+        let (room, field, rule) = (&delivery.room, invalid.field, &invalid.rule);
+        tracing::warn!(%room, field, %rule, trace_id, span_id, "an invalid event on the bus was skipped");
     }
 
     /// A session missed events.
     pub fn failed(&self, reason: Failed, events: u64) {
         let reason = match reason {
             Failed::Retention => "retention",
+            Failed::Limit => "limit",
             Failed::Encode => "encode",
             Failed::TooLarge => "too_large",
             Failed::Disconnected => "disconnected",
         };
         counter!("weft_gateway_failed_deliveries_total", "reason" => reason).increment(events);
+        self.done.failed(events);
     }
 
     /// A subscribe was answered.
@@ -263,8 +265,10 @@ impl Default for Metrics {
 }
 
 fn describe() {
-    describe_gauge!("weft_gateway_connections", "Client connections open now");
-    describe_gauge!("weft_gateway_connections_max", "As many as there may be");
+    describe_gauge!("weft_gateway_connections_max", "As many connections as there may be");
+    describe_gauge!("weft_gateway_passages", "WebSockets that are passed through to the gateways that hold their sessions");
+    describe_gauge!("weft_gateway_rooms_max", "As many rooms as may be followed");
+    describe_gauge!("weft_gateway_logs_bytes_max", "As many bytes as all logs may hold");
     describe_gauge!("weft_gateway_rooms", "Rooms followed on the bus now");
     describe_gauge!("weft_gateway_log_bytes", "Bytes of events held in all logs");
     describe_gauge!("weft_gateway_frame_bytes", "Bytes of the frames made of events in logs and history pages");
@@ -288,6 +292,10 @@ fn describe() {
     describe_histogram!(
         "weft_gateway_delivery_seconds",
         "From receiving an event to handing the last of a write's frames to the socket"
+    );
+    describe_histogram!(
+        "weft_gateway_fanout_seconds",
+        "From receiving an event to handing it to the last client that keeps up, of one event in so many"
     );
     describe_histogram!(
         "weft_gateway_published_to_socket_seconds",

@@ -5,7 +5,7 @@ use crate::{
     feed, fleet,
     http::{self, App, Executors, Intake, Tls, serve::Terms},
     hub::Hub,
-    metrics::Metrics,
+    metrics::{Metrics, SUMMARY_EVERY},
     session::{self, Orders, Shared},
     transport::Mailboxes,
 };
@@ -60,6 +60,7 @@ pub async fn run(
         spawn(turn(hub.clone())),
         spawn(sweep(hub.clone())),
         spawn(gather(hub.clone())),
+        spawn(summarize(hub.clone())),
     ];
     let own = fleet::Own { instance: settings.instance.clone(), address: address.clone(), peer: peer_address };
     let announced = tokio::spawn(fleet::announce(hub.clone(), own, stopped.clone()));
@@ -127,6 +128,7 @@ pub async fn run(
     if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
         tracing::warn!("left without the last words; the broker does not answer");
     }
+    hub.metrics.done.summarize(hub.session_count());
     tracing::info!(sessions_left = hub.session_count(), "left");
 }
 
@@ -152,6 +154,14 @@ async fn turn(hub: Arc<Hub>) {
 
 async fn gather(hub: Arc<Hub>) {
     hub.gather().await;
+}
+
+/// A line of the log for all connections of half a minute.
+async fn summarize(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(SUMMARY_EVERY).await;
+        hub.metrics.done.summarize(hub.session_count());
+    }
 }
 
 async fn sweep(hub: Arc<Hub>) {
@@ -183,7 +193,7 @@ async fn leave(hub: &Arc<Hub>, drain: &Drain, readiness: &Readiness, window_secs
 }
 
 async fn nobody_is_left(hub: &Hub) {
-    while hub.session_count() > 0 {
+    while hub.session_count() + hub.passage_count() > 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn describe() {
     describe_counter!(INVALID, Unit::Count, "Lines of the journal of revocations that are none");
     describe_counter!(LIMITED, Unit::Count, "Connections, publications and reads refused or put off by a limit of one client");
     describe_counter!(CONTROL, Unit::Count, "Requests to the control listener, by action and outcome");
+    counter!(TOKENS, "outcome" => "accepted").increment(0);
     Refused::ALL.iter().for_each(|refused| counter!(TOKENS, "outcome" => refused.word()).increment(0));
     ["fetched", "failed"].iter().for_each(|outcome| counter!(FETCHES, "outcome" => *outcome).increment(0));
     ["address", "user", "sockets", "connects", "publish", "reads", "pages"]

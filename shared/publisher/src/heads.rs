@@ -154,6 +154,7 @@ impl HeadKeeper {
     /// Keeps heads on this bus.
     #[must_use]
     pub fn new(bus: Bus, config: HeadConfig) -> Self {
+        crate::meters::begin_heads();
         Self(Arc::new(Keeper {
             bus,
             config,
@@ -259,7 +260,7 @@ impl HeadKeeper {
             }
         };
         if tokio::time::timeout(self.0.config.wait_max, near).await.is_err() {
-            metrics::counter!("weft_head_waits_exceeded_total").increment(1);
+            crate::meters::head_wait_exceeded();
             tracing::warn!(%room, "the execution's head falls behind; events go on");
         }
     }
@@ -298,7 +299,7 @@ impl Keeper {
         let tick = known.tick;
         known.executions.entry(room).or_insert((Arc::new(execution), tick));
         let evicted = if known.executions.len() > self.config.executions_max { evict(&mut known) } else { Vec::new() };
-        metrics::gauge!("weft_heads_known").set(known.executions.len() as f64);
+        crate::meters::heads_known(known.executions.len());
         drop(known);
         // Whoever is forgotten forgets its count too, so its head is brought up first.
         for execution in evicted.iter().filter(|execution| execution.duty.lock().events > 0) {
@@ -307,7 +308,9 @@ impl Keeper {
     }
 
     fn forget(&self, room: &Room) {
-        self.known.lock().executions.remove(room);
+        let mut known = self.known.lock();
+        known.executions.remove(room);
+        crate::meters::heads_known(known.executions.len());
     }
 
     /// Has the head moved forward soon, or now; one task an execution.
@@ -333,7 +336,7 @@ impl Keeper {
     }
 
     fn failed(&self, room: &Room, error: &BusError) {
-        metrics::counter!("weft_head_advances_total", "result" => "failed").increment(1);
+        crate::meters::head_advanced("failed");
         if self.log_pace.is_due() {
             tracing::warn!(%room, %error, "an execution's head could not be moved forward; it is tried again");
         }

@@ -1,7 +1,6 @@
 //! One event on its way: which rooms have it, who waits for it, and the space it takes in the buffer.
 
-use crate::{PublishError, ledger::Ledger, trace};
-use metrics::gauge;
+use crate::{PublishError, ledger::Ledger, meters, trace};
 use parking_lot::Mutex;
 use std::{
     future::Future,
@@ -91,7 +90,7 @@ impl Item {
         let id = event.id.as_deref().unwrap_or_default().to_owned();
         let progress = Progress { acks: vec![None; rooms.len()], lanes, failure: None, waiting: Some(sender) };
         ledger.began();
-        gauge!("weft_publisher_buffer_bytes").increment(space.num_permits() as f64);
+        meters::took(space.num_permits());
         let item = Self {
             traceparent: traceparent(&event),
             system,
@@ -172,7 +171,7 @@ impl Drop for Item {
     /// A runtime that ends takes its lanes along; what they still held is lost and counted.
     fn drop(&mut self) {
         self.abandon();
-        gauge!("weft_publisher_buffer_bytes").decrement(self.space.num_permits() as f64);
+        meters::gave_back(self.space.num_permits());
     }
 }
 

@@ -211,7 +211,7 @@ impl Lanes {
             // Held back without a cause: treated as a failure of its own, or this would spin.
             pause = Some(Pause { reason: "not stored, and nobody said why".into(), after: None });
         }
-        metrics::counter!("weft_publisher_retries_total").increment(again.len() as u64);
+        crate::meters::retried(again.len());
         let mut lanes = self.lanes.lock();
         let lane = lanes.entry(room.clone()).or_default();
         again.into_iter().rev().for_each(|entry| lane.queue.push_front(entry));

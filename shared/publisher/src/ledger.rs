@@ -1,7 +1,6 @@
 //! What is under way and what was lost, counted for [`crate::Publisher::flush`], `losses` and the metrics.
 
-use crate::{PublishError, pace::LogPace};
-use metrics::{counter, gauge, histogram};
+use crate::{PublishError, meters, pace::LogPace};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
@@ -68,19 +67,16 @@ impl Ledger {
 
     pub(crate) fn began(&self) {
         self.pending.fetch_add(1, Ordering::AcqRel);
-        gauge!("weft_publisher_pending_events").increment(1.0);
+        meters::enqueued();
     }
 
     /// An event is through, one way or the other.
     pub(crate) fn ended(&self, enqueued: Instant, kind: &str, failure: Option<&PublishError>) {
         match failure {
-            None => {
-                counter!("weft_publisher_stored_total").increment(1);
-                histogram!("weft_publisher_store_seconds").record(enqueued.elapsed().as_secs_f64());
-            }
+            None => meters::stored(enqueued.elapsed()),
             Some(failure) => self.lost(kind, failure),
         }
-        gauge!("weft_publisher_pending_events").decrement(1.0);
+        meters::ended();
         if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.idle.notify_waiters();
         }
@@ -98,7 +94,7 @@ impl Ledger {
             | PublishError::Refused(_)
             | PublishError::Incomplete { .. } => "refused",
         };
-        counter!("weft_publisher_lost_total", "reason" => reason).increment(1);
+        meters::lost(reason);
         self.losses.send_modify(|losses| match reason {
             "full" => losses.full += 1,
             "expired" => losses.expired += 1,

@@ -34,6 +34,7 @@ mod http;
 mod item;
 mod lane;
 mod ledger;
+mod meters;
 mod pace;
 pub mod publisher;
 pub mod run;

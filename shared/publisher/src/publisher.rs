@@ -6,6 +6,7 @@ use crate::{
     item::Item,
     lane::{LaneConfig, Lanes},
     ledger::Ledger,
+    meters,
     sink::Sink,
     store::complete,
 };
@@ -114,6 +115,7 @@ impl Publisher {
             pause_max: config.pause_max,
             batches_at_once,
         };
+        meters::begin_publisher(config.buffer_bytes);
         let ledger = Arc::new(Ledger::new());
         let lanes = Lanes::new(sink, lane, Handle::current());
         let space = Arc::new(Semaphore::new(config.buffer_bytes.clamp(1, Semaphore::MAX_PERMITS)));

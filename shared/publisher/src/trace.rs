@@ -18,16 +18,26 @@ use weft_event::{Room, RoomKind};
 /// The name of the instrumentation scope.
 const SCOPE: &str = "weft";
 
+/// The ids of the trace and of the span that a `traceparent` of version 00 names, and its flags.
+fn parts(traceparent: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = traceparent.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_one = version == "00" && parts.next().is_none() && is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2);
+    is_one.then_some((trace, span, flags))
+}
+
+/// The ids of the trace and of the span that a `traceparent` names, sampled or not, for logs; `None` if it is malformed.
+#[must_use]
+pub fn ids(traceparent: &str) -> Option<(&str, &str)> {
+    parts(traceparent).map(|(trace, span, _)| (trace, span))
+}
+
 /// The context that a `traceparent` of version 00 names, as the parent of spans here; `None` if it is malformed or not
 /// sampled.
 #[must_use]
 pub fn sampled(traceparent: &str) -> Option<Context> {
-    let mut parts = traceparent.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if version != "00" || parts.next().is_some() || !is_hex(trace, 32) || !is_hex(span, 16) || !is_hex(flags, 2) {
-        return None;
-    }
+    let (trace, span, flags) = parts(traceparent)?;
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
     let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
     let remote = SpanContext::new(trace, span, flags, true, TraceState::NONE);
@@ -149,5 +159,8 @@ mod tests {
         ] {
             assert!(sampled(bad).is_none(), "{bad}");
         }
+        let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        assert_eq!(ids(unsampled), Some(("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")));
+        assert_eq!(ids("00-short-00f067aa0ba902b7-01"), None);
     }
 }

@@ -11,6 +11,7 @@ mod logs;
 mod metrics;
 mod process;
 mod readiness;
+mod runtime;
 mod settings;
 mod traces;
 

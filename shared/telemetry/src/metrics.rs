@@ -1,11 +1,12 @@
 //! The recorder behind the macros of the crate `metrics`, and its Prometheus text.
 
-use crate::{lines::DROPPED, process};
+use crate::{lines::DROPPED, process, runtime};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 /// Upper bounds for `*_seconds`: from 100 µs, a delivery inside one machine, to a minute, a client that came back late.
 const SECONDS: &[f64] =
@@ -16,6 +17,12 @@ const BYTES: &[f64] = &[64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144
 
 /// Upper bounds for every other histogram, which count things.
 const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0];
+
+/// Upper bounds for how long something stayed, such as a connection: to a day.
+const LIFETIMES: &[f64] = &[1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 86_400.0];
+
+/// Upper bounds for how far behind somebody is, in events: from not at all.
+const LAGS: &[f64] = &[0.0, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0];
 
 /// The exporter keeps raw samples of histograms until this is done, so it bounds their memory.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -35,6 +42,7 @@ pub enum MetricsError {
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
+    runtime: RuntimeMetrics,
 }
 
 impl Metrics {
@@ -58,6 +66,7 @@ impl Metrics {
                 metrics::counter!(DROPPED).increment(0);
                 crate::traces::describe();
                 process::describe();
+                runtime::describe();
                 tell_build();
                 installed.insert(handle).clone()
             }
@@ -71,13 +80,14 @@ impl Metrics {
                 upkeep.run_upkeep();
             }
         });
-        Ok(Self { handle })
+        Ok(Self { handle, runtime: Handle::current().metrics() })
     }
 
     /// Everything in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
         process::collect();
+        runtime::collect(&self.runtime);
         self.handle.render()
     }
 }
@@ -95,6 +105,8 @@ fn tell_build() {
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets(COUNTS)?
+        .set_buckets_for_metric(Matcher::Full("weft_gateway_connection_seconds".into()), LIFETIMES)?
+        .set_buckets_for_metric(Matcher::Suffix("_lag_events".into()), LAGS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), BYTES)
 }
@@ -111,6 +123,8 @@ mod tests {
             metrics::histogram!("test_wait_seconds").record(0.0002);
             metrics::histogram!("test_frame_bytes").record(100.0);
             metrics::histogram!("test_rooms").record(3.0);
+            metrics::histogram!("test_lag_events").record(0.0);
+            metrics::histogram!("weft_gateway_connection_seconds").record(1700.0);
         });
         let text = handle.render();
         for line in [
@@ -118,6 +132,8 @@ mod tests {
             "test_wait_seconds_bucket{le=\"60\"} 1",
             "test_frame_bytes_bucket{le=\"256\"} 1",
             "test_rooms_bucket{le=\"5\"} 1",
+            "test_lag_events_bucket{le=\"0\"} 1",
+            "weft_gateway_connection_seconds_bucket{le=\"1800\"} 1",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
@@ -131,6 +147,11 @@ mod tests {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in\n{text}"));
             line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{line}"))
         };
+        assert_eq!(value("weft_runtime_workers "), 1.0);
+        assert!(value("weft_runtime_tasks ") >= 1.0, "the upkeep's");
+        for name in ["weft_runtime_busy_seconds_total ", "weft_runtime_waiting_tasks "] {
+            assert!(value(name) >= 0.0, "{name}");
+        }
         for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"] {
             assert!(value(name) >= 0.0, "{name}");
         }

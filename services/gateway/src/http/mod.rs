@@ -23,6 +23,7 @@ pub mod serve;
 mod stream;
 mod takeover;
 mod tls;
+mod tunnel;
 mod upgrade;
 mod who;
 mod workflows;

@@ -6,6 +6,7 @@
 use super::{
     App,
     engine::{ask, is_upgrade, method, refuse},
+    tunnel,
 };
 use crate::{hub::Hub, transport::Counted};
 use axum::{
@@ -127,7 +128,7 @@ async fn try_pass_on(app: &App, sid: &SessionId, mut request: Request) -> Result
         Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let owner = hyper::upgrade::on(&mut response);
             connection.detach();
-            tokio::spawn(tunnel(app.shared.hub.clone(), client, owner, permit));
+            tokio::spawn(pass_through(app.shared.hub.clone(), client, owner, permit));
         }
         _ => {
             connection.detach();
@@ -178,21 +179,13 @@ async fn send(address: SocketAddr, request: Request) -> Result<(Response<Incomin
 
 type Connection = AbortOnDropHandle<()>;
 
-/// Carries a WebSocket's bytes both ways until either end is gone, or this process leaves: its client then comes back, as the
-/// others do and among them.
-async fn tunnel(hub: Arc<Hub>, client: OnUpgrade, owner: OnUpgrade, _permit: OwnedSemaphorePermit) {
+/// Carries a WebSocket's bytes, once both sides have taken it for one.
+async fn pass_through(hub: Arc<Hub>, client: OnUpgrade, owner: OnUpgrade, _permit: OwnedSemaphorePermit) {
     let (Ok(client), Ok(owner)) = tokio::join!(client, owner) else { return };
     // Neither is a connection's any more.
     let _counted = [Counted::one(), Counted::one()];
-    let (mut client, mut owner) = (TokioIo::new(client), TokioIo::new(owner));
-    let passage = hub.passage();
-    tokio::select! {
-        carried = tokio::io::copy_bidirectional(&mut client, &mut owner) => {
-            if let Err(error) = carried {
-                tracing::trace!(%error, "a WebSocket that was passed on has ended");
-            }
-        }
-        () = passage.ends() => {}
+    if let Err(error) = tunnel::carry(&hub, TokioIo::new(client), TokioIo::new(owner)).await {
+        tracing::trace!(%error, "a WebSocket that was passed on has ended");
     }
 }
 

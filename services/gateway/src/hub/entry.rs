@@ -2,7 +2,7 @@
 
 use super::{
     frames::{Frames, Weight},
-    traced::Traced,
+    watched::Watched,
 };
 use std::{sync::Arc, time::Instant};
 use weft_bus::{Delivery, First, heads};
@@ -25,8 +25,8 @@ pub struct Entry {
     foreign_room: Option<Room>,
     /// What has been made of it.
     pub(super) frames: Frames,
-    /// Its span, if it is traced.
-    traced: Option<Box<Traced>>,
+    /// What is noted of it on its way to its clients; of few.
+    watched: Option<Box<Watched>>,
 }
 
 impl Entry {
@@ -42,13 +42,13 @@ impl Entry {
             received: Instant::now(),
             foreign_room: (!own).then(|| delivery.room.clone()),
             frames: Frames::new(weight.clone()),
-            traced: None,
+            watched: None,
         })
     }
 
-    /// With its span.
-    pub(super) fn traced(self, traced: Option<Box<Traced>>) -> Self {
-        Self { traced, ..self }
+    /// With what is noted of it.
+    pub(super) fn watched(self, watched: Option<Box<Watched>>) -> Self {
+        Self { watched, ..self }
     }
 
     /// Bytes this entry keeps in memory, frames not counted.
@@ -59,15 +59,15 @@ impl Entry {
     /// Gives back what its frames take; they are made again if somebody needs them.
     pub fn let_frames_go(&self) {
         self.frames.let_go();
-        if let Some(traced) = &self.traced {
-            traced.end();
+        if let Some(watched) = &self.watched {
+            watched.end();
         }
     }
 
     /// It was handed to a client.
     pub fn handed(&self) {
-        if let Some(traced) = &self.traced {
-            traced.handed(self.received);
+        if let Some(watched) = &self.watched {
+            watched.handed(self.received);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::entry::Entry;
 use std::{collections::VecDeque, sync::Arc};
+use weft_bus::Mode;
 use weft_event::Position;
 
 /// What stands at one place of a log.
@@ -18,6 +19,9 @@ pub enum Slot {
     Skipped(Position),
 }
 
+/// The reason of a gap whose events are still stored: more was to be read than may be at once.
+pub const LIMIT: &str = "limit";
+
 /// Events that are gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -27,6 +31,18 @@ pub struct Gap {
     pub to: Option<Position>,
     /// Why, for people.
     pub reason: &'static str,
+}
+
+impl Gap {
+    /// How many events are missing: as many as numbers lie between, where a bus of this mode gives each room numbers of its
+    /// own and both ends are known. Else one, which is the least.
+    pub fn events(&self, mode: Mode) -> u64 {
+        let counts = matches!(mode, Mode::Memory | Mode::RedisStreams);
+        match (self.from, self.to) {
+            (Some(from), Some(to)) if counts && from.epoch == to.epoch => to.seq.saturating_sub(from.seq).max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// Bounds of one log.
@@ -289,5 +305,22 @@ mod tests {
         assert_eq!(log.find(at(1, 2)), Found::At(1));
         assert_eq!(log.find(at(2, 1)), Found::At(3));
         assert_eq!(log.find(at(1, 7)), Found::Unknown);
+    }
+
+    #[test]
+    fn a_gap_counts_its_events_where_the_bus_numbers_each_room_by_itself() {
+        let gap = |from, to| Gap { from, to, reason: "retention" };
+        for (mode, from, to, events) in [
+            (Mode::RedisStreams, Some(at(1, 2)), Some(at(1, 9)), 7),
+            (Mode::Memory, Some(at(1, 2)), Some(at(1, 3)), 1),
+            // Numbers of the whole stream.
+            (Mode::JetStream, Some(at(1, 2)), Some(at(1, 9)), 1),
+            (Mode::RedisStreams, Some(at(1, 2)), Some(at(2, 9)), 1),
+            (Mode::RedisStreams, Some(at(1, 2)), None, 1),
+            (Mode::RedisStreams, None, Some(at(1, 9)), 1),
+            (Mode::NatsCore, None, None, 1),
+        ] {
+            assert_eq!(gap(from, to).events(mode), events, "{mode:?} {from:?} {to:?}");
+        }
     }
 }

@@ -12,13 +12,15 @@ pub mod frames;
 mod gather;
 pub mod history;
 pub mod log;
+mod passage;
 mod place;
 mod room;
-mod traced;
 mod turns;
 mod wake;
+mod watched;
 pub mod wheel;
 
+pub use departures::Departure;
 pub use fold::{Snapped, fold_history};
 pub use follower::Follower;
 pub use place::{Heeds, Joined, Place};
@@ -44,6 +46,8 @@ use tokio_util::sync::CancellationToken;
 use weft_bus::{Address, Bus, BusError, Command, Delivery, Reply, RequestError};
 use weft_event::{Limits, Room as RoomName};
 
+/// Of one event in so many it is noted when the last client had it; of the first always.
+const FANOUT_EACH: u64 = 64;
 /// Reads and writes of records of sessions under way at once.
 const RECORDS_AT_ONCE: usize = 256;
 
@@ -111,7 +115,7 @@ pub struct Hub {
     /// WebSockets that are only passed through.
     passages: AtomicUsize,
     /// Nobody is waited for any more.
-    closing: AtomicBool,
+    closing: CancellationToken,
     /// Rooms to open, to the feed.
     opening: mpsc::UnboundedSender<Arc<Room>>,
     /// Executions whose head should move, to the upkeep; when full, a later event asks again.
@@ -128,7 +132,7 @@ impl Hub {
         // Unbounded, but each room enters once and `limits.rooms` bounds the rooms.
         let (opening, to_open) = mpsc::unbounded_channel();
         let (heads_due, due_heads) = mpsc::channel(4096);
-        metrics.bound(limits.connections);
+        metrics.bound(&limits);
         let hub = Self {
             reads: Turns::new(limits.reads, metrics.history_waiting.clone()),
             bus,
@@ -149,7 +153,7 @@ impl Hub {
             departures: OnceLock::new(),
             leaving: CancellationToken::new(),
             passages: AtomicUsize::new(0),
-            closing: AtomicBool::new(false),
+            closing: CancellationToken::new(),
             opening,
             heads_due,
         };
@@ -291,10 +295,12 @@ impl Hub {
         reply
     }
 
-    /// The span of an event that is taken into a log, if it is traced.
-    pub(super) fn begin_span(&self, delivery: &Delivery) -> Option<Box<traced::Traced>> {
-        let is_on = self.limits.traced;
-        is_on.then(|| traced::Traced::begin(delivery, weft_publisher::trace::system(self.bus.mode())))?
+    /// What is noted of an event on its way to its clients, if anything is: of one that is traced, and of one in so many.
+    /// `number` counts those before it.
+    pub(super) fn watch(&self, delivery: &Delivery, number: u64) -> Option<Box<watched::Watched>> {
+        let system = self.limits.traced.then(|| weft_publisher::trace::system(self.bus.mode()));
+        let fanout = number.is_multiple_of(FANOUT_EACH).then(|| self.metrics.fanout_seconds.clone());
+        watched::Watched::begin(delivery, system, fanout)
     }
 
     /// Whether another followed room has this event as its own: then that one's span is enough.
@@ -337,24 +343,18 @@ impl Hub {
         self.departures.get().is_some()
     }
 
-    /// The second in which the connection that asks is to be closed, if the process is leaving; each asks once.
-    pub fn departure(&self, heeds: Heeds) -> Option<u32> {
+    /// When the connection that asks is to be closed, if the process is leaving; each asks once.
+    pub fn departure(&self, heeds: Heeds) -> Option<Departure> {
         self.departures.get().map(|departures| departures.draw(heeds))
     }
 
     /// The process is leaving: sessions tell their clients and close over so many seconds.
     pub fn begin_draining(&self, window_secs: u32) {
         let [unhinted, hinted] = self.leaving_counts();
-        let unhinted = unhinted + self.passages.load(Ordering::Relaxed);
+        let unhinted = unhinted + self.passage_count();
         let _ = self.departures.set(Departures::plan(self.wheel.now(), window_secs, [unhinted, hinted]));
         self.leaving.cancel();
         self.wake_all();
-    }
-
-    /// A WebSocket is only passed through, for as long as this is held.
-    pub fn passage(self: &Arc<Self>) -> Passage {
-        self.passages.fetch_add(1, Ordering::Relaxed);
-        Passage(self.clone())
     }
 
     /// Connections that heed no hint, and those that do.
@@ -364,31 +364,12 @@ impl Hub {
 
     /// Whether a process that leaves waits for nobody any more.
     pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.closing.is_cancelled()
     }
 
     /// The window is over: everybody who is still here is closed now.
     pub fn close_all(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+        self.closing.cancel();
         self.wake_all();
-    }
-}
-
-/// A WebSocket between a client and the gateway that holds its session.
-pub struct Passage(Arc<Hub>);
-
-impl Passage {
-    /// When it is to end, once the process is leaving: it draws like any connection that heeds no hint.
-    pub async fn ends(&self) {
-        self.0.leaving.cancelled().await;
-        let Some(at) = self.0.departure(Heeds::Nothing) else { return };
-        let secs = at.saturating_sub(self.0.wheel.now());
-        tokio::time::sleep(Duration::from_secs(secs.into())).await;
-    }
-}
-
-impl Drop for Passage {
-    fn drop(&mut self) {
-        self.0.passages.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! Connections as they are counted: each has a place, which is given back when it ends.
 
 use super::{Hub, SessionCell};
-use crate::transport::Dialect;
+use crate::{metrics::Kind, transport::Dialect};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -54,12 +54,13 @@ pub struct Place {
     /// Its session's, once it has one.
     key: u32,
     heeds: Heeds,
+    /// As which it is counted, once it has a session.
+    kind: Option<Kind>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.hub.open.0[self.heeds as usize].fetch_sub(1, Ordering::Relaxed);
-        self.hub.metrics.connections.set(self.hub.open.all() as f64);
     }
 }
 
@@ -76,11 +77,22 @@ impl Joined {
     pub fn heeds(&self) -> Heeds {
         self.0.heeds
     }
+
+    /// Whether its client polls.
+    pub fn set_polled(&mut self, is_polled: bool) {
+        if let Some(kind) = &mut self.0.kind
+            && (*kind == Kind::Polling) != is_polled
+        {
+            let now = Kind::of(Dialect::SocketIo, is_polled);
+            self.0.hub.metrics.moved(std::mem::replace(kind, now), now);
+        }
+    }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
         self.0.hub.sessions.lock().remove(self.0.key);
+        self.0.kind.iter().for_each(|kind| self.0.hub.metrics.left(*kind));
     }
 }
 
@@ -88,15 +100,15 @@ impl Hub {
     /// A place for one more connection, if there is one; given back when it is dropped.
     pub fn admit(self: &Arc<Self>, heeds: Heeds) -> Option<Place> {
         self.open.0[heeds as usize].fetch_add(1, Ordering::Relaxed);
-        let place = Place { hub: self.clone(), key: 0, heeds };
-        let open = self.open.all();
-        self.metrics.connections.set(open as f64);
-        (open <= self.limits.connections).then_some(place)
+        let place = Place { hub: self.clone(), key: 0, heeds, kind: None };
+        (self.open.all() <= self.limits.connections).then_some(place)
     }
 
     /// Registers a session; the guard takes it out again.
-    pub fn join(&self, mut place: Place, cell: Arc<SessionCell>) -> Joined {
+    pub fn join(&self, mut place: Place, cell: Arc<SessionCell>, kind: Kind) -> Joined {
         place.key = self.sessions.lock().insert(cell);
+        place.kind = Some(kind);
+        self.metrics.opened(kind);
         Joined(place)
     }
 

@@ -8,7 +8,7 @@ use super::{
     gather::Rate,
     history::SharedHistory,
     log::{Found, Gap, Log, Most, Slot},
-    traced::with_context,
+    watched::with_context,
 };
 use crate::{
     feed::sync::{RoomSync, Step},
@@ -335,14 +335,14 @@ impl Room {
         if hub.is_over_budget() {
             limits.bytes = limits.bytes.min(inner.log.bytes());
         }
-        hub.metrics.received();
+        let number = hub.metrics.received();
         if let Some(payload) = with_context(delivery) {
             delivery.payload = payload;
         }
         let entry = match Entry::new(delivery, &hub.limits.event, &hub.weight) {
-            Ok(entry) => entry.traced(hub.begin_span(delivery)),
+            Ok(entry) => entry.watched(hub.watch(delivery, number)),
             Err(invalid) => {
-                hub.metrics.invalid_event(&self.name, &invalid);
+                hub.metrics.invalid_event(delivery, &invalid);
                 if delivery.payload.len() > hub.limits.event.event_bytes_max {
                     hub.metrics.failed(Failed::TooLarge, self.followers.lock().count());
                 }

@@ -64,8 +64,9 @@ impl Ended {
     }
 }
 
-/// What clients close with. A client may close with any number; each would be a series for ever.
-const CODES_OF_CLIENTS: [u16; 6] = [0, 1000, 1001, 1002, 1006, 1011];
+/// What clients close with; 1012 where they answer another gateway that passed their WebSocket on and leaves. A client may close
+/// with any number; each would be a series for ever.
+const CODES_OF_CLIENTS: [u16; 7] = [0, 1000, 1001, 1002, 1006, 1011, 1012];
 
 /// Why a client that would connect, or read history, was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +124,13 @@ impl Metrics {
     pub fn closed(&self, code: u16, ended: Ended) {
         let is_told = ended != Ended::Client || CODES_OF_CLIENTS.contains(&code);
         let code = if is_told { code.to_string() } else { "other".to_owned() };
+        self.done.closed(&code, ended.word());
         counter!(CLOSES, "code" => code, "reason" => ended.word()).increment(1);
     }
 
     /// Somebody was turned away.
     pub fn turned_away(&self, reason: TurnedAway) {
+        self.done.turned_away();
         reason.count();
     }
 }

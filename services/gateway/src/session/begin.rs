@@ -5,7 +5,7 @@ use super::subscription::Place;
 use crate::hub::{
     Hub, Reader, Room, Snapped,
     history::{HistoryPage, position},
-    log::{Gap, Slot},
+    log::{Gap, LIMIT, Slot},
 };
 use std::{sync::Arc, time::Duration};
 use weft_bus::{Anchor, BusError, Mode, ReadFrom};
@@ -334,7 +334,7 @@ async fn cut_short(hub: &Hub, room: &Room, at: Position, reader: Reader) -> Resu
         Some(snapped) => (snapped.cursor, snapped.at),
         None => room.end(),
     };
-    let gap = Gap { from: Some(at), to: end, reason: "limit" };
+    let gap = Gap { from: Some(at), to: end, reason: LIMIT };
     Ok(PageRead { place: Place::Log(cursor), gap: Some(Arc::new(gap)), snapshot, live_from: end })
 }
 

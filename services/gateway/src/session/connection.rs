@@ -51,7 +51,7 @@ impl From<Gone> for End {
 impl<T: Transport> Connection<T> {
     /// A connection whose handshake is done. `following` is what its address says to follow, if it does.
     pub fn new(shared: Arc<Shared>, place: Place, pass: Option<Box<Pass>>, transport: T, following: Option<Following>) -> Self {
-        let mut session = Session::new(shared, place, transport.wire());
+        let mut session = Session::new(shared, place, transport.wire(), transport.is_polled());
         session.admit(pass);
         if let Some(following) = following {
             session.follow(following);
@@ -61,7 +61,7 @@ impl<T: Transport> Connection<T> {
 
     /// A connection of Socket.IO, whose client says in what namespaces it wants to be.
     pub fn of_packets(shared: Arc<Shared>, place: Place, pass: Option<Box<Pass>>, transport: T, bears_recovery: bool) -> Self {
-        let mut session = Session::new(shared, place, transport.wire());
+        let mut session = Session::new(shared, place, transport.wire(), transport.is_polled());
         session.speak_socketio(bears_recovery);
         session.admit(pass);
         Self { session, transport, ending: None }
@@ -89,7 +89,9 @@ impl<T: Transport> Connection<T> {
     /// It is out before it is counted, so that both can be read together.
     fn over(&mut self, code: u16, why: Ended) {
         self.session.joined = None;
-        self.session.shared.hub.metrics.closed(code, why);
+        let metrics = &self.session.shared.hub.metrics;
+        metrics.lived(self.session.age());
+        metrics.closed(code, why);
     }
 
     /// One turn: everything that can be done now. Ready only when the session ends.
@@ -113,6 +115,7 @@ impl<T: Transport> Connection<T> {
     fn try_turn(&mut self, context: &mut Context<'_>, desk: &mut Desk) -> Result<(), End> {
         self.transport.keep_time(self.session.now_ms()).map_err(End::Close)?;
         let held_back = self.read(context)?;
+        self.session.joined.iter_mut().for_each(|joined| joined.set_polled(self.transport.is_polled()));
         self.session.poll_operations(context);
         if let Some(limits) = self.session.take_full_limits() {
             self.transport.set_limits(limits);

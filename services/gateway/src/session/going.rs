@@ -2,16 +2,15 @@
 //! because an operator asked. Their clients are told when to come back, and go on elsewhere.
 
 use super::{End, Session, SessionLimits};
-use crate::hub::Heeds;
+use crate::hub::{Departure, Heeds};
 use parking_lot::Mutex;
 
 /// Of the maximum age, by so much more or less: what came together is not to go together.
 const AGE_JITTER: f64 = 0.2;
 /// Between the hint and the close of a connection that is too old: answers under way may still come.
 const NOTICE_SECS: u32 = 1;
-/// Clients come back this long after their close, by a random part. Closes are spread by the second; this spreads them
-/// within it.
-const AFTER_MS_MAX: u32 = 1000;
+/// Clients come back within so long after their close. Closes are spread by the second; this spreads them within it.
+const AFTER_MS_MAX: u16 = 1000;
 
 /// Why a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +46,8 @@ impl Cause {
 pub(super) struct Going {
     /// Without a cause, the second in which it is too old; with one, that of its close.
     at: u32,
+    /// Milliseconds from its close until its client comes back.
+    after_ms: u16,
     /// Set when its client has been told.
     cause: Option<Cause>,
 }
@@ -57,7 +58,7 @@ impl Going {
         let is_kept = limits.age_secs == 0 || heeds == Heeds::Never;
         let jitter = 1.0 + rand::random_range(-AGE_JITTER..AGE_JITTER);
         let age = (f64::from(limits.age_secs) * jitter).max(1.0) as u32;
-        Self { at: if is_kept { u32::MAX } else { now.saturating_add(age) }, cause: None }
+        Self { at: if is_kept { u32::MAX } else { now.saturating_add(age) }, after_ms: 0, cause: None }
     }
 
     /// When it must be looked at.
@@ -113,22 +114,23 @@ impl Session {
     /// Tells its client when it is time, whatever for.
     pub(super) fn look_at_going(&mut self, now: u32) {
         if self.clock.going.cause != Some(Cause::Drain)
-            && let Some(at) = self.shared.hub.departure(self.heeds())
+            && let Some(Departure { at, after_ms }) = self.shared.hub.departure(self.heeds())
         {
             // Who has been told to go soon does not stay longer for it.
             let known = self.clock.going.cause.map_or(u32::MAX, |_| self.clock.going.at);
-            self.go_at(at.min(known), Cause::Drain);
+            self.go_at(at.min(known), after_ms, Cause::Drain);
         }
         if self.clock.going.cause.is_none() && now >= self.clock.going.at {
-            self.go_at(now + NOTICE_SECS, Cause::MaxAge);
+            self.go_at(now + NOTICE_SECS, self.any_after_ms(), Cause::MaxAge);
         }
     }
 
-    fn go_at(&mut self, at: u32, cause: Cause) {
-        let is_told = self.clock.going.cause.is_some();
-        self.clock.going = Going { at, cause: Some(cause) };
-        if !is_told {
-            self.tell_reconnect(self.after_ms());
+    fn go_at(&mut self, at: u32, after_ms: u16, cause: Cause) {
+        let told = self.clock.going;
+        let after_ms = if told.cause.is_some() { told.after_ms } else { after_ms };
+        self.clock.going = Going { at, after_ms, cause: Some(cause) };
+        if told.cause.is_none() {
+            self.tell_reconnect(after_ms.into());
         }
     }
 
@@ -139,7 +141,7 @@ impl Session {
             && let Some(at) = shed.ask()
             && self.clock.going.cause.is_none()
         {
-            self.go_at(at, Cause::Shed);
+            self.go_at(at, self.any_after_ms(), Cause::Shed);
         }
     }
 
@@ -147,14 +149,14 @@ impl Session {
     pub(super) fn go(&self, now: u32) -> Result<(), End> {
         match self.clock.going {
             Going { cause: Some(Cause::Drain), .. } if self.shared.hub.is_closing() => Err(End::Go(Cause::Drain)),
-            Going { cause: Some(cause), at } if now >= at => Err(End::Go(cause)),
+            Going { cause: Some(cause), at, .. } if now >= at => Err(End::Go(cause)),
             _ => Ok(()),
         }
     }
 
-    /// Milliseconds from its close until its client comes back: a part of the session's id, so that nothing is kept.
-    pub(super) fn after_ms(&self) -> u32 {
-        (self.id.as_u128() % u128::from(AFTER_MS_MAX)) as u32
+    /// Where nobody plans for all: as good as chance, a part of the session's id.
+    fn any_after_ms(&self) -> u16 {
+        (self.id.as_u128() % u128::from(AFTER_MS_MAX)) as u16
     }
 
     pub(super) fn note_going(&self, cause: Cause) {
@@ -164,7 +166,7 @@ impl Session {
 
     /// What the close frame says.
     pub(super) fn farewell(&self, cause: Cause) -> String {
-        farewell(cause.word(), self.after_ms())
+        farewell(cause.word(), self.clock.going.after_ms.into())
     }
 }
 

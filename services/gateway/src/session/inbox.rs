@@ -3,7 +3,7 @@
 use super::{
     End, FOREIGN_MAX, Session, access,
     begin::{Begun, PageRead, Wanted},
-    subscription::{Leaving, Subscription, offset},
+    subscription::{Leaving, Place, Subscription, offset},
     timestamp,
 };
 use crate::{session::socketio::Space, transport::Dialect};
@@ -175,7 +175,11 @@ impl Session {
         if begun.outcome == Outcome::Gap {
             self.shared.feed.suspect(subscription.follower.room.clone());
         }
+        let goes_on_in_log = begun.outcome == Outcome::Resumed && matches!(begun.place, Place::Log(_));
         subscription.begin(begun);
+        if goes_on_in_log {
+            self.shared.hub.metrics.replayed(subscription.behind());
+        }
         for (request, subscribe) in self.subscriptions[index].take_again() {
             self.subscribe_one(space, &request, &subscribe);
         }

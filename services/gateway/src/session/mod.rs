@@ -32,6 +32,7 @@ pub use stream::StreamBody;
 use crate::{
     feed::Feed,
     hub::{Hub, Joined, Place, SessionCell},
+    metrics::Kind,
     transport::{Dialect, Frame, Received, Wire},
 };
 use copies::Copies;
@@ -134,7 +135,7 @@ const OPERATIONS_MAX: usize = 256;
 /// Messages in a row that were no protocol, before the connection is closed.
 const FOREIGN_MAX: u32 = 10;
 /// Pings and pongs of a client within one second, before the connection is closed. Libraries send one in several.
-const CONTROLS_MAX: u32 = 100;
+const CONTROLS_MAX: u8 = 100;
 /// One connection in so many has its deliveries timed; the first always.
 const TIMED_EACH: usize = 16;
 
@@ -223,9 +224,9 @@ enum End {
 }
 
 impl Session {
-    fn new(shared: Arc<Shared>, place: Place, wire: Wire) -> Self {
+    fn new(shared: Arc<Shared>, place: Place, wire: Wire, is_polled: bool) -> Self {
         let cell = Arc::new(SessionCell::default());
-        let joined = shared.hub.join(place, cell.clone());
+        let joined = shared.hub.join(place, cell.clone(), Kind::of(wire.dialect, is_polled));
         let number = joined.number();
         let clock = Clock::begin(&shared, &joined, wire.dialect);
         let mut session = Self {
@@ -393,17 +394,22 @@ impl Session {
         }
     }
 
+    /// How many events were not handed to the socket yet.
+    fn behind(&self) -> u64 {
+        let waiting: u64 = self.outgoing.iter().map(|frame| u64::from(frame.events)).sum();
+        waiting + self.subscriptions.iter().map(Subscription::behind).sum::<u64>()
+    }
+
     /// Ends all follows and operations; how many events the client had not got yet.
     fn leave(&mut self) -> u64 {
-        let waiting: u64 = self.outgoing.iter().map(|frame| u64::from(frame.events)).sum();
-        let behind: u64 = self.subscriptions.iter().map(Subscription::behind).sum();
+        let behind = self.behind();
         self.outgoing = VecDeque::new();
         self.subscriptions = Vec::new();
         self.socketio = None;
         self.operations = None;
         self.last_event = None;
         self.pass = None;
-        waiting + behind
+        behind
     }
 }
 

@@ -81,8 +81,15 @@ impl Session {
             Most { slots: GATHER.saturating_sub(self.outgoing.len()), bytes: GATHER_BYTES.saturating_sub(*bytes) }
         };
         let before = self.outgoing.len();
+        let is_past = subscription.reads_history();
         let next = subscription.read(most, &mut desk.slots, &mut desk.told);
         let joins = subscription.batches();
+        if is_past {
+            let events = desk.told.iter().filter(|told| matches!(told, Told::Event(_))).count() as u64;
+            // What the log has when it comes back to it is of the past as well.
+            let rest = if subscription.reads_history() { 0 } else { subscription.behind() };
+            self.shared.hub.metrics.replayed(events + rest);
+        }
         for item in desk.told.drain(..) {
             self.tell(index, item, conflates, &mut desk.run);
         }

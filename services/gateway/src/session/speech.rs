@@ -3,7 +3,10 @@
 
 use super::{End, FOREIGN_MAX, Following, Session, socketio::Space, subscription, timestamp};
 use crate::{
-    hub::{Snapped, log::Gap},
+    hub::{
+        Snapped,
+        log::{Gap, LIMIT},
+    },
     metrics::Failed,
     transport::Dialect,
 };
@@ -148,7 +151,9 @@ impl Session {
 
     /// Events of a room are gone.
     pub(super) fn tell_gap(&mut self, index: usize, gap: &Gap) {
-        self.shared.hub.metrics.failed(Failed::Retention, 1);
+        let hub = &self.shared.hub;
+        let failed = if gap.reason == LIMIT { Failed::Limit } else { Failed::Retention };
+        hub.metrics.failed(failed, gap.events(hub.bus.mode()));
         let room = &self.subscriptions[index].follower.room.name;
         let (from, to) = (gap.from.map(Offset::from), gap.to.map(Offset::from));
         let notice = Notice::Gap { room, from: from.as_ref(), to: to.as_ref(), reason: gap.reason };

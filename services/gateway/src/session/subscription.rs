@@ -264,6 +264,11 @@ impl Subscription {
         self.behind() > slots as u64
     }
 
+    /// Whether it reads stored events rather than its room's log.
+    pub fn reads_history(&self) -> bool {
+        matches!(self.place, Place::History(_))
+    }
+
     /// How many events of the log it has not read; those of the history that come before are not known.
     pub fn behind(&self) -> u64 {
         let next = self.follower.room.next_index();

@@ -5,6 +5,7 @@ use crate::{
     hub::{Heeds, Joined, Reader},
     transport::Dialect,
 };
+use std::time::Duration;
 use weft_dialect::told;
 
 /// Seconds between the heartbeats of an event stream (wire contract, section 10).
@@ -17,6 +18,8 @@ pub(super) fn ping_secs(dialect: Dialect, limits: &SessionLimits) -> u32 {
 
 /// When things were, and when they are due.
 pub(super) struct Clock {
+    /// When the connection began.
+    began: u32,
     /// When the last ping was due.
     pinged_at: u32,
     /// When the first ping went out that no sign of life has followed.
@@ -27,8 +30,9 @@ pub(super) struct Clock {
     pub(super) blocked: bool,
     /// A message that has begun, by its number, and when.
     unfinished: Option<(u32, u32)>,
-    /// Control frames that came in a second, and which second.
-    controls: (u32, u32),
+    /// Control frames that came in a second, as far as it goes, and which second.
+    controls: u8,
+    controls_in: u32,
     /// When it is ended though nothing is wrong.
     pub(super) going: Going,
     /// The second at which the wheel is known to wake this session.
@@ -46,12 +50,14 @@ impl Clock {
         let period = ping_secs.max(1);
         let first = 1 + (number % period as usize) as u32;
         Self {
+            began: now,
             pinged_at: (now + first).saturating_sub(period),
             unanswered_since: None,
             written_at: now,
             blocked: false,
             unfinished: None,
-            controls: (0, 0),
+            controls: 0,
+            controls_in: 0,
             going,
             scheduled: 0,
         }
@@ -63,9 +69,10 @@ impl Clock {
     }
 
     /// One more control frame; how many in this second.
-    pub(super) fn controls(&mut self, now: u32) -> u32 {
-        self.controls = if self.controls.1 == now { (self.controls.0 + 1, now) } else { (1, now) };
-        self.controls.0
+    pub(super) fn controls(&mut self, now: u32) -> u8 {
+        let before = if self.controls_in == now { self.controls } else { 0 };
+        (self.controls, self.controls_in) = (before.saturating_add(1), now);
+        self.controls
     }
 
     /// The peer has been taken for dead or stalled, or its message for endless.
@@ -97,6 +104,11 @@ impl Clock {
 impl Session {
     pub(super) fn now(&self) -> u32 {
         self.shared.hub.wheel.now()
+    }
+
+    /// How long its connection has been open.
+    pub(super) fn age(&self) -> Duration {
+        Duration::from_secs(u64::from(self.now().saturating_sub(self.clock.began)))
     }
 
     /// The same in milliseconds, for transports that count in these.
@@ -134,6 +146,7 @@ impl Session {
             }
             self.settle();
             self.renew_records(now);
+            self.shared.hub.metrics.lag(self.behind());
         }
         if self.connect_by().is_some_and(|by| now >= by) {
             return Err(End::Close(told::POLICY));

@@ -58,6 +58,11 @@ pub trait Transport: Send + Unpin + 'static {
     /// How frames are made for this transport.
     fn wire(&self) -> Wire;
 
+    /// Whether its client asks by HTTP for what there is.
+    fn is_polled(&self) -> bool {
+        false
+    }
+
     /// Reads what has come and hands it on, message by message, for as long as `take` answers that it takes more.
     ///
     /// Pending: all that has come was handed on, and the task is woken when more comes. Ready: `take` had enough; what is

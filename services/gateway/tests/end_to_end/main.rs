@@ -27,6 +27,7 @@ mod http;
 mod illicit;
 mod leaving;
 mod limits;
+mod lived;
 mod measured;
 mod options;
 mod outages;

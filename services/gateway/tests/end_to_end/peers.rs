@@ -3,10 +3,11 @@
 use crate::{
     clients::Clients,
     recovery::Key,
-    support::{Broker, Kind, SHARED, is_full, publish_numbers, until},
+    support::{Broker, Kind, SHARED, SOON, Socket, is_full, publish_numbers, until},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::TcpListener};
+use tokio_tungstenite::tungstenite::Message;
 use weft_testkit::process::Process;
 
 /// As many gateways that pass requests on to each other.
@@ -83,6 +84,35 @@ async fn an_upgrade_reaches_the_gateway_that_holds_the_session() {
     for id in ["u1", "u2", "u3"] {
         numbers(&mut clients, id, 101..=200).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_is_passed_through_ends_with_a_code_when_that_gateway_leaves() {
+    let (key, broker) = (Key::new(), Broker::start(Kind::Redis).await);
+    let mut gateways = fleet(&broker, &key, 2).await;
+    let (mut passes, holds) = (gateways.remove(1), gateways.remove(0));
+    let open = format!("{}/socket.io/?EIO=4&transport=polling", holds.url());
+    let open = weft_testkit::http::get_text(&open).await.expect("an answer");
+    let open: Value = serde_json::from_str(&open[1..]).expect("JSON");
+    let path = format!("/socket.io/?EIO=4&transport=websocket&sid={}", open["sid"].as_str().expect("a sid"));
+    let mut socket = Socket::open_at(&passes, &path).await.expect("an upgrade");
+    socket.send(Message::text("2probe")).await;
+    assert_eq!(socket.next_text().await, "3probe");
+    socket.send(Message::text("5")).await;
+    let upgraded = "weft_gateway_connections{transport=\"websocket\",dialect=\"socketio\"}";
+    until("it has upgraded", async || holds.metric(upgraded).await.expect("metrics") as u64 == 1).await;
+    assert_eq!(passes.metric("weft_gateway_passages").await.expect("metrics") as u64, 1);
+    assert_eq!(passes.metric("weft_gateway_connections").await.expect("metrics") as u64, 0);
+    let (status, goodbye) = tokio::join!(passes.terminate(SOON), async {
+        let code = socket.hear_close().await;
+        // Reading on sends the answer.
+        (code, socket.hear_close().await)
+    });
+    assert_eq!(goodbye, (Some(1012), None));
+    assert_eq!(status.expect("it leaves").code(), Some(0), "{}", passes.log_tail());
+    let told = "weft_gateway_closes_total{code=\"1012\",reason=\"client\"}";
+    until("the other has heard of it", async || holds.metric(told).await.expect("metrics") as u64 == 1).await;
+    assert_eq!(holds.metric("weft_gateway_failed_deliveries_total").await.expect("metrics") as u64, 0);
 }
 
 #[tokio::test]

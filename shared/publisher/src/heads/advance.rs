@@ -42,7 +42,7 @@ pub(super) async fn advance(working: Working, execution: Arc<Execution>) {
         };
         match heads::advance(&keeper.bus, &execution.room, &keeper.config.limits, now_ms()).await {
             Ok(head) => {
-                metrics::counter!("weft_head_advances_total", "result" => "moved").increment(1);
+                crate::meters::head_advanced("moved");
                 failing_since = None;
                 if head.is_none() {
                     // It has expired or was lost; the next event makes it again.

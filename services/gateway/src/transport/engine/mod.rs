@@ -146,6 +146,10 @@ impl Transport for Engine {
         WIRE
     }
 
+    fn is_polled(&self) -> bool {
+        matches!(self.carrier, Carrier::Polling(_))
+    }
+
     fn set_limits(&mut self, limits: Arc<WebSocketLimits>) {
         if let Carrier::Socket(socket) = &mut self.carrier {
             socket.set_limits(limits);

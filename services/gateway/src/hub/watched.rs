@@ -1,32 +1,51 @@
-//! The span of an event that its publisher traces: from being taken into a log to being handed to its last client here.
+//! What is noted of few events: from being taken into a log to being handed to the last client here that keeps up.
+//!
+//! Of an event that its publisher traces there is a span; of one in so many, traced or not, the time goes into a metric.
 
 use bytes::Bytes;
-use opentelemetry::{KeyValue, global::BoxedSpan, trace::Span as _};
+use metrics::Histogram;
+use opentelemetry::{
+    KeyValue,
+    global::BoxedSpan,
+    trace::{Span as _, SpanContext},
+};
 use parking_lot::Mutex;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
 };
 use weft_bus::Delivery;
+use weft_event::Room;
 use weft_publisher::trace::{self, Operation};
 
-/// One a gateway and event, however many clients follow: a span each would cost more than the delivery.
-pub struct Traced {
-    span: Mutex<Option<BoxedSpan>>,
-    begun: SystemTime,
+/// One a gateway and event, however many clients follow: one each would cost more than the delivery.
+pub struct Watched {
+    open: Mutex<Option<Open>>,
     /// When it was last handed to a client, in microseconds after it was received.
     last: AtomicU64,
     clients: AtomicU64,
 }
 
-impl Traced {
-    /// Begins the span of what was delivered, if its context is sampled; `system` is the bus's.
-    pub fn begin(delivery: &Delivery, system: &'static str) -> Option<Box<Self>> {
-        let parent = trace::sampled(delivery.traceparent.as_deref()?)?;
-        let begun = SystemTime::now();
-        let mut span = trace::begin(Operation::Process, &parent, system, &delivery.room, begun);
-        span.set_attribute(KeyValue::new("messaging.message.body.size", delivery.payload.len() as i64));
-        Some(Box::new(Self { span: Mutex::new(Some(span)), begun, last: AtomicU64::default(), clients: AtomicU64::default() }))
+/// Who is told at the end.
+struct Open {
+    span: Option<Spanned>,
+    fanout: Option<Histogram>,
+}
+
+struct Spanned {
+    span: BoxedSpan,
+    begun: SystemTime,
+    room: Room,
+}
+
+impl Watched {
+    /// Begins to watch what was delivered, if its context is sampled and there is a `system` (the bus's), or if there is a
+    /// metric for it.
+    pub fn begin(delivery: &Delivery, system: Option<&'static str>, fanout: Option<Histogram>) -> Option<Box<Self>> {
+        let span = system.and_then(|system| Spanned::begin(delivery, system));
+        let is_watched = span.is_some() || fanout.is_some();
+        let open = || Mutex::new(Some(Open { span, fanout }));
+        is_watched.then(|| Box::new(Self { open: open(), last: AtomicU64::default(), clients: AtomicU64::default() }))
     }
 
     /// It was handed to a client, having come at `received`.
@@ -37,15 +56,38 @@ impl Traced {
 
     /// Those who keep up have it.
     pub fn end(&self) {
-        let Some(mut span) = self.span.lock().take() else { return };
-        span.set_attribute(KeyValue::new("weft.fanout.count", self.clients.load(Relaxed) as i64));
-        span.end_with_timestamp(self.begun + Duration::from_micros(self.last.load(Relaxed)));
+        let Some(Open { span, fanout }) = self.open.lock().take() else { return };
+        let (clients, last) = (self.clients.load(Relaxed), Duration::from_micros(self.last.load(Relaxed)));
+        if let Some(fanout) = fanout.filter(|_| clients > 0) {
+            fanout.record(last);
+        }
+        if let Some(spanned) = span {
+            spanned.end(clients, last);
+        }
     }
 }
 
-impl Drop for Traced {
+impl Drop for Watched {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+impl Spanned {
+    fn begin(delivery: &Delivery, system: &'static str) -> Option<Self> {
+        let parent = trace::sampled(delivery.traceparent.as_deref()?)?;
+        let begun = SystemTime::now();
+        let mut span = trace::begin(Operation::Process, &parent, system, &delivery.room, begun);
+        span.set_attribute(KeyValue::new("messaging.message.body.size", delivery.payload.len() as i64));
+        Some(Self { span, begun, room: delivery.room.clone() })
+    }
+
+    fn end(mut self, clients: u64, last: Duration) {
+        let context: &SpanContext = self.span.span_context();
+        let (trace_id, span_id, room) = (context.trace_id(), context.span_id(), &self.room);
+        tracing::debug!(%trace_id, %span_id, %room, clients, last_us = last.as_micros() as u64, "a traced event was handed over");
+        self.span.set_attribute(KeyValue::new("weft.fanout.count", clients as i64));
+        self.span.end_with_timestamp(self.begun + last);
     }
 }
 
