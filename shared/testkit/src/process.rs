@@ -97,7 +97,7 @@ impl ProcessOptions {
     }
 }
 
-/// One of our programs, running. Dropping it kills it.
+/// One of our programs, running. Dropping it kills it, and fails the test if it has ever panicked.
 #[derive(Debug)]
 pub struct Process {
     options: ProcessOptions,
@@ -284,10 +284,28 @@ impl Process {
         self.scratch.path().join("log")
     }
 
+    /// The lines in which it said that something panicked, over all restarts; there are to be none, whatever was done to it.
+    #[must_use]
+    pub fn panics(&self) -> Vec<String> {
+        let log = std::fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
+    }
+
     /// The last lines it wrote.
     #[must_use]
     pub fn log_tail(&self) -> String {
         crate::running::tail_of(&self.log())
+    }
+}
+
+impl Drop for Process {
+    /// Ends it; a test in whose course it panicked has failed.
+    fn drop(&mut self) {
+        self.kill();
+        if !std::thread::panicking() {
+            let panics = self.panics();
+            assert!(panics.is_empty(), "{}: {panics:?}", self.options.program.name());
+        }
     }
 }
 

@@ -20,9 +20,12 @@ mod drain;
 mod hostile;
 mod http;
 mod illicit;
+mod late;
 mod leaving;
 mod limits;
 mod measured;
+#[path = "../clients/npm.rs"]
+mod npm;
 mod options;
 mod outages;
 mod packets;
@@ -31,6 +34,7 @@ mod peers;
 mod polling;
 #[path = "../../../../shared/guard/tests/provider/mod.rs"]
 mod provider;
+mod proxied;
 mod python;
 mod raw;
 mod ready;
