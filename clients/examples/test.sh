@@ -5,7 +5,9 @@
 #
 # With `full` also what takes longer: kill after kill, thousands of events missed, gateways that leave.
 #
-#   clients/examples/test.sh [full] [nats|redis] [part of a test's name]
+# `turns` runs every test once, by turns on one broker and the other.
+#
+#   clients/examples/test.sh [full] [nats|redis|turns] [part of a test's name]
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -43,7 +45,7 @@ if [ "${1:-}" = full ]; then
     shift
 fi
 case ${1:-} in
-    nats | redis)
+    nats | redis | turns)
         export WEFT_TEST_BUS=$1
         shift
         ;;

@@ -142,8 +142,8 @@ joined docs
 
 script clients/typescript
 script services/console "${full[@]+"${full[@]}"}"
-# Front ends of others, unchanged, in a browser; in the quick run on one broker.
-if [ "${1:-quick}" = full ]; then script clients/examples full; else script clients/examples nats; fi
+# Front ends of others, unchanged, in a browser; in the quick run by turns on one broker and the other.
+if [ "${1:-quick}" = full ]; then script clients/examples full; else script clients/examples turns; fi
 
 printf '\n'
 cat "$table"

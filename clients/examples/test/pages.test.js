@@ -2,8 +2,9 @@
  * The example front ends over real gateways: opened late, opened after the end, answering and cancelling, with requests
  * of one session at both gateways, and with their gateway killed under them. Once on each broker.
  *
- * `WEFT_TEST_BUS` names one broker alone, `WEFT_TEST_PART` what the names of the tests contain; with `WEFT_TEST_FULL=1`
- * gateways are also killed again and again, and leave as in a deployment.
+ * `WEFT_TEST_BUS` names one broker alone, or says `turns`: then every test runs once, by turns on one broker and the other.
+ * `WEFT_TEST_PART` is what the names of the tests contain; with `WEFT_TEST_FULL=1` gateways are also killed again and again,
+ * and leave as in a deployment.
  */
 import { after, before, describe, it } from 'node:test';
 import { withoutAffinity } from './parts/apart.js';
@@ -15,16 +16,18 @@ import { startFleet } from './rig/fleet.js';
 import { endAll } from './rig/processes.js';
 
 const { WEFT_TEST_BUS: only, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
-const buses = only ? [only] : ['nats', 'redis'];
+const inTurns = only === 'turns';
+const buses = only && !inTurns ? [only] : ['nats', 'redis'];
 const all = [...late, ...commands, ...withoutAffinity, ...killed, ...(full ? killedMore : [])];
 const chosen = all.filter(([name]) => name.includes(part));
 if (chosen.length === 0) throw new Error(`no test has ${part} in its name`);
 
 after(endAll);
 
-for (const bus of buses) {
+/** The chosen tests on one broker; by turns, those that are its. */
+function on(bus) {
   // Most of the time of a test is spent waiting for clients to come back.
-  describe(bus, { timeout: 580_000, concurrency: 3 }, () => {
+  describe(bus, { timeout: 580_000, concurrency: inTurns ? 2 : 3 }, () => {
     const rig = {};
     before(async () => {
       rig.browser = await openBrowser();
@@ -36,7 +39,8 @@ for (const bus of buses) {
       await rig.fleet?.stop();
       await rig.browser?.close();
     });
-    for (const [name, run] of chosen) {
+    const place = buses.indexOf(bus);
+    for (const [name, run] of chosen.filter((_, index) => !inTurns || index % buses.length === place)) {
       it(name, { timeout: 90_000 }, async () => {
         const opened = [];
         /** Ends it with the test. */
@@ -53,4 +57,10 @@ for (const bus of buses) {
       });
     }
   });
+}
+
+if (inTurns) {
+  describe('by turns', { concurrency: buses.length }, () => buses.forEach(on));
+} else {
+  buses.forEach(on);
 }

@@ -1,12 +1,30 @@
 //! Gateways die in the middle of bursts, brokers too, while real executions run: every client's record is held
-//! against what was acknowledged. The short forms run with every test run, the long ones by `make chaos` and
+//! against what was acknowledged, whatever dialect it speaks. The short forms run with every test run, the long ones by `make chaos` and
 //! `make test-full`; `WEFT_TEST_SEED` repeats a run.
 
-use std::path::PathBuf;
+#[path = "clients/npm.rs"]
+mod npm;
+
+use std::path::{Path, PathBuf};
 use weft_testkit::{
     chaos::{self, BusKind, ChaosPlan, ExecutorPlan, Report},
     seed::Seed,
+    socketio::Runtime,
 };
+
+/// What gateways recognize each other's sessions by.
+fn fleet_key() -> (String, String) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos-fleet-key");
+    std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").expect("a key");
+    ("WEFT_FLEET_KEY_FILE".into(), path.to_string_lossy().into())
+}
+
+/// Clients of all dialects, and a fleet that can give those of Socket.IO back what they followed.
+fn of_all_dialects(plan: ChaosPlan) -> ChaosPlan {
+    let runtime =
+        Runtime { script: Path::new(npm::SOURCES).join("recorder.cjs"), modules: npm::installed().join("node_modules") };
+    ChaosPlan { executor: Some(executor()), socketio: Some(runtime), gateway_env: vec![fleet_key()], ..plan }
+}
 
 fn executor() -> ExecutorPlan {
     let workflows = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../executor/workflows");
@@ -58,11 +76,11 @@ async fn sound(plan: ChaosPlan) {
 }
 
 fn short(bus: BusKind) -> ChaosPlan {
-    ChaosPlan { sources: 2, executor: Some(executor()), ..ChaosPlan::short(bus, Seed::from_env()) }
+    of_all_dialects(ChaosPlan { sources: 2, ..ChaosPlan::short(bus, Seed::from_env()) })
 }
 
 fn long(bus: BusKind) -> ChaosPlan {
-    ChaosPlan { executor: Some(executor()), ..ChaosPlan::long(bus, Seed::from_env()) }
+    of_all_dialects(ChaosPlan::long(bus, Seed::from_env()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

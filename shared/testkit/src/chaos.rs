@@ -2,11 +2,12 @@
 //! or repeats anything.
 //!
 //! Real gateways on a real broker; publishers that hold the log of what was acknowledged; recording clients that come
-//! back on another gateway; in the end the checker, which also reads every room back from the store.
+//! back on another gateway, of every dialect by which an event can be told from others; in the end the checker, which also reads every room back from the store.
 
 mod brokers;
 mod clients;
 mod fleet;
+mod mix;
 mod plan;
 mod publishers;
 mod report;
@@ -32,7 +33,7 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(90);
 pub async fn run(plan: &ChaosPlan) -> Result<Report> {
     let began = Instant::now();
     let mut fleet = Fleet::start(plan).await?;
-    let clients = Clients::start(plan, &fleet.addresses()).await?;
+    let clients = Clients::start(plan, &fleet).await?;
     let publishers = Publishers::start(plan, &fleet.urls());
     let trouble = fleet.trouble(plan, &clients).await;
     let published = publishers.finish().await;
@@ -48,7 +49,8 @@ pub async fn run(plan: &ChaosPlan) -> Result<Report> {
         let ids = fleet.read_back(&room).await?;
         stored.insert(room, ids);
     }
-    let converged = clients.converge(&stored, CONVERGE_WITHIN).await;
+    let kinds = published.iter().filter_map(|event| Some((&*event.id, event.kind.as_deref()?))).collect();
+    let converged = clients.converge(&stored, &kinds, CONVERGE_WITHIN).await;
 
     let events = published.len();
     let mut history = History::new();

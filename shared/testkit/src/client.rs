@@ -1,16 +1,22 @@
-//! A native WebSocket client that records everything, and that can stall, be cut off, go away and come back.
+//! A client that records everything, and that can stall, be cut off, go away and come back.
 //!
 //! It knows several gateways. When a connection ends it goes to the next one and resumes all its rooms in one message,
 //! each after the last event that it has read, or after the offset that a later answer gave it instead. It drops nothing
 //! and hides nothing: what comes twice is recorded twice.
 //!
+//! It speaks the native protocol, or one of those whose address says what to follow ([`Speech`]); then it follows one room, and
+//! resumes as that dialect has it.
+//!
 //! Its messages are JSON and not compressed. A gateway's stall limit counts bytes that the socket takes; a client that is
 //! to read a little now and then, also in the middle of a frame, has [`ClientPlan::read_bytes_per_second`].
 
 mod connection;
-mod frames;
+pub(crate) mod frames;
 mod paced;
+pub(crate) mod speech;
 mod task;
+
+pub use speech::Speech;
 
 use crate::{
     Fault, Result,
@@ -34,7 +40,9 @@ pub struct ClientPlan {
     pub gateways: Vec<String>,
     /// The gateway it begins with.
     pub first_gateway: usize,
-    /// What it follows from the beginning.
+    /// What it speaks.
+    pub speech: Speech,
+    /// What it follows from the beginning; one room, where it does not speak the native protocol.
     pub follows: Vec<Follow>,
     /// What else its subscribes ask for.
     pub wishes: Wishes,
@@ -60,6 +68,7 @@ impl ClientPlan {
             name: name.to_owned(),
             gateways: gateways.to_vec(),
             first_gateway: 0,
+            speech: Speech::Native,
             follows,
             wishes: Wishes::default(),
             token: None,

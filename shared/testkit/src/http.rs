@@ -12,12 +12,21 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// The TLS library cannot be set up, which no test can go on without.
 #[must_use]
 pub fn client() -> reqwest::Client {
+    builder().timeout(REQUEST_TIMEOUT).build().expect("an HTTP client without files")
+}
+
+/// One whose answers may go on for as long as they like.
+pub(crate) fn unlimited() -> reqwest::Client {
+    builder().build().expect("an HTTP client without files")
+}
+
+fn builder() -> reqwest::ClientBuilder {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         // An error means that the test has chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build().expect("an HTTP client without files")
+    reqwest::Client::builder().no_proxy()
 }
 
 /// The body of a successful GET.

@@ -26,6 +26,7 @@ pub mod record;
 pub mod seed;
 pub mod servers;
 pub mod settings;
+pub mod socketio;
 pub mod source;
 
 pub use fault::{Fault, Result};

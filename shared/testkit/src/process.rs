@@ -107,7 +107,7 @@ impl ProcessOptions {
     }
 }
 
-/// One of our programs, running. Dropping it kills it.
+/// One of our programs, running. Dropping it kills it, and fails the test if it has ever panicked.
 #[derive(Debug)]
 pub struct Process {
     options: ProcessOptions,
@@ -294,6 +294,13 @@ impl Process {
         self.scratch.path().join("log")
     }
 
+    /// The lines in which it said that something panicked, over all restarts; there are to be none, whatever was done to it.
+    #[must_use]
+    pub fn panics(&self) -> Vec<String> {
+        let log = std::fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
+    }
+
     /// The last lines it wrote.
     #[must_use]
     pub fn log_tail(&self) -> String {
@@ -302,11 +309,14 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// Ends it; a test in whose course it panicked has failed.
     fn drop(&mut self) {
         self.kill();
         // A test that has failed says why already.
-        if let Some(look) = AT_END.get().filter(|_| !std::thread::panicking()) {
-            look(&self.log());
+        if !std::thread::panicking() {
+            let panics = self.panics();
+            assert!(panics.is_empty(), "{}: {panics:?}", self.options.program.name());
+            AT_END.get().into_iter().for_each(|look| look(&self.log()));
         }
     }
 }

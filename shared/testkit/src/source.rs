@@ -94,9 +94,11 @@ impl Source {
         let mut data = json!({"n": counter, "source": *self.name});
         let mut event = json!({"id": id, "executionId": execution});
         // Tokens stand side by side, for only such ones can be joined, and differ in nothing but their text and `index`.
+        // Dialects that show neither ids nor numbers show a message, or a node: there the event is known by these.
         let kind = match counter % 8 {
             5 => {
                 data["progress"] = json!(counter % 100);
+                data["currentNode"] = json!(id);
                 "execution:progress"
             }
             6 | 7 => {
@@ -107,7 +109,7 @@ impl Source {
             }
             _ => {
                 data["level"] = json!("info");
-                data["message"] = json!(text);
+                data["message"] = json!(format!("{id} {text}"));
                 "log"
             }
         };

@@ -318,3 +318,68 @@ impl Entry {
         self.frames.other(|others| &mut others.packed_deflated, make).or_else(|| self.packed_frame())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use weft_bus::{Delivery, Stamp};
+    use weft_event::{Epoch, Limits, Position, Room};
+
+    fn entry(weight: &Arc<Weight>) -> Entry {
+        let at = Position { epoch: Epoch(1), seq: 2, check: 3 };
+        let payload = r#"{"type":"execution:completed","executionId":"e","data":{"result":1}}"#;
+        let delivery = Delivery {
+            room: Room::execution("e").expect("a room"),
+            stamp: Stamp::Stored { at, prev: 1 },
+            first: None,
+            stored_ms: Some(1),
+            traceparent: None,
+            payload: Bytes::from_static(payload.as_bytes()),
+        };
+        Entry::new(&delivery, &Limits::default(), weight).expect("an event")
+    }
+
+    /// Two frames that are one piece of memory.
+    fn is_one(one: &Bytes, other: &Bytes) -> bool {
+        one.as_ptr() == other.as_ptr() && one.len() == other.len() && !one.is_empty()
+    }
+
+    #[test]
+    fn two_sessions_of_a_dialect_are_given_the_same_frames() {
+        let entry = entry(&Arc::default());
+        assert!(is_one(&entry.json_frame(), &entry.json_frame()), "native");
+        assert!(is_one(&entry.sse().expect("one"), &entry.sse().expect("one")), "an event stream");
+        assert!(is_one(&entry.packed_frame().expect("one"), &entry.packed_frame().expect("one")), "MessagePack");
+        assert!(is_one(&entry.c_frames()[1], &entry.c_frames()[1]), "C");
+        let tags = Cell::new(0);
+        let tag = || {
+            tags.set(tags.get() + 1);
+            7
+        };
+        let (a, d) = (entry.a_packets(tag), entry.d_packets(tag));
+        assert!(Arc::ptr_eq(&a, &entry.a_packets(tag)) && Arc::ptr_eq(&d, &entry.d_packets(tag)), "A and D");
+        // Asked for when a packet is made: once for each of the two packets of A, once for D's.
+        assert_eq!(tags.get(), 2);
+        // A session whose offsets are its own takes the same packet up to its tail.
+        assert!(is_one(&a[1].whole().slice(..2), &entry.a_packets(tag)[1].whole().slice(..2)));
+        assert!(is_one(&a[1].body(), &entry.a_packets(tag)[1].body()));
+    }
+
+    #[test]
+    fn a_dialect_in_which_nobody_listens_costs_nothing() {
+        let weight = Arc::<Weight>::default();
+        let entry = entry(&weight);
+        assert_eq!(weight.frames(), 0, "nobody has read it yet");
+        let _native = entry.json_frame();
+        assert_eq!(weight.frames(), entry.json_frame().len(), "only that one");
+        let _stream = entry.sse();
+        let others = entry.frames.others.lock();
+        let made = others.as_ref().expect("one of the others");
+        let Others { deflated, deflated_body, packed, packed_deflated, sse, c, e, a, d } = &**made;
+        assert!(sse.is_some());
+        let bytes = [deflated, deflated_body, packed, packed_deflated];
+        assert!(bytes.iter().all(|made| made.is_none()) && [c, e].iter().all(|made| made.is_none()));
+        assert!([a, d].iter().all(|made| made.is_none()));
+    }
+}

@@ -26,11 +26,13 @@ const commands = {
     const answer = ack === undefined ? [] : [(...said) => tell(id, { ack, args: said })];
     sockets.get(id).emit(event, ...args.map(revived), ...answer);
   },
-  // A load balancer without affinity: each request goes to the next of these.
+  // A load balancer without affinity: each request goes to the next of these. New sessions are dealt out by themselves, or
+  // the beats of polls could bring all of them to one.
   proxy({ id, urls }) {
-    let turn = 0;
+    const turns = { fresh: 0, known: 0 };
+    const turn = (request) => turns[/[?&]sid=/.test(request.url) ? 'known' : 'fresh']++;
     const proxy = http.createServer((request, response) => {
-      const passed = next(urls, turn++, request, (answer) => {
+      const passed = next(urls, turn(request), request, (answer) => {
         response.writeHead(answer.statusCode, answer.headers);
         answer.pipe(response);
       });
@@ -39,7 +41,7 @@ const commands = {
       request.pipe(passed);
     });
     proxy.on('upgrade', (request, socket) => {
-      const passed = next(urls, turn++, request, (answer) => socket.end(`HTTP/1.1 ${answer.statusCode} No\r\n\r\n`));
+      const passed = next(urls, turn(request), request, (answer) => socket.end(`HTTP/1.1 ${answer.statusCode} No\r\n\r\n`));
       passed.on('upgrade', (answer, upstream, head) => {
         const headers = Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}\r\n`);
         socket.write(`HTTP/1.1 101 Switching Protocols\r\n${headers.join('')}\r\n`);

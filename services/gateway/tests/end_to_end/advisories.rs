@@ -3,7 +3,7 @@
 
 use crate::{
     packets::Packets,
-    support::{Broker, Kind, SOON, get},
+    support::{Broker, Kind, SOON, get, until},
 };
 use serde_json::json;
 use socket2::SockRef;
@@ -37,8 +37,23 @@ async fn ask(gateway: &Process, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
 }
 
+/// The path and query of a session that polls.
+async fn session(gateway: &Process) -> String {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let answer = weft_testkit::http::client().get(format!("{}{path}", gateway.url())).send().await.expect("an answer");
+    let open = answer.text().await.expect("a handshake");
+    let open: serde_json::Value = serde_json::from_str(&open[1..]).expect("JSON");
+    format!("{path}&sid={}", open["sid"].as_str().expect("a sid"))
+}
+
+/// Files and sockets that it holds open.
+fn descriptors(gateway: &Process) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).expect("Linux").count()
+}
+
 async fn serves(gateway: &mut Process, what: &str) {
     assert!(gateway.is_running(), "{what}: {}", gateway.log_tail());
+    assert_eq!(gateway.panics(), Vec::<String>::new(), "{what}");
     assert_eq!(get(gateway, "/api/ws/health").await.0, 200, "{what}");
 }
 
@@ -110,14 +125,74 @@ async fn resets_at_every_step_bring_nobody_down() {
 async fn a_large_body_is_refused_before_it_is_read() {
     let broker = Broker::start(Kind::Memory).await;
     let mut gateway = broker.gateway(&[]).await;
-    let url = format!("{}/socket.io/?EIO=4&transport=polling", gateway.url());
-    let client = weft_testkit::http::client();
-    let open = client.get(&url).send().await.expect("an answer").text().await.expect("a handshake");
-    let open: serde_json::Value = serde_json::from_str(&open[1..]).expect("JSON");
-    let path = format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().expect("a sid"));
+    let path = session(&gateway).await;
     let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10485760\r\n\r\n");
     // Nothing of the body has been sent, and none of it is waited for.
     let first = ask(&gateway, head.as_bytes()).await;
     assert!(first.contains(" 413 "), "{first}");
     serves(&mut gateway, "a large body").await;
+}
+
+/// The same without a length: nobody can know how long it is, so that it is read up to what is allowed and no further.
+#[tokio::test]
+async fn a_large_body_in_chunks_is_refused_where_the_bound_is() {
+    let broker = Broker::start(Kind::Memory).await;
+    let mut gateway = broker.gateway(&[("WEFT_MESSAGE_BYTES_MAX", "65536")]).await;
+    let path = session(&gateway).await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    // What lies in the kernel's buffers has been read by nobody.
+    socket.set_send_buffer_size(64 * 1024).expect("a small buffer");
+    let mut stream = socket.connect(gateway.address().parse().expect("an address")).await.expect("a connection");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let chunk = [b"4000\r\n".as_slice(), &[b'4'; 0x4000], b"\r\n"].concat();
+    let (mut reader, mut writer) = stream.into_split();
+    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = sent.clone();
+    let sending = tokio::spawn(async move {
+        // 10 MB; who is not read any more waits, or is reset.
+        for _ in 0..640 {
+            if writer.write_all(&chunk).await.is_err() {
+                break;
+            }
+            counted.fetch_add(chunk.len(), std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let mut answer = Vec::new();
+    let mut bytes = [0; 1024];
+    while !answer.contains(&b'\n') {
+        match tokio::time::timeout(SOON, reader.read(&mut bytes)).await.expect("an answer in time") {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend_from_slice(&bytes[..read]),
+        }
+    }
+    let first = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+    let taken = sent.load(std::sync::atomic::Ordering::Relaxed);
+    sending.abort();
+    assert!(first.contains(" 413 "), "{first:?} after {taken} bytes");
+    assert!(taken < 3_000_000, "{taken} bytes were taken for a body of 65,536 at most");
+    serves(&mut gateway, "a large body in chunks").await;
+}
+
+/// CVE-2026-59725: a binary body to a session that polls. It is answered each time, and nothing stays open for it.
+#[tokio::test]
+async fn binary_bodies_are_answered_and_leave_no_descriptor_behind() {
+    let broker = Broker::start(Kind::Memory).await;
+    let mut gateway = broker.gateway(&[]).await;
+    let path = session(&gateway).await;
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: 3\r\n\r\n");
+    let request = [head.as_bytes(), &[1, 2, 3]].concat();
+    let first = ask(&gateway, &request).await;
+    assert!(first.contains(" 400 "), "{first}");
+    let before = descriptors(&gateway);
+    // All at once, and each keeps its connection open until it has its answer.
+    for _ in 0..4 {
+        let all = (0..50).map(|_| ask(&gateway, &request));
+        for first in futures_util::future::join_all(all).await {
+            assert!(first.contains(" 400 "), "{first}");
+        }
+    }
+    until("its descriptors are back", async || descriptors(&gateway) <= before).await;
+    serves(&mut gateway, "binary bodies").await;
 }

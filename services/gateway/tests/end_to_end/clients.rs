@@ -1,43 +1,19 @@
 //! The clients that people have: `socket.io-client` as npm has it, driven from here.
 
-use crate::support::SOON;
+use crate::{
+    npm::{SOURCES, installed},
+    support::SOON,
+};
 use serde_json::{Value, json};
 use std::{
     collections::{HashMap, VecDeque},
-    fs,
-    path::{Path, PathBuf},
-    process::{Command as Blocking, Stdio},
-    sync::OnceLock,
+    path::Path,
+    process::Stdio,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
-
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
-
-/// A folder in which the pinned packages are installed.
-fn installed() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
-        fs::create_dir_all(&folder).expect("a folder for the packages");
-        let lock = fs::read(Path::new(SOURCES).join("package-lock.json")).expect("the lock file");
-        // Written last: what is there with another lock, or without one, is installed again.
-        let stamp = folder.join("installed");
-        if fs::read(&stamp).ok().as_ref() != Some(&lock) {
-            for file in ["package.json", "package-lock.json"] {
-                fs::copy(Path::new(SOURCES).join(file), folder.join(file)).expect("copies");
-            }
-            let npm =
-                Blocking::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder).output();
-            let npm = npm.expect("npm is needed for the clients: install Node.js 20 or later");
-            assert!(npm.status.success(), "npm ci has failed:\n{}", String::from_utf8_lossy(&npm.stderr));
-            fs::write(&stamp, &lock).expect("the stamp");
-        }
-        folder
-    })
-}
 
 /// A process of Node.js with as many clients as one likes, each by a name.
 pub struct Clients {

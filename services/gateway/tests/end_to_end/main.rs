@@ -25,10 +25,13 @@ mod drain;
 mod hostile;
 mod http;
 mod illicit;
+mod late;
 mod leaving;
 mod limits;
 mod lived;
 mod measured;
+#[path = "../clients/npm.rs"]
+mod npm;
 mod options;
 mod outages;
 mod packets;
@@ -37,6 +40,7 @@ mod peers;
 mod polling;
 #[path = "../../../../shared/guard/tests/provider/mod.rs"]
 mod provider;
+mod proxied;
 mod python;
 mod raw;
 mod ready;

@@ -3,6 +3,7 @@
 use crate::{
     auth_rig::{self, log, of, publish},
     clients::Clients,
+    packets::Packets,
     recovery::Key,
     support::{Broker, SHARED},
 };
@@ -54,6 +55,69 @@ async fn who_may_see_it_is_recovered_elsewhere_and_nobody_else_is_let_in() {
             assert_eq!(clients.happens("ada", "connect").await["recovered"], true, "{what}");
             let (_, args) = clients.event("ada").await;
             assert_eq!(message(&args), "missed", "{what}: {args:?}");
+        }
+    }
+}
+
+/// A secret is not authority: the token that a client comes back with decides, and it may allow less than the one before.
+#[tokio::test]
+async fn who_comes_back_with_a_narrower_token_gets_nothing_of_what_it_no_longer_may_see() {
+    let key = Key::new();
+    let env = [("WEFT_FLEET_KEY_FILE", key.path()), ("WEFT_PENDING_TIMEOUT", "2")];
+    let naming = |rooms: &[&str]| auth_rig::token(json!({"sub": "ada", "rooms": rooms}));
+    for kind in SHARED {
+        for (namespace, prefix) in [("/", "execution:"), ("/executions", "")] {
+            let what = format!("{kind:?} {namespace}");
+            let broker = Broker::start(kind).await;
+            let (first, second) = (auth_rig::gateway(&broker, &env).await, auth_rig::gateway(&broker, &env).await);
+            let space = if namespace == "/" { String::new() } else { format!("{namespace},") };
+            // Neither is ada's own: only the claim lets her follow them.
+            publish(&first, None, json!([log("one", Some("eve"), "0"), log("two", Some("eve"), "0")])).await;
+            let both = naming(&["execution:one", "execution:two"]);
+            let mut packets = Packets::connect(&first, namespace, json!({"token": both})).await;
+            let pid = packets.hello["pid"].as_str().expect("a pid").to_owned();
+            for (ack, room) in ["one", "two"].iter().enumerate() {
+                packets.say(&format!("42{space}{ack}[\"subscribe\",\"{prefix}{room}\"]")).await;
+                while !packets.next().await.starts_with(&format!("43{space}{ack}[{{\"ok\":true")) {}
+            }
+            publish(&first, None, log("two", Some("eve"), "before")).await;
+            let offset = loop {
+                let event = packets.next_event().await;
+                if event[1].to_string().contains("before") {
+                    break event[2].clone();
+                }
+            };
+            drop(packets);
+            publish(&first, None, json!([log("two", Some("eve"), "missed"), log("one", Some("eve"), "missed")])).await;
+
+            let narrow = naming(&["execution:one"]);
+            let auth = json!({"token": narrow, "pid": pid, "offset": offset});
+            let mut again = Packets::connect(&second, namespace, auth.clone()).await;
+            assert!(again.hello["pid"] != pid.as_str(), "{what}: not recovered: {}", again.hello);
+            // What it may see it is told once it asks; of the other room never a word.
+            again.say(&format!("42{space}7[\"subscribe\",\"{prefix}one\"]")).await;
+            publish(&second, None, json!([log("two", Some("eve"), "secret"), log("one", Some("eve"), "open")])).await;
+            let mut heard = Vec::new();
+            while !heard.iter().any(|packet: &String| packet.contains("\"open\"")) {
+                heard.push(again.next().await);
+            }
+            again.say(&format!("42{space}8[\"subscribe\",\"{prefix}two\"]")).await;
+            let refused = loop {
+                let packet = again.next().await;
+                if packet.starts_with(&format!("43{space}8")) {
+                    break packet;
+                }
+                heard.push(packet);
+            };
+            assert!(refused.contains("\"ok\":false") && refused.contains("forbidden"), "{what}: {refused}");
+            assert!(!heard.iter().any(|packet| packet.contains("two")), "{what}: {heard:?}");
+
+            // The record is of no use to anybody any more, not to who could have used it either.
+            let wide = json!({"token": naming(&["execution:one", "execution:two"]), "pid": pid, "offset": offset});
+            crate::support::until("the record is gone", async || {
+                Packets::connect(&second, namespace, wide.clone()).await.hello["pid"] != pid.as_str()
+            })
+            .await;
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     support::{Broker, Kind, SHARED, SOON, Socket, is_full, publish_numbers, until},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, net::TcpListener};
+use std::{collections::BTreeMap, net::TcpListener};
 use tokio_tungstenite::tungstenite::Message;
 use weft_testkit::process::Process;
 
@@ -26,6 +26,16 @@ async fn balanced(clients: &mut Clients, gateways: &[Process]) -> String {
     let urls: Vec<String> = gateways.iter().map(Process::url).collect();
     clients.tell(json!({"op": "proxy", "id": "proxy", "urls": urls})).await;
     format!("http://127.0.0.1:{}", clients.next("proxy").await["port"])
+}
+
+/// How often a gateway has passed requests on, by outcome; those that have not occurred are left out.
+async fn passed_on(gateway: &Process) -> BTreeMap<String, f64> {
+    let metrics = gateway.metrics().await.expect("metrics");
+    let of = |line: &str| {
+        let (outcome, times) = line.strip_prefix("weft_gateway_passed_on_total{outcome=\"")?.split_once("\"} ")?;
+        Some((outcome.to_owned(), times.parse::<f64>().ok().filter(|times| *times > 0.0)?))
+    };
+    metrics.lines().filter_map(of).collect()
 }
 
 /// Hears these numbers; nothing else may happen but pings and upgrades.
@@ -50,6 +60,9 @@ async fn polls_of_one_session_reach_any_of_three_gateways() {
         let gateways = fleet(&broker, &key, 3).await;
         let mut clients = Clients::start();
         let url = balanced(&mut clients, &gateways).await;
+        for gateway in &gateways {
+            assert_eq!(passed_on(gateway).await, BTreeMap::new(), "{kind:?}: nobody has asked yet");
+        }
         for id in ["p1", "p2", "p3"] {
             clients.connected(id, &url, json!({"transports": ["polling"]})).await;
             assert_eq!(clients.ask(id, "subscribe", json!(["execution:run"])).await["ok"], true);
@@ -61,6 +74,11 @@ async fn polls_of_one_session_reach_any_of_three_gateways() {
             numbers(&mut clients, id, 1..=count).await;
             let answer = clients.ask(id, "cancel", json!([{"executionId": "run"}])).await;
             assert_eq!(answer["code"], "no_executor", "{kind:?}");
+        }
+        // No gateway answered for sessions of its own alone, and none was asked for one that was not there.
+        for gateway in &gateways {
+            let passed = passed_on(gateway).await;
+            assert!(passed.get("answered").is_some_and(|times| *times >= 3.0) && passed.len() == 1, "{kind:?}: {passed:?}");
         }
     }
 }
@@ -158,17 +176,12 @@ async fn a_session_of_a_dead_gateway_is_unknown_at_once_and_a_forged_one_reaches
     assert_eq!((post.status().as_u16(), post.text().await.expect("a body").as_str()), (200, "ok"));
     let (status, body) = ask(poll(&sid)).await;
     assert!(status == 200 && body.starts_with("40{"), "{status} {body}");
-    let passed = async || {
-        let metrics = ask(format!("{}/metrics", other.admin_url())).await.1;
-        let lines = metrics.lines().filter(|line| line.starts_with("weft_gateway_passed_on_total{"));
-        lines.map(str::to_owned).collect::<BTreeSet<_>>()
-    };
-    let before = passed().await;
+    let before = passed_on(&other).await;
     let forged = sid.replacen(&sid[..1], if sid.starts_with('A') { "B" } else { "A" }, 1);
     for sid in [forged.as_str(), "__proto__", &sid[..44]] {
         assert_eq!(ask(poll(sid)).await.0, 400, "{sid}");
     }
-    assert_eq!(passed().await, before, "a forged id asks nobody");
+    assert_eq!(passed_on(&other).await, before, "a forged id asks nobody");
     gateways[0].kill();
     let (status, body) = ask(poll(&sid)).await;
     assert_eq!((status, body.as_str()), (400, r#"{"code":1,"message":"Session ID unknown"}"#));

@@ -144,26 +144,77 @@ async fn a_is_recovered_in_its_namespace() {
 /// A client that says CONNECT as `socket.io-client` would that was cut off between two packets of one event.
 #[tokio::test]
 async fn a_cut_between_status_and_result_loses_neither() {
-    let (key, broker) = (Key::new(), Broker::start(Kind::JetStream).await);
-    let [first, second] = two_gateways(&broker, &key).await;
-    let mut packets = crate::packets::Packets::connect(&first, "/executions", json!({})).await;
-    let pid = packets.hello["pid"].as_str().expect("a pid").to_owned();
-    packets.say(r#"42/executions,1["subscribe","run"]"#).await;
-    assert!(packets.next().await.starts_with("43/executions,1[{\"ok\":true"));
-    publish(&first, json!({"type": "execution:completed", "executionId": "run", "data": {"result": 1}})).await;
-    let status = packets.next_event().await;
-    assert_eq!(status[0], "status");
-    let between = status[2].as_str().expect("an offset").to_owned();
-    drop(packets);
-    for (offset, expected) in [(json!(between), &["result"][..]), (Value::Null, &["status", "result"])] {
-        let mut auth = json!({"pid": pid});
-        if !offset.is_null() {
-            auth["offset"] = offset;
+    let key = Key::new();
+    for kind in SHARED {
+        let broker = Broker::start(kind).await;
+        let [mut first, second] = two_gateways(&broker, &key).await;
+        let mut packets = Packets::connect(&first, "/executions", json!({})).await;
+        let pid = packets.hello["pid"].as_str().expect("a pid").to_owned();
+        packets.say(r#"42/executions,1["subscribe","run"]"#).await;
+        assert!(packets.next().await.starts_with("43/executions,1[{\"ok\":true"));
+        publish(&first, json!({"type": "execution:completed", "executionId": "run", "data": {"result": 1}})).await;
+        let status = packets.next_event().await;
+        assert_eq!(status[0], "status");
+        let between = status[2].as_str().expect("an offset").to_owned();
+        let after = packets.next_event().await[2].as_str().expect("an offset").to_owned();
+        first.kill();
+        drop(packets);
+        for (offset, expected) in [(json!(between), &["result"][..]), (Value::Null, &["status", "result"]), (json!(after), &[])] {
+            let mut auth = json!({"pid": pid});
+            if !offset.is_null() {
+                auth["offset"] = offset;
+            }
+            let mut again = Packets::connect(&second, "/executions", auth).await;
+            assert_eq!(again.hello["pid"], pid.as_str(), "{kind:?}: it was recovered");
+            for name in expected {
+                assert_eq!(again.next_event().await[0], *name, "{kind:?}");
+            }
+            // Nothing else was on its way.
+            again.say(r#"42/executions,2["subscribe","run"]"#).await;
+            let answer = again.next().await;
+            assert!(answer.starts_with("43/executions,2[{\"ok\":true"), "{kind:?}: {answer}");
         }
-        let mut again = crate::packets::Packets::connect(&second, "/executions", auth).await;
-        assert_eq!(again.hello["pid"], pid.as_str(), "it was recovered");
-        for name in expected {
-            assert_eq!(again.next_event().await[0], *name);
+    }
+}
+
+/// A client of D that is cut off by a SIGKILL while the events of an execution reach it by two of its rooms.
+#[tokio::test]
+async fn a_sigkill_between_two_rooms_tells_each_event_once() {
+    let key = Key::new();
+    for kind in SHARED {
+        let broker = Broker::start(kind).await;
+        for has_heard in [0_u64, 1, 7, 20] {
+            let [mut first, second] = two_gateways(&broker, &key).await;
+            let (run, user) = (format!("run{has_heard}"), format!("u{has_heard}"));
+            let mut packets = Packets::connect(&first, "/", json!({})).await;
+            let pid = packets.hello["pid"].as_str().expect("a pid").to_owned();
+            for (ack, room) in [format!("execution:{run}"), format!("user:{user}")].iter().enumerate() {
+                packets.say(&format!("42{ack}[\"subscribe\",\"{room}\"]")).await;
+                assert!(packets.next().await.starts_with(&format!("43{ack}[{{\"ok\":true")));
+            }
+            let owned = |n: u64| {
+                let mut event = numbered(&run, n);
+                event["userId"] = user.clone().into();
+                event
+            };
+            publish(&second, (1..=20).map(owned).collect()).await;
+            let mut auth = json!({"pid": pid});
+            for n in 1..=has_heard {
+                let event = packets.next_event().await;
+                assert_eq!(event[1]["data"]["n"], n, "{kind:?}: {event}");
+                auth["offset"] = event[2].clone();
+            }
+            first.kill();
+            drop(packets);
+            publish(&second, (21..=25).map(owned).collect()).await;
+            let mut again = Packets::connect(&second, "/", auth).await;
+            assert_eq!(again.hello["pid"], pid.as_str(), "{kind:?} {has_heard}: it was recovered");
+            for n in has_heard + 1..=25 {
+                let event = again.next_event().await;
+                assert_eq!(event[1]["data"]["n"], n, "{kind:?} {has_heard}: {event}");
+            }
+            again.say(&format!("427[\"subscribe\",\"execution:{run}\"]")).await;
+            assert!(again.next().await.starts_with("437[{\"ok\":true"), "{kind:?} {has_heard}: nothing came twice");
         }
     }
 }
@@ -172,23 +223,23 @@ async fn a_cut_between_status_and_result_loses_neither() {
 async fn a_secret_that_is_wrong_or_of_another_namespace_recovers_nothing() {
     let (key, broker) = (Key::new(), Broker::start(Kind::Memory).await);
     let gateway = broker.gateway(&[("WEFT_FLEET_KEY_FILE", key.path())]).await;
-    let mut packets = crate::packets::Packets::connect(&gateway, "/executions", json!({})).await;
+    let mut packets = Packets::connect(&gateway, "/executions", json!({})).await;
     let pid = packets.hello["pid"].as_str().expect("a pid").to_owned();
     packets.say(r#"42/executions,1["subscribe","run"]"#).await;
     packets.next().await;
     drop(packets);
     let forged = pid.replacen(&pid[..1], if pid.starts_with('A') { "B" } else { "A" }, 1);
     for (namespace, pid) in [("/executions", forged.as_str()), ("/", &pid), ("/executions", "__proto__"), ("/executions", "")] {
-        let again = crate::packets::Packets::connect(&gateway, namespace, json!({"pid": pid, "offset": "1AAAA"})).await;
+        let again = Packets::connect(&gateway, namespace, json!({"pid": pid, "offset": "1AAAA"})).await;
         let fresh = again.hello["pid"].as_str().expect("a pid");
         assert!(fresh != pid, "{namespace} {pid}");
     }
     // Who says goodbye does not come back for it.
-    let mut leaving = crate::packets::Packets::connect(&gateway, "/executions", json!({"pid": pid})).await;
+    let mut leaving = Packets::connect(&gateway, "/executions", json!({"pid": pid})).await;
     assert_eq!(leaving.hello["pid"], pid.as_str());
     leaving.say("41/executions").await;
     crate::support::until("the record is gone", async || {
-        let again = crate::packets::Packets::connect(&gateway, "/executions", json!({"pid": pid})).await;
+        let again = Packets::connect(&gateway, "/executions", json!({"pid": pid})).await;
         again.hello["pid"] != pid.as_str()
     })
     .await;
@@ -225,7 +276,7 @@ async fn a_gateway_that_leaves_closes_the_transport_and_its_clients_are_recovere
 async fn what_was_not_kept_begins_anew_with_another_pid() {
     let (key, broker) = (Key::new(), Broker::start(Kind::Memory).await);
     let gateway = broker.gateway(&[("WEFT_FLEET_KEY_FILE", key.path()), ("WEFT_RETENTION_EVENTS", "10")]).await;
-    let mut packets = crate::packets::Packets::connect(&gateway, "/", json!({})).await;
+    let mut packets = Packets::connect(&gateway, "/", json!({})).await;
     let pid = packets.hello["pid"].as_str().expect("a pid").to_owned();
     packets.say(r#"421["subscribe","execution:run"]"#).await;
     packets.next().await;
@@ -235,7 +286,7 @@ async fn what_was_not_kept_begins_anew_with_another_pid() {
     drop(packets);
     publish_numbers(&gateway, "run", 2..=2000).await;
     // What came in between is gone: no claim that nothing was missed, and no room without the client's asking.
-    let mut again = crate::packets::Packets::connect(&gateway, "/", json!({"pid": pid, "offset": offset})).await;
+    let mut again = Packets::connect(&gateway, "/", json!({"pid": pid, "offset": offset})).await;
     assert!(again.hello["pid"].is_string() && again.hello["pid"] != pid.as_str());
     publish_numbers(&gateway, "run", 2001..=2001).await;
     again.say(r#"422["unsubscribe","execution:run"]"#).await;

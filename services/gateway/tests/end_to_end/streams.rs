@@ -18,14 +18,19 @@ struct Told {
     is_comment: bool,
 }
 
-struct Stream {
+pub struct Stream {
     answer: reqwest::Response,
     text: String,
 }
 
 impl Stream {
     async fn open(gateway: &Process, path: &str, last_event_id: Option<&str>) -> Self {
-        let url = format!("{}{path}", gateway.url());
+        Self::open_at(&gateway.url(), path, last_event_id).await
+    }
+
+    /// At a gateway, or at what stands before some.
+    pub async fn open_at(base: &str, path: &str, last_event_id: Option<&str>) -> Self {
+        let url = format!("{base}{path}");
         let request = weft_testkit::http::client().get(url).header("accept", "text/event-stream").timeout(SOON * 4);
         let request = last_event_id.iter().fold(request, |request, id| request.header("last-event-id", *id));
         let answer = request.send().await.expect("an answer");
@@ -35,6 +40,17 @@ impl Stream {
         let first = stream.next().await.expect("a first line");
         assert!(first.retry.is_some(), "{first:?}");
         stream
+    }
+
+    /// Whether it ends, well or badly, and says nothing more but comments.
+    pub async fn ends(&mut self) -> bool {
+        loop {
+            match tokio::time::timeout(SOON, self.answer.chunk()).await {
+                Ok(Ok(Some(bytes))) if bytes.iter().all(|byte| b":\n".contains(byte)) => {}
+                Ok(Ok(None) | Err(_)) => return true,
+                _ => return false,
+            }
+        }
     }
 
     /// What comes next; `None` at the end.
@@ -59,7 +75,8 @@ impl Stream {
         }
     }
 
-    async fn numbers(&mut self, numbers: std::ops::RangeInclusive<u64>) -> String {
+    /// Hears exactly these numbers next; the last one's id.
+    pub async fn numbers(&mut self, numbers: std::ops::RangeInclusive<u64>) -> String {
         let mut id = None;
         for n in numbers {
             let told = self.event().await;
@@ -89,7 +106,8 @@ fn read(block: &str) -> Told {
     told
 }
 
-const PATH: &str = "/api/executions/e/events";
+/// The stream of one execution.
+pub const PATH: &str = "/api/executions/e/events";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_after_the_last_event_at_any_gateway() {

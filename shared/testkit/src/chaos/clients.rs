@@ -1,10 +1,11 @@
 //! The recording clients of a run.
 
-use super::ChaosPlan;
+use super::{ChaosPlan, fleet::Fleet, mix};
 use crate::{
-    Result,
-    client::{Client, ClientPlan},
+    Fault, Result,
+    client::{Client, Speech},
     record::{Follow, Record},
+    socketio::SocketIoClients,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::time::Duration;
@@ -24,42 +25,71 @@ pub(super) const RUNNER_ROOM: &str = "user:runner";
 
 pub(super) struct Clients {
     clients: Vec<Client>,
+    /// Which of them speak the native protocol, and can follow more.
+    native: usize,
+    socketio: Option<SocketIoClients>,
 }
 
 impl Clients {
     /// Spread over the gateways, all subscribed when this returns.
-    pub(super) async fn start(plan: &ChaosPlan, gateways: &[String]) -> Result<Self> {
-        let started: Vec<Client> = (0..plan.clients).map(|index| Client::start(client_plan(plan, gateways, index))).collect();
-        for client in &started {
-            let follows = client.record().follows.clone();
-            let answered = |record: &Record| follows.iter().all(|follow| !record.outcomes(&follow.room).is_empty());
-            client.wait_for("an answer to every subscribe", START_WITHIN, answered).await?;
+    pub(super) async fn start(plan: &ChaosPlan, fleet: &Fleet) -> Result<Self> {
+        let (clients, socketio) = mix::of(plan, &fleet.addresses());
+        let native = clients.iter().take_while(|client| client.speech == Speech::Native).count();
+        let clients = clients.into_iter().map(Client::start).collect();
+        let socketio = match &plan.socketio {
+            Some(runtime) => Some(SocketIoClients::start(runtime, &fleet.urls(), &socketio).await?),
+            None => None,
+        };
+        let started = Self { clients, native, socketio };
+        started.all_answered().await?;
+        Ok(started)
+    }
+
+    async fn all_answered(&self) -> Result<()> {
+        for client in &self.clients {
+            client.wait_for("an answer to every subscribe", START_WITHIN, is_answered).await?;
         }
-        Ok(Self { clients: started })
+        let until = Instant::now() + START_WITHIN;
+        while let Some(socketio) = &self.socketio {
+            let late = socketio.records().iter().find(|record| !is_answered(record)).map(|record| record.client.clone());
+            match late {
+                None => break,
+                Some(name) if Instant::now() >= until => {
+                    return Err(Fault::late(format!("an answer to every subscribe of {name}"), START_WITHIN, ""));
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        Ok(())
     }
 
     /// Has five of them follow one execution more, from its start. Not those who follow its owner: what they had from the
     /// user's room before they asked for the execution's past would rightly come again.
     pub(super) fn follow(&self, room: &str, begin_with: usize) {
         let follows_owner = |client: &&Client| client.record().follows.iter().any(|follow| &*follow.room == RUNNER_ROOM);
-        let others: Vec<&Client> = self.clients.iter().filter(|client| !follows_owner(client)).collect();
+        let native = &self.clients[..self.native];
+        let others: Vec<&Client> = native.iter().filter(|client| !follows_owner(client)).collect();
         for client in others.iter().cycle().skip(begin_with).take(others.len().min(5)) {
             client.follow(Follow::start(room));
         }
     }
 
     /// Waits until each has as many events as are stored in its rooms, each counted once; false when some never do.
-    pub(super) async fn converge(&self, stored: &FxHashMap<String, Vec<String>>, within: Duration) -> bool {
-        let owed: Vec<usize> = self.clients.iter().map(|client| owed(&client.record(), stored)).collect();
+    pub(super) async fn converge(
+        &self,
+        stored: &FxHashMap<String, Vec<String>>,
+        kinds: &FxHashMap<&str, &str>,
+        within: Duration,
+    ) -> bool {
+        let owed: Vec<u64> = self.each(|record| owed(record, stored, kinds));
         let until = Instant::now() + within;
         let (mut total, mut last_change) = (0, Instant::now());
         loop {
-            let have: Vec<usize> =
-                self.clients.iter().map(|client| usize::try_from(client.record().events).unwrap_or(0)).collect();
+            let have = self.each(|record| record.events);
             if have.iter().zip(&owed).all(|(have, owed)| have >= owed) {
                 return true;
             }
-            let sum: usize = have.iter().sum();
+            let sum: u64 = have.iter().sum();
             if sum != total {
                 (total, last_change) = (sum, Instant::now());
             }
@@ -70,29 +100,37 @@ impl Clients {
         }
     }
 
+    /// Something of each record.
+    fn each(&self, read: impl Fn(&Record) -> u64) -> Vec<u64> {
+        let mut all: Vec<u64> = self.clients.iter().map(|client| read(&client.record())).collect();
+        if let Some(socketio) = &self.socketio {
+            all.extend(socketio.records().iter().map(read));
+        }
+        all
+    }
+
     /// Closes all and returns what they saw.
     pub(super) async fn finish(self) -> Vec<Record> {
         // Together, so that a gateway that answers slowly costs its time once.
-        futures_util::future::join_all(self.clients.into_iter().map(Client::finish)).await
+        let mut records = futures_util::future::join_all(self.clients.into_iter().map(Client::finish)).await;
+        if let Some(socketio) = self.socketio {
+            records.extend(socketio.finish().await);
+        }
+        records
     }
 }
 
-fn owed(record: &Record, stored: &FxHashMap<String, Vec<String>>) -> usize {
-    let ids: FxHashSet<&String> = record.follows.iter().filter_map(|follow| stored.get(&*follow.room)).flatten().collect();
-    ids.len()
+fn is_answered(record: &Record) -> bool {
+    record.follows.iter().all(|follow| !record.outcomes(&follow.room).is_empty())
 }
 
-fn client_plan(plan: &ChaosPlan, gateways: &[String], index: usize) -> ClientPlan {
-    let execution = plan.execution(index);
-    let mut follows = vec![Follow::start(&format!("execution:{execution}"))];
-    if index.is_multiple_of(3) {
-        follows.push(Follow::start(&format!("user:{}", plan.user(index % plan.executions.max(1)))));
-    }
-    if index.is_multiple_of(5) {
-        follows.push(Follow::start(&format!("agent:writer:{execution}")));
-    }
-    if plan.executor.is_some() && index % 10 == 1 {
-        follows.push(Follow::start(RUNNER_ROOM));
-    }
-    ClientPlan { first_gateway: index, keep_bodies: false, ..ClientPlan::new(&format!("client-{index}"), gateways, follows) }
+/// Events of a real executor have no known type: who asks for some types follows none of its executions.
+fn owed(record: &Record, stored: &FxHashMap<String, Vec<String>>, kinds: &FxHashMap<&str, &str>) -> u64 {
+    let wants = |id: &&String| match kinds.get(id.as_str()) {
+        Some(kind) => record.wishes.admit(kind),
+        None => record.wishes.types.is_empty(),
+    };
+    let in_rooms = record.follows.iter().filter_map(|follow| stored.get(&*follow.room)).flatten();
+    let ids: FxHashSet<&String> = in_rooms.filter(wants).collect();
+    ids.len() as u64
 }

@@ -1,6 +1,6 @@
 //! What a chaos run consists of.
 
-use crate::seed::Seed;
+use crate::{seed::Seed, socketio::Runtime};
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// Which broker carries the events.
@@ -38,9 +38,11 @@ pub struct ChaosPlan {
     pub bus: BusKind,
     /// How many gateways.
     pub gateways: usize,
-    /// How many recording clients. Each follows one execution from its start; every third its user's room as well, every
-    /// fifth the room of its agent.
+    /// How many recording clients, of all dialects together. Each follows one execution from its start; of the native ones
+    /// every third its user's room as well, every fifth the room of its agent.
     pub clients: usize,
+    /// What clients of Socket.IO run on; none take part without it.
+    pub socketio: Option<Runtime>,
     /// How many executions, each with its own publishers.
     pub executions: usize,
     /// How many sources publish into each execution at once.
@@ -71,6 +73,7 @@ impl ChaosPlan {
             bus,
             gateways: 2,
             clients: 60,
+            socketio: None,
             executions: 10,
             sources: 1,
             rate: 20,

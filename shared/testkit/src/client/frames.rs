@@ -39,18 +39,18 @@ struct Numbered<'a> {
 }
 
 /// Reads frames, giving each distinct word one allocation for the whole run.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     words: FxHashSet<Arc<str>>,
     keep_bodies: bool,
 }
 
 impl Reader {
-    pub(super) fn new(keep_bodies: bool) -> Self {
+    pub(crate) fn new(keep_bodies: bool) -> Self {
         Self { words: FxHashSet::default(), keep_bodies }
     }
 
     /// `followed_before` tells whether a room had been answered on an earlier connection.
-    pub(super) fn read(&mut self, text: &str, followed_before: impl Fn(&str) -> bool) -> Seen {
+    pub(crate) fn read(&mut self, text: &str, followed_before: impl Fn(&str) -> bool) -> Seen {
         match serde_json::from_str(text) {
             Ok(frame) => self.seen(&frame, text, followed_before),
             Err(error) => malformed(text, &error.to_string()),
@@ -104,7 +104,7 @@ impl Reader {
         Some(Mark { source: self.word(&numbered.source), counter: numbered.n })
     }
 
-    fn word(&mut self, text: &str) -> Arc<str> {
+    pub(crate) fn word(&mut self, text: &str) -> Arc<str> {
         if let Some(word) = self.words.get(text) {
             return Arc::clone(word);
         }
@@ -120,7 +120,7 @@ fn is_event(kind: &str) -> bool {
 }
 
 /// A frame that is not what the protocol says.
-pub(super) fn malformed(text: &str, why: &str) -> Seen {
+pub(crate) fn malformed(text: &str, why: &str) -> Seen {
     let shown: String = text.chars().take(300).collect();
     Seen::Malformed { text: format!("{shown} ({why})") }
 }

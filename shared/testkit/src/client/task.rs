@@ -1,8 +1,8 @@
 //! The client's life: connect, resume, read, and again.
 
 use super::{
-    ClientPlan, Shared,
-    connection::{Came, Connection},
+    ClientPlan, Shared, Speech,
+    connection::{Came, Connection, Target},
     frames::{self, Reader},
 };
 use crate::record::{Entry, Follow, Seen};
@@ -74,10 +74,11 @@ impl Task {
     /// One connection; false when the client has finished.
     async fn live(&mut self) -> bool {
         let gateway = self.plan.gateways[self.gateway].clone();
-        let over = match Connection::open(&self.plan, &gateway).await {
+        let over = match self.open(&gateway).await {
             Ok(connection) => {
                 self.connections += 1;
                 self.see(Seen::Connected { gateway: self.gateway });
+                self.begin();
                 let (code, why, pause) = match self.converse(connection).await {
                     Over::Finished => return false,
                     Over::Lost { code, why, pause } => (code, why, pause),
@@ -94,6 +95,25 @@ impl Task {
         let jitter = self.plan.reconnect_within.mul_f64(rand::rng().random());
         let hint = std::mem::take(&mut self.asked_back_after);
         self.rest(pause + jitter + hint).await
+    }
+
+    async fn open(&self, gateway: &str) -> Result<Connection, String> {
+        let only = self.follows.first();
+        let held = only.and_then(|follow| self.offsets.get(&follow.room)).map(|offset| &**offset);
+        let path = self.plan.speech.path(only, held);
+        Connection::open(&self.plan, &Target { gateway, path: &path, last_event_id: held }).await
+    }
+
+    /// Where the address says what is followed, the connection is the answer.
+    fn begin(&mut self) {
+        if self.plan.speech == Speech::Native {
+            return;
+        }
+        for room in self.follows.iter().map(|follow| Arc::clone(&follow.room)).collect::<Vec<_>>() {
+            let again = !self.answered.insert(Arc::clone(&room));
+            self.see(Seen::Subscribed { room, outcome: "resumed".into(), offset: None, again, refreshed: Vec::new() });
+        }
+        self.shared.record.lock().resumes += u32::from(self.connections > 1);
     }
 
     /// Waits before the next connection, still taking orders; false when the client has finished.
@@ -115,10 +135,9 @@ impl Task {
 
     async fn converse(&mut self, mut connection: Connection) -> Over {
         let lost = |why| Over::Lost { code: None, why, pause: Duration::ZERO };
-        self.awaited = self.follows.iter().map(|follow| Arc::clone(&follow.room)).collect();
-        if !self.follows.is_empty()
-            && let Err(why) = connection.send(self.subscribe_all()).await
-        {
+        let asks = self.plan.speech == Speech::Native && !self.follows.is_empty();
+        self.awaited = self.follows.iter().filter(|_| asks).map(|follow| Arc::clone(&follow.room)).collect();
+        if asks && let Err(why) = connection.send(self.subscribe_all()).await {
             return lost(why);
         }
         loop {
@@ -179,6 +198,12 @@ impl Task {
 
     /// A frame may hold several objects, one a line, if that was asked for.
     fn read(&mut self, text: &str) {
+        if let (true, Some(only)) = (self.plan.speech != Speech::Native, self.follows.first()) {
+            let room = Arc::clone(&only.room);
+            let said = self.plan.speech.read(text, &room, &mut self.reader);
+            said.offset.iter().for_each(|offset| self.hold(&room, offset));
+            return self.see(said.seen);
+        }
         if !self.plan.wishes.batch && text.lines().count() != 1 {
             return self.see(frames::malformed(text, "not one message, and nobody asked for a batch"));
         }

@@ -57,6 +57,8 @@ pub struct Verdict {
     pub resumes_min: u32,
     /// The complete resumes of all clients.
     pub resumes: u64,
+    /// The clients with a fault.
+    pub faulty: Vec<String>,
     /// Some of the faults, in words.
     pub samples: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl Verdict {
             clients_checked: clients,
             resumes_min: if clients == 0 { 0 } else { u32::MAX },
             resumes: 0,
+            faulty: Vec::new(),
             samples: Vec::new(),
         }
     }
@@ -95,6 +98,9 @@ impl Verdict {
         sum.spared += tally.spared;
         self.resumes_min = self.resumes_min.min(record.resumes);
         self.resumes += u64::from(record.resumes);
+        if tally.lost + tally.duplicated + tally.misordered + tally.unexpected > 0 {
+            self.faulty.push(record.client.clone());
+        }
     }
 
     /// No fault; declared gaps are none.
@@ -121,6 +127,9 @@ impl fmt::Display for Verdict {
         write!(f, "acknowledged but not stored {}, stored twice {}; ", self.store.lost, self.store.duplicated)?;
         write!(f, "declared gaps {gaps_declared} over {excused} events; spared {spared}; ")?;
         write!(f, "resumes {}, at least {} a client)", self.resumes, self.resumes_min)?;
+        if !self.faulty.is_empty() {
+            write!(f, "\n  faults of {}", self.faulty.join(", "))?;
+        }
         self.samples.iter().try_for_each(|sample| write!(f, "\n  {sample}"))
     }
 }
