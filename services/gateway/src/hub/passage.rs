@@ -3,10 +3,7 @@
 
 use super::{Heeds, Hub};
 use crate::metrics::Shown;
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 /// A WebSocket between a client and the gateway that holds its session, for as long as this is held.
 pub struct Passage {
@@ -32,10 +29,11 @@ impl Passage {
     pub async fn ends(&self) {
         self.hub.leaving.cancelled().await;
         let Some(departure) = self.hub.departure(Heeds::Nothing) else { return };
-        let secs = u64::from(departure.at.saturating_sub(self.hub.wheel.now()));
-        let moment = Duration::from_secs(secs) + Duration::from_millis(departure.after_ms.into());
-        // Or when nobody is waited for any more.
-        let _ = tokio::time::timeout(moment, self.hub.closing.cancelled()).await;
+        tokio::select! {
+            // Not by a clock of its own: sessions that drew the same second go with it, and no others.
+            () = self.hub.wheel.reach(departure.at) => {}
+            () = self.hub.closing.cancelled() => {}
+        }
     }
 }
 

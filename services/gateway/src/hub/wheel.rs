@@ -4,10 +4,12 @@
 use super::SessionCell;
 use parking_lot::Mutex;
 use std::{
+    future::poll_fn,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -37,6 +39,20 @@ impl Wheel {
         let wait = at.saturating_sub(self.now()).clamp(1, SLOTS - 1);
         let slot = (self.now() + wait) % SLOTS;
         self.slots[slot as usize].lock().push(Arc::downgrade(cell));
+    }
+
+    /// Waits for second `at`.
+    pub async fn reach(&self, at: u32) {
+        let cell = Arc::new(SessionCell::default());
+        poll_fn(|context| {
+            cell.register(context.waker());
+            if self.now() >= at {
+                return Poll::Ready(());
+            }
+            self.wake_at(at, &cell);
+            Poll::Pending
+        })
+        .await;
     }
 
     /// One second has passed.
@@ -82,5 +98,23 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
         wheel.tick();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_second_is_reached_when_it_has_come_however_far_it_is() {
+        let wheel = Wheel::default();
+        let at = wheel.now() + 2 * SLOTS + 5;
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let mut reached = std::pin::pin!(wheel.reach(at));
+        let mut is_reached = || reached.as_mut().poll(&mut std::task::Context::from_waker(&waker(count.clone()))).is_ready();
+        let mut woken = 0;
+        while !is_reached() {
+            assert!(wheel.now() < at);
+            while count.0.load(Ordering::Relaxed) == woken {
+                wheel.tick();
+            }
+            woken = count.0.load(Ordering::Relaxed);
+        }
+        assert_eq!((wheel.now(), woken), (at, 3), "a long wait is cut into several");
     }
 }
