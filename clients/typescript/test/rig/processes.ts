@@ -102,23 +102,32 @@ export interface GatewayProcess {
   publish(events: object | object[], token?: string): Promise<void>;
 }
 
+/** What our programs end with where something is missing, such as a port that somebody has taken in the meantime. */
+const UNAVAILABLE = 69;
+
 /** Starts a gateway and waits until it serves. */
 export async function startGateway(bus = 'memory:', settings: Record<string, string> = {}): Promise<GatewayProcess> {
-  const [address, admin] = [settings.WEFT_LISTEN ?? `127.0.0.1:${await freePort()}`, await freePort()];
-  const env = {
-    WEFT_LISTEN: address,
-    WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
-    WEFT_BUS: bus,
-    WEFT_LOG: 'warn',
-    ...settings,
-  };
-  const child = start(ours('gateway'), [], env);
+  for (let attempt = 1; ; attempt++) {
+    const [address, admin] = [settings.WEFT_LISTEN ?? `127.0.0.1:${await freePort()}`, await freePort()];
+    const env = {
+      WEFT_LISTEN: address,
+      WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+      WEFT_BUS: bus,
+      WEFT_LOG: 'warn',
+      ...settings,
+    };
+    const child = start(ours('gateway'), [], env);
+    const isReady = async () =>
+      child.exitCode !== null || (await fetch(`http://127.0.0.1:${admin}/readyz`).catch(() => undefined))?.ok;
+    await until(isReady, () => `ready; it said: ${child.said()}`, 30_000);
+    if (child.exitCode === null) return gatewayOf(child, address);
+    if (child.exitCode !== UNAVAILABLE || attempt === 20) throw new Error(`the gateway has ended: ${child.said()}`);
+    await sleep(250);
+  }
+}
+
+function gatewayOf(child: ChildProcess, address: string): GatewayProcess {
   const http = `http://${address}`;
-  const isReady = async () => {
-    if (child.exitCode !== null) throw new Error(`the gateway has ended: ${child.said()}`);
-    return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok;
-  };
-  await until(isReady, () => `ready; it said: ${child.said()}`, 30_000);
   return {
     address,
     http,
