@@ -80,7 +80,7 @@ ops-test: ## The rest of what operators rely on: images, alerts live, rolling re
 sbom: ## Writes what each program is made of, as CycloneDX, into target/sbom
 	@python3 deploy/ci/sbom.py
 
-fuzz: ## Fuzzes every decoder for SECONDS_EACH=60; needs nightly and cargo-fuzz
+fuzz: ## Fuzzes every decoder, and what reads tokens, for SECONDS_EACH=60; needs nightly and cargo-fuzz
 	@deploy/dev/fuzz.sh $(SECONDS_EACH)
 
 fmt: ## Formats the code
