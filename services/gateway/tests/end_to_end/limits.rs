@@ -86,6 +86,10 @@ async fn a_replay_ends_in_a_gap_that_says_what_is_left_to_be_paged() {
     }
     assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("limit")), "{gap}");
     assert!((600..2000).contains(&last), "{last}");
+    for (reason, events) in [("limit", 2000 - last), ("retention", 0)] {
+        let series = format!("weft_gateway_failed_deliveries_total{{reason=\"{reason}\"}}");
+        assert_eq!(gateway.metric(&series).await.expect("metrics") as u64, events, "{reason}");
+    }
     assert_eq!(socket.hear_a("snapshot").await["room"], "execution:e");
     publish_numbers(&gateway, "e", 2001..=2003).await;
     socket.hear_numbers(2001..=2003).await;
