@@ -127,6 +127,8 @@ pub fn in_auth(json: &[u8]) -> Option<Token> {
 #[must_use]
 pub fn redacted(query: &str) -> String {
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        // Whoever wrote it before the sign of equality meant it no less secret.
+        Some((name, _)) if looks_like_token(name) => "***=***".to_owned(),
         Some((name, value)) if is_secret(name) || looks_like_token(value) => format!("{name}=***"),
         None if looks_like_token(pair) => "***".to_owned(),
         _ => pair.to_owned(),
@@ -150,7 +152,7 @@ fn is_secret(name: &str) -> bool {
 
 /// A JWT's header begins with `{"`, which base64url always writes so.
 fn looks_like_token(value: &str) -> bool {
-    unescaped(value).contains("eyJ")
+    value.contains("eyJ") || unescaped(value).contains("eyJ")
 }
 
 /// Without its percent-escapes, as far as they are ASCII.
@@ -274,6 +276,8 @@ mod tests {
             ("t=eyJhbGciOiJIUzI1NiJ9.e30.x", "t=***"),
             ("t=%65yJhbGciOiJIUzI1NiJ9.e30.x", "t=***"),
             ("eyJhbGciOiJIUzI1NiJ9.e30.x", "***"),
+            ("eyJhbGciOiJIUzI1NiJ9.e30.x=", "***=***"),
+            ("x%4eyJhbGciOiJIUzI1NiJ9.e30.x&%65yJ.e30.x=1", "***&***=***"),
             ("token=", "token=***"),
             ("offset=1.2.3&transport=polling", "offset=1.2.3&transport=polling"),
             ("%", "%"),
