@@ -62,8 +62,14 @@ def problems(model):
     addresses = [service["networks"]["default"]["ipv4_address"] for service in services.values() if "networks" in service]
     if len(set(addresses)) != len(addresses):
         yield "two services have one address"
-    if any(len(config["content"]) < 32 for config in model["configs"].values()):
-        yield "the key of the fleet is too short"
+    for name, config in model["configs"].items():
+        path = COMPOSE / config.get("file", "")
+        if "file" not in config:
+            yield f"{name}: Compose copies it into containers that are read-only, and refuses to start them"
+        elif not path.is_file() or len(path.read_text().strip()) < 32:
+            yield f"{name}: {path.name} is no key of 32 bytes"
+        elif not path.stat().st_mode & 0o004:
+            yield f"{name}: the gateways' user cannot read {path.name}"
     proxy = (COMPOSE / "haproxy.cfg").read_text()
     if "option forwardfor" not in proxy:
         yield "haproxy.cfg does not say whose requests it passes on"
@@ -87,7 +93,8 @@ MUTANTS = {
     "address twice": lambda m: m["services"]["proxy"]["networks"]["default"].update(ipv4_address="172.29.77.12"),
     "proxy not believed": lambda m: m["services"]["gateway-1"]["environment"].pop("WEFT_TRUSTED_PROXIES"),
     "no key of the fleet": lambda m: m["services"]["gateway-2"].update(configs=[]),
-    "short key of the fleet": lambda m: m["configs"]["fleet-key"].update(content="short"),
+    "no file of the key": lambda m: m["configs"]["fleet-key"].update(file="./fleet"),
+    "key within": lambda m: m["configs"].update({"fleet-key": {"content": "for-trying-out-on-one-machine-and-nothing-else"}}),
     "root can be written": lambda m: m["services"]["executor"].pop("read_only"),
 }
 

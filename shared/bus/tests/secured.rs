@@ -346,7 +346,15 @@ async fn redis_without_rights() {
         .await
         .expect("set");
     let narrow = connect(&url("narrow")).await.expect("connects");
-    let refused = narrow.follow(&[room("execution:secret")]).await;
+    // The server's error may overtake the command that is to bring it; the room is then found out by its checks alone.
+    let mut refused = narrow.follow(&[room("execution:secret")]).await;
+    for _ in 0..5 {
+        if refused.is_err() {
+            break;
+        }
+        narrow.unfollow(&room("execution:secret"));
+        refused = narrow.follow(&[room("execution:secret")]).await;
+    }
     assert!(matches!(refused, Err(BusError::Refused(_))), "{refused:?}");
     narrow.follow(&[room("user:u")]).await.expect("follows what it may");
     let refused = narrow.publish(publication(&room("execution:secret"), "{}")).await;
