@@ -10,6 +10,7 @@ import type { ExecutionState, LogEntry } from './execution-view.js';
 import type { Failure } from './failures-view.js';
 import { between, clock, dateTime, readable } from './format.js';
 import type { ListState } from './list-view.js';
+import { askedBy, fieldOf, typed } from './prompt.js';
 import { LINE_PX, type Scroll, visibleLines } from './scroll-view.js';
 
 /** Makes an element. Properties have the names of the DOM; `class` is a class. */
@@ -260,20 +261,40 @@ export function monitorCard<N>(
   );
 }
 
-/** A prompt with a place to answer it. */
-export function promptForm<N>(make: Make<N>, prompt: Prompt, answer: (value: string) => void): N {
+/** A prompt with a place to answer it, by what it asks for: two buttons, a list or a field. */
+export function promptForm<N>(make: Make<N>, prompt: Prompt, answer: (value: unknown) => void): N {
+  const asked = askedBy(prompt);
+  if (asked.type === 'boolean') return yesOrNo(make, prompt, answer);
   const submit = (event: { preventDefault(): void; target: unknown }) => {
     event.preventDefault();
     const field = (event.target as HTMLFormElement).elements.namedItem('answer') as HTMLInputElement;
-    answer(field.value);
+    answer(typed(asked.type, field.value));
   };
+  const field =
+    asked.type === 'choice'
+      ? make(
+          'select',
+          { name: 'answer' },
+          asked.choices.map(choice => make('option', { key: choice, value: choice }, choice)),
+        )
+      : make('input', { name: 'answer', ...fieldOf(asked) });
   return make(
     'form',
     { class: 'weft-prompt', key: prompt.requestId, onSubmit: submit },
-    make('label', {}, `${prompt.prompt} `, make('input', { name: 'answer', autoComplete: 'off' })),
+    make('label', {}, `${prompt.prompt} `, field),
     make('button', { type: 'submit' }, 'Answer'),
   );
 }
+
+/** Two buttons, so that neither answer is given by not looking. */
+const yesOrNo = <N>(make: Make<N>, { requestId, prompt }: Prompt, answer: (value: boolean) => void): N =>
+  make(
+    'div',
+    { class: 'weft-prompt', key: requestId, role: 'group', 'aria-label': prompt },
+    make('span', {}, prompt),
+    make('button', { type: 'button', onClick: () => answer(true) }, 'Yes'),
+    make('button', { type: 'button', onClick: () => answer(false) }, 'No'),
+  );
 
 /** What stands where there is nothing to monitor. */
 export const emptyMonitor = <N>(make: Make<N>): N =>

@@ -4,6 +4,7 @@ export type { Connection } from '../view/client-view.js';
 export type { ExecutionState, ExecutionViewOptions, LogEntry } from '../view/execution-view.js';
 export type { Failure } from '../view/failures-view.js';
 export type { ListedExecution } from '../view/list-view.js';
+export { type Asked, askedBy, typed } from '../view/prompt.js';
 export { useClient, useWeft, weftKey, weftPlugin } from './client.js';
 export {
   ConnectionBadge,

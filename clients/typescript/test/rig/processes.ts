@@ -10,6 +10,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -140,6 +141,26 @@ function gatewayOf(child: ChildProcess, address: string): GatewayProcess {
     drain: () => void child.kill('SIGTERM'),
     publish: (events, token) => publish(http, events, token),
   };
+}
+
+/** An executor with the sample workflows, on a broker or at a gateway. */
+export async function startExecutor(where: { bus: string } | { gateway: string; token?: string }): Promise<void> {
+  const [port, admin] = [await freePort(), await freePort()];
+  const tokenFile = join(folder(), 'token');
+  if ('token' in where) writeFileSync(tokenFile, where.token ?? '');
+  const child = start(ours('executor'), [], {
+    ...('bus' in where ? { WEFT_BUS: where.bus } : { WEFT_GATEWAY_URL: where.gateway }),
+    ...('token' in where ? { WEFT_GATEWAY_TOKEN_FILE: tokenFile } : {}),
+    WEFT_EXECUTOR_LISTEN: `127.0.0.1:${port}`,
+    WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+    WEFT_WORKFLOW_DIR: join(root, 'services/executor/workflows'),
+    WEFT_LOG: 'warn',
+  });
+  const isReady = async () => {
+    if (child.exitCode !== null) throw new Error(`the executor has ended: ${child.said()}`);
+    return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok;
+  };
+  await until(isReady, () => `the executor is ready; it said: ${child.said()}`);
 }
 
 /** Publishes over HTTP; the gateway answers once it is stored. */

@@ -1,8 +1,8 @@
 /** A question of an execution, answered in place. */
 import type { Prompt as Question } from '@weft/client';
+import { askedBy, fieldOf, typed } from '@weft/client/view/prompt.js';
 import { type ReactNode, type SubmitEvent, useId } from 'react';
 import { useAction } from '../hooks.js';
-import { askedBy, typed } from '../inputs.js';
 import type { Run } from '../run.js';
 import { Refused } from './status.js';
 
@@ -40,19 +40,7 @@ export function Prompt({ run, question }: { run: Run; question: Question }): Rea
                 ))}
               </select>
             ) : (
-              <input
-                id={id}
-                name="answer"
-                type={asked.type}
-                step={asked.type === 'number' ? 'any' : undefined}
-                min={asked.min}
-                max={asked.max}
-                minLength={asked.minLength}
-                maxLength={asked.maxLength ?? 16_000}
-                required={asked.type === 'number'}
-                disabled={isOver}
-                autoComplete="off"
-              />
+              <input id={id} name="answer" {...fieldOf(asked)} disabled={isOver} />
             )}
             <button type="submit" className="main" disabled={isOver}>
               Answer

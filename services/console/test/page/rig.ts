@@ -1,5 +1,5 @@
 /** What the browser tests have in common: the built page in front of real gateways, and a browser that looks at it. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer as createPlainServer, type Socket } from 'node:net';
 import { extname, join } from 'node:path';
@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { ends, until } from '../../../../clients/typescript/test/rig/index.js';
-import { folder, freePort, ours, start } from '../../../../clients/typescript/test/rig/processes.js';
+
+export { startExecutor } from '../../../../clients/typescript/test/rig/processes.js';
 
 const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
-const workflows = fileURLToPath(new URL('../../../executor/workflows/', import.meta.url));
 
 /** What a gateway sends with its page. */
 const POLICY =
@@ -162,26 +162,6 @@ export async function passage(to: number): Promise<{ address: string; close(): v
       isOpen = true;
     },
   };
-}
-
-/** An executor with the sample workflows, on a broker or at a gateway. */
-export async function startExecutor(where: { bus: string } | { gateway: string; token?: string }): Promise<void> {
-  const [port, admin] = [await freePort(), await freePort()];
-  const tokenFile = join(folder(), 'token');
-  if ('token' in where) writeFileSync(tokenFile, where.token ?? '');
-  const child = start(ours('executor'), [], {
-    ...('bus' in where ? { WEFT_BUS: where.bus } : { WEFT_GATEWAY_URL: where.gateway }),
-    ...('token' in where ? { WEFT_GATEWAY_TOKEN_FILE: tokenFile } : {}),
-    WEFT_EXECUTOR_LISTEN: `127.0.0.1:${port}`,
-    WEFT_ADMIN_LISTEN: `127.0.0.1:${admin}`,
-    WEFT_WORKFLOW_DIR: workflows,
-    WEFT_LOG: 'warn',
-  });
-  const isReady = async () => {
-    if (child.exitCode !== null) throw new Error(`the executor has ended: ${child.said()}`);
-    return (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok;
-  };
-  await until(isReady, () => `the executor is ready; it said: ${child.said()}`);
 }
 
 let browser: Promise<Browser> | undefined;

@@ -1,8 +1,12 @@
 /** Addresses, forms and figures. */
+import { createElement } from 'react';
+import { renderToStaticMarkup } from 'react-dom/server';
 import { expect, test } from 'vitest';
 import { curve, remember, short, totalsOf } from '../../src/fleet.js';
-import { askedBy, inputsOf } from '../../src/inputs.js';
+import { inputsOf } from '../../src/inputs.js';
+import { Prompt } from '../../src/parts/prompt.js';
 import { isId, routeOf, toExecution } from '../../src/route.js';
+import type { Run } from '../../src/run.js';
 
 test('an address leads to its page and back', () => {
   for (const [fragment, page] of [
@@ -29,14 +33,17 @@ test('what was left empty is left out, so that the default counts; the rest has 
   expect(inputsOf({ name: 'w', inputs }, name => form[name])).toEqual({ text: '1', count: 1.5, sure: false });
 });
 
-test('a prompt says how it is to be answered; what is not understood is a text', () => {
-  const of = (inputType?: string, validation?: unknown) =>
-    askedBy({ requestId: 'r', prompt: 'p', ...(inputType === undefined ? {} : { inputType }), validation });
-  expect(of('boolean').type).toBe('boolean');
-  expect(of('text', { type: 'text', choices: ['a', 'b', 3] })).toMatchObject({ type: 'choice', choices: ['a', 'b'] });
-  expect(of('number', { min: 0, max: 9 })).toMatchObject({ type: 'number', min: 0, max: 9 });
-  expect(of('hologram', 'odd').type).toBe('text');
-  expect(of(undefined, { type: 'number' }).type).toBe('number');
+test('a choice without choices is drawn as a text field, which can be answered', () => {
+  const asked = (validation: object) => {
+    const question = { requestId: 'r', prompt: 'Which?', inputType: 'choice', validation };
+    const run = { answer: () => Promise.resolve() } as unknown as Run;
+    return renderToStaticMarkup(createElement(Prompt, { run, question }));
+  };
+  expect(asked({ choices: ['a', 'b'] })).toMatch(/<select.*<option>a<\/option><option>b<\/option>/);
+  for (const validation of [{}, { choices: [] }]) {
+    expect(asked(validation)).not.toContain('<select');
+    expect(asked(validation)).toMatch(/<input[^>]* name="answer"[^>]* type="text"/);
+  }
 });
 
 test('figures are short', () => {

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::json;
 use socket2::SockRef;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -55,6 +55,25 @@ async fn serves(gateway: &mut Process, what: &str) {
     assert!(gateway.is_running(), "{what}: {}", gateway.log_tail());
     assert_eq!(gateway.panics(), Vec::<String>::new(), "{what}");
     assert_eq!(get(gateway, "/api/ws/health").await.0, 200, "{what}");
+}
+
+/// CVE-2017-16031: ids that can be guessed. The first 22 characters are the random part, six bits each but for the last.
+#[tokio::test]
+async fn ids_of_sessions_are_random() {
+    const SESSIONS: usize = 256;
+    let gateway = Broker::start(Kind::Memory).await.gateway(&[]).await;
+    let mut parts = BTreeSet::new();
+    for _ in 0..SESSIONS {
+        let path = session(&gateway).await;
+        let sid = path.split_once("sid=").expect("a sid").1;
+        parts.insert(sid[..22].to_owned());
+    }
+    assert_eq!(parts.len(), SESSIONS, "none comes twice");
+    for at in 0..21 {
+        let seen: BTreeSet<u8> = parts.iter().map(|part| part.as_bytes()[at]).collect();
+        // Of 64 characters all but one or two turn up among so many.
+        assert!(seen.len() >= 48, "character {at} is one of {} only", seen.len());
+    }
 }
 
 /// CVE-2024-37890, CVE-2021-32640: more headers, and longer ones, than anybody needs.
