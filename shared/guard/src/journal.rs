@@ -55,15 +55,16 @@ impl Reader {
 
     /// Reads to the end once; after a failure the next reading begins at the start.
     async fn read<F: Future<Output = Result<Lines, BusError>>>(&mut self, revoked: &Revoked, lines: impl Fn(Mark) -> F) {
-        if self.whole_at.is_none_or(|at| at.elapsed() >= WHOLE_EVERY) {
+        if self.whole_at.is_none_or(|at| at.elapsed() >= WHOLE_EVERY) || revoked.has_room_for_what_it_lacks() {
             self.mark = Mark::default();
         }
-        let is_whole = self.mark == Mark::default();
+        let (is_whole, left_out) = (self.mark == Mark::default(), revoked.left_out());
         let outcome = self.read_pages(revoked, lines).await;
         match outcome {
             Ok(read_at) => {
                 if is_whole {
                     self.whole_at = Some(read_at);
+                    revoked.all_were_read(left_out);
                 }
                 if std::mem::take(&mut self.has_failed) {
                     tracing::info!("the revocations can be read again");
@@ -118,6 +119,7 @@ pub fn unix_secs() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::revoked::REVOCATIONS_MAX;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use weft_bus::BusConfig;
 
@@ -167,6 +169,23 @@ mod tests {
         assert!(revoked.is_fresh(), "for a while");
         reader.read(&revoked, counted).await;
         assert_eq!(asked_from_start.load(Ordering::Relaxed), 2, "from the start after an outage");
+    }
+
+    #[tokio::test]
+    async fn what_was_left_out_is_read_again_before_anybody_is_let_in() {
+        let bus = Bus::connect(BusConfig::parse("memory:").expect("a bus")).await.expect("connected");
+        let revoked = Revoked::new(PACE.life);
+        let now = unix_secs();
+        for n in 0..REVOCATIONS_MAX {
+            revoked.add(&of_subject(&format!("u{n}"), now - 2 * PACE.life.as_secs()));
+        }
+        revoke(&Revoked::never(), &bus, &of_subject("late", now)).await.expect("stored");
+        let read = |mark| bus.lines(Journal::Revocations, mark, LINES_AT_ONCE);
+        let mut reader = Reader::new(PACE);
+        reader.read(&revoked, read).await;
+        assert_eq!((revoked.len(), revoked.is_fresh()), (0, false), "those that are over have gone, and one is not known");
+        reader.read(&revoked, read).await;
+        assert_eq!((revoked.len(), revoked.is_fresh()), (1, true));
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use weft_event::{Invalid, id};
 
 /// Most revocations held: twice what a journal holds. Beyond it nobody new is let in, because one would be forgotten.
-const REVOCATIONS_MAX: usize = 200_000;
+pub(crate) const REVOCATIONS_MAX: usize = 200_000;
 
 /// One revocation, as it stands in the journal. Tokens issued up to `at` are refused from then on.
 ///
@@ -105,7 +105,10 @@ struct Table {
     /// By tenant; the empty text, which is no tenant's name, is the space without.
     tenants: FxHashMap<Box<str>, OfTenant>,
     len: usize,
-    has_overflowed: bool,
+    /// Some were left out for want of room, and not all have been read again since.
+    lacks_some: bool,
+    /// How many were ever left out.
+    left_out: u64,
 }
 
 #[derive(Default)]
@@ -144,7 +147,24 @@ impl Revoked {
     pub fn is_fresh(&self) -> bool {
         let Some(stale) = self.stale else { return true };
         let is_recent = self.read_at.lock().is_some_and(|at| at.elapsed() <= stale);
-        is_recent && !self.table.read().has_overflowed
+        is_recent && !self.table.read().lacks_some
+    }
+
+    /// Whether some were left out for which there is room by now, so that all should be read again.
+    pub(crate) fn has_room_for_what_it_lacks(&self) -> bool {
+        let table = self.table.read();
+        table.lacks_some && table.len < REVOCATIONS_MAX
+    }
+
+    /// How many were ever left out for want of room.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.table.read().left_out
+    }
+
+    /// All have been read, which began when so many had been left out.
+    pub(crate) fn all_were_read(&self, left_out: u64) {
+        let mut table = self.table.write();
+        table.lacks_some &= table.left_out != left_out;
     }
 
     /// Takes one in; those who wait for [`Revoked::changes`] are woken if it is new.
@@ -168,7 +188,6 @@ impl Revoked {
         }
         table.tenants.retain(|_, of| of.len() > 0);
         table.len = table.tenants.values().map(OfTenant::len).sum();
-        table.has_overflowed &= table.len >= REVOCATIONS_MAX;
     }
 
     /// How many are known.
@@ -215,10 +234,11 @@ impl Table {
         let is_full = self.len >= REVOCATIONS_MAX;
         let tenant = revocation.tenant.as_deref().unwrap_or_default();
         if is_full && !self.tenants.get(tenant).is_some_and(|of| of.has(revocation)) {
-            if !std::mem::replace(&mut self.has_overflowed, true) {
+            self.left_out += 1;
+            if !std::mem::replace(&mut self.lacks_some, true) {
                 tracing::error!(
                     REVOCATIONS_MAX,
-                    "too many revocations to remember: nobody new is let in until some have expired"
+                    "too many revocations to remember: nobody new is let in until some have expired and all were read again"
                 );
             }
             return false;
@@ -396,6 +416,10 @@ mod tests {
         assert_eq!(revoked.admit(&user), Err(Refused::Stale));
         assert_eq!(revoked.len(), REVOCATIONS_MAX);
         revoked.forget_before(2);
-        assert_eq!((revoked.admit(&user), revoked.len()), (Ok(()), 1));
+        assert_eq!((revoked.admit(&user), revoked.len()), (Err(Refused::Stale), 1), "what was left out is not known yet");
+        revoked.all_were_read(0);
+        assert_eq!(revoked.admit(&user), Err(Refused::Stale), "that reading had begun before");
+        revoked.all_were_read(revoked.left_out());
+        assert_eq!(revoked.admit(&user), Ok(()));
     }
 }
