@@ -14,11 +14,13 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ends, sleep, until } from './index.js';
 
-const root = fileURLToPath(new URL('../../../../', import.meta.url));
+// By paths: the URLs of a simulated page are not those of files.
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '../../../..');
 
 /** The first of these programs that exists. */
 function program(what: string, ...places: (string | undefined)[]): string {
@@ -73,7 +75,7 @@ export function ours(what: 'gateway' | 'executor'): string {
     process.env[`WEFT_TEST_${what.toUpperCase()}`],
     join(target, `debug/${what}`),
   );
-  const place = fileURLToPath(new URL(`../../.cache/${what}/`, import.meta.url));
+  const place = join(here, '../../.cache', what);
   mkdirSync(place, { recursive: true });
   const { ino, mtimeMs } = statSync(built);
   const name = `${what}-${ino}-${Math.round(mtimeMs)}`;
