@@ -320,7 +320,12 @@ async fn token_refused(gateway: &Process, token: &str) -> String {
     let request =
         format!("GET /api/executions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
     let by_header = status(&answer(gateway, request.as_bytes()).await);
-    let shown: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    // As it is, for no escape is undone; what a query cannot hold is escaped.
+    let escaped = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'=' => char::from(byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    };
+    let shown: String = token.bytes().map(escaped).collect();
     // One that is longer than a request line may be is not shown there.
     let by_query = match shown.len() > 20_000 {
         true => Some(4401),
