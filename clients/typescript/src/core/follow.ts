@@ -40,7 +40,7 @@ export type Heard<K extends string> = K extends keyof Notices ? Notices[K] : Eve
 
 /** What a follow needs of its client. */
 export interface FollowPort {
-  history: Omit<History, 'room' | 'from' | 'isLive'>;
+  history: Omit<History, 'room' | 'from' | 'logsOnly' | 'isLive'>;
   left(room: Room): void;
 }
 
@@ -152,6 +152,11 @@ export class Follow {
     for (const queue of this.#queues) queue.end(error);
   }
 
+  /** Whether history is the log alone. */
+  get #logsOnly(): boolean {
+    return this.#options.from === undefined;
+  }
+
   /** Whether nothing more will come: the execution has ended, and there is no history to be read first. */
   #isOver(): boolean {
     const snapshot = this.of.executionId === undefined ? undefined : this.of.snapshot;
@@ -174,7 +179,8 @@ export class Follow {
     const isNews = this.#known.add(key);
     // It has caught up with the pages: what follows in this room is all new.
     if (isNews && event.offset !== undefined && roomOf(event as OtherEvent) === this.room) this.#known = undefined;
-    return isNews;
+    // Of what the pages held beside the log nobody was told.
+    return isNews || (this.#logsOnly && event.type !== 'log');
   }
 
   #deliver(event: WeftEvent | OtherEvent | Gap): void {
@@ -193,8 +199,6 @@ export class Follow {
 
   /** What reads history is fetched where it is needed. Until it is there live events wait here. */
   #catchUp(): void {
-    const { from, history } = this.#options;
-    const logsOnly = from === undefined && history === 'logs';
     const early: (WeftEvent | OtherEvent | Gap)[] = [];
     this.#catching = {
       push(event) {
@@ -203,11 +207,10 @@ export class Follow {
         early.push(event);
       },
     };
-    const tell = (event: WeftEvent | OtherEvent | Gap) => {
-      if (!logsOnly || event.type === 'log' || event.type === 'gap') this.#deliver(event);
-    };
+    const tell = (event: WeftEvent | OtherEvent | Gap) => this.#deliver(event);
     const isLive = () => this.of.subscribed;
-    const where = { ...this.#port.history, room: this.room, from: from ?? '0', isLive };
+    const from = this.#options.from ?? '0';
+    const where = { ...this.#port.history, room: this.room, from, logsOnly: this.#logsOnly, isLive };
     import('./history.js').then(
       ({ readHistory }) => {
         const reading = readHistory(where, this.#over.signal, tell, (live, known, error) => {

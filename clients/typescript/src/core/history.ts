@@ -16,6 +16,8 @@ export interface History {
   /** Its name. */
   room: string;
   from: string;
+  /** Only log entries are told, and gaps. */
+  logsOnly: boolean;
   /** Whether live events come at the moment: if so, a gateway that cannot be asked is not just away. */
   isLive(): boolean;
   /** A fresh one for each reading. */
@@ -53,7 +55,8 @@ export function readHistory(
       dropped = false;
       from = await readOn(history, from, signal, event => {
         const key = event.type === 'gap' ? undefined : keyOf(event);
-        if (key === undefined || keys.add(key)) tell(event);
+        const isWanted = !history.logsOnly || event.type === 'log' || event.type === 'gap';
+        if ((key === undefined || keys.add(key)) && isWanted) tell(event);
       });
     } while (dropped && from !== undefined);
   };

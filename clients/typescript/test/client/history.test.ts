@@ -44,6 +44,34 @@ describe('history', () => {
     expect(types).toEqual(['log', 'node:completed']);
   });
 
+  test('of log entries hides nothing else that happens while it is read, though its pages hold that too', async () => {
+    const server = await gateway();
+    server.log.publish('execution:e', log('e', 'one'));
+    const weft = client(server);
+    weft.execution('e');
+    await until(() => server.connections[0]?.rooms.size, 'subscribed');
+    let isAsked = false;
+    server.onRequest = (_request, _response, url) => {
+      if (isAsked || !url.pathname.includes('/rooms/')) return false;
+      isAsked = true;
+      server.log.publish('execution:e', { type: 'user_input:required', executionId: 'e', data: { requestId: 'r' } });
+      server.log.publish('execution:e', log('e', 'two'));
+      return false;
+    };
+    const run = weft.execution('e', { history: 'logs' });
+    const told: unknown[] = [];
+    run.on('log', ({ data }) => told.push(data?.message));
+    run.on('user_input:required', ({ data }) => told.push(data?.requestId));
+    let caughtUp = false;
+    run.on('caughtUp', () => {
+      caughtUp = true;
+    });
+    await until(() => caughtUp, 'caught up');
+    server.log.publish('execution:e', log('e', 'last'));
+    await until(() => told.includes('last'), 'live');
+    expect(told).toEqual(['one', 'two', 'r', 'last']);
+  });
+
   test('that is lost while it is read begins anew, and tells nothing twice', async () => {
     const server = await gateway();
     for (let n = 0; n < 70; n++) server.log.publish('execution:e', log('e', `${n}`));
