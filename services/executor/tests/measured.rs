@@ -63,7 +63,11 @@ async fn every_series_is_there_from_the_start_and_none_comes_later() {
     ] {
         assert_eq!(ask(&executor, path).await, status, "{path}");
     }
-    let ended = async || executor.metric("weft_executor_executions_total").await.expect("metrics") as u64 == 3;
+    let of = async |outcome: &str| {
+        let series = format!("weft_executor_executions_total{{outcome=\"{outcome}\"}}");
+        executor.metric(&series).await.expect("metrics") as u64
+    };
+    let ended = async || of("completed").await == 1 && of("failed").await == 2;
     let end = tokio::time::Instant::now() + SOON;
     while !ended().await {
         assert!(tokio::time::Instant::now() < end, "{}", executor.log_tail());
