@@ -9,6 +9,17 @@ const COMMON = [
   ...['sec-websocket-accept', 'sec-websocket-extensions', 'sec-websocket-protocol', 'content-encoding'],
 ];
 
+/** Who is refused before its body was read may still be writing when the connection ends, and then not get to read why. */
+async function patiently(ask) {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (tries === 10 || !['EPIPE', 'ECONNRESET'].includes(error.cause?.code)) throw error;
+    }
+  }
+}
+
 export class Caller {
   constructor(document) {
     this.name = document;
@@ -34,12 +45,14 @@ export class Caller {
     const operation = this.operation(id);
     const { body, headers, until } = options;
     const stop = new AbortController();
-    const response = await fetch(this.address(base, operation, options), {
-      method: operation.method.toUpperCase(),
-      headers,
-      body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body),
-      signal: stop.signal,
-    });
+    const ask = () =>
+      fetch(this.address(base, operation, options), {
+        method: operation.method.toUpperCase(),
+        headers,
+        body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body),
+        signal: stop.signal,
+      });
+    const response = await (status === 413 ? patiently(ask) : ask());
     const text = until ? await readUntil(response, until) : await response.text();
     stop.abort();
     this.check(id, status, response.status, Object.fromEntries(response.headers), text);
