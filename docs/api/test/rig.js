@@ -59,6 +59,13 @@ export async function until(what, holds, ms = 20_000) {
   }
 }
 
+/** Sends what must be taken. */
+export async function postTo(url, body) {
+  const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
+  if (response.status !== 202) throw new Error(`${url}: ${response.status}, not 202: ${await response.text()}`);
+  return response.json();
+}
+
 export async function freePort() {
   const server = createServer();
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));

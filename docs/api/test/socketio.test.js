@@ -1,7 +1,7 @@
 /** Socket.IO of a real gateway, by the client as it is: all that is said and told in both namespaces, held against asyncapi.yaml. */
 import { io } from 'socket.io-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startExecutor, startGateway, until } from './rig.js';
+import { postTo, startExecutor, startGateway, until } from './rig.js';
 import { flaws, read } from './specs.js';
 
 const { channels, components } = read('asyncapi.yaml');
@@ -89,11 +89,7 @@ class Client {
 const main = options => new Client('/', 'socketio', options);
 const executions = options => new Client('/executions', 'socketioExecutions', options);
 
-const post = async (path, body) => {
-  const response = await fetch(gateway.url + path, { method: 'POST', body: JSON.stringify(body) });
-  expect(response.status, await response.clone().text()).toBe(202);
-  return response.json();
-};
+const post = (path, body) => postTo(gateway.url + path, body);
 
 const examples = Object.entries(components.messages)
   .filter(([key]) => key.startsWith('event'))
