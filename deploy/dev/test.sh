@@ -31,23 +31,42 @@ check() {
     row "$name" "$verdict" "" "" "$((SECONDS - began)) s"
 }
 
-# Turns cargo's output into table rows: a line "Running tests/x.rs (…)" names what the next "test result" is about.
+# Turns cargo's output into table rows: a line "Running tests/x.rs (…)" names what the next "test result" is about. A suite that
+# died before it had a result counts as one failure.
 suites() {
     awk '
+        function died() { if (name != "") print name "\t0\t1\t0\tdied"; name = "" }
         # Cargo runs the suites of a package after its unit tests, whose program has the name of the package.
-        $1 == "Running" && $2 == "unittests" { package = $NF; gsub(/[()]/, "", package)
+        $1 == "Running" && $2 == "unittests" { died(); package = $NF; gsub(/[()]/, "", package)
             sub(/.*\//, "", package); sub(/-[0-9a-f]+$/, "", package); name = package " " $3 }
-        $1 == "Running" && $2 != "unittests" { name = package " " $2 }
-        $1 == "Doc-tests" { name = $2 " (examples in docs)" }
+        $1 == "Running" && $2 != "unittests" { died(); name = package " " $2 }
+        $1 == "Doc-tests" { died(); name = $2 " (examples in docs)" }
         /^test result: / { split($0, part, ";"); ok = part[1]; sub(/.*[.] /, "", ok); time = $NF
             print name "\t" ok + 0 "\t" part[2] + 0 "\t" part[3] + 0 "\t" time; name = "" }
+        END { died() }
     ' "$1"
+}
+
+# silent <pid of cargo> <file>: ends the suite that cargo runs, if nobody has heard of it for so long that it hangs, and the others
+# go on. Returns when cargo has ended.
+silent() {
+    local patience=300 size=-1 now since=$SECONDS
+    [ -z "${WEFT_TEST_FULL:-}" ] || patience=3600
+    while kill -0 "$1" 2>/dev/null; do
+        sleep 1
+        now=$(stat -c %s "$2")
+        if [ "$now" != "$size" ]; then
+            size=$now since=$SECONDS
+        elif [ $((SECONDS - since)) -ge "$patience" ]; then
+            printf '\nNothing was heard for %s s: this suite is ended.\n' "$patience" >>"$2"
+            for suite in $(pgrep -P "$1"); do kill -9 "$suite"; done
+        fi
+    done
 }
 
 printf '== tests\n'
 row "suite" "passed" "failed" "ignored" "time"
 check "format" cargo fmt --all --check
-check "lint" cargo clippy --quiet --workspace --all-targets -- -D warnings
 check "crates of others, unsafe code" python3 deploy/ci/dependencies.py --bites
 # The gateway embeds the console that it finds when it is compiled; the tested one is to have it.
 check "build the console" services/console/build.sh
@@ -64,16 +83,27 @@ counted() {
         END { print n["passed"] + 0, n["failed"] + 0, n["skippe"] + 0 }'
 }
 
-# beside <directory>: begins the checks and tests there, which run beside others; joined tells what they said.
+# beside <name> <command…>: begins checks or tests that run beside others; joined and checked tell what they said.
 declare -A beside
 beside() {
-    local said="$logs/${1//\//-}"
+    local name=$1 said="$logs/${1//\//-}"
+    shift
     (
         began=$SECONDS ended=yes
-        "$1/test.sh" >"$said" 2>&1 || ended=no
+        "$@" >"$said" 2>&1 || ended=no
         echo "$ended $((SECONDS - began))" >"$said.end"
     ) &
-    beside[$1]=$!
+    beside[$name]=$!
+}
+# checked <name>: waits for a check that was begun beside others; failing counts as one failure.
+checked() {
+    local said="$logs/${1//\//-}" ended=no seconds=0 verdict=ok
+    printf '\n== %s\n' "$1"
+    wait "${beside[$1]}" || true
+    cat "$said"
+    read -r ended seconds <"$said.end" || true
+    [ "$ended" = yes ] || { verdict=FAILED failed=$((failed + 1)); }
+    row "$1" "$verdict" "" "" "$seconds s"
 }
 joined() {
     local name=$1 said="$logs/${1//\//-}" ended=no seconds=0
@@ -106,15 +136,21 @@ script() {
 }
 
 check "build the tests" cargo test --workspace --no-run
-# Both mostly wait, and so do the suites.
-beside clients/python
-beside docs
+# These mostly wait, and so do the suites; the linter gets what they leave over.
+beside clients/python clients/python/test.sh
+beside docs docs/test.sh
+beside lint nice -n 19 cargo clippy --quiet --workspace --all-targets -- -D warnings
 trap 'kill "${beside[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
 
 began=$SECONDS
 # Most tests wait for timers and processes, so twice as many as there are processors run at once.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
-CARGO_TERM_COLOR=never cargo test --workspace --no-fail-fast "${arguments[@]+"${arguments[@]}"}" 2>&1 | tee "$logs/tests" || tests_failed=yes
+CARGO_TERM_COLOR=never cargo test --workspace --no-fail-fast "${arguments[@]+"${arguments[@]}"}" >"$logs/tests" 2>&1 &
+running=$!
+tail -f --lines=+1 --pid="$running" "$logs/tests" &
+silent "$running" "$logs/tests"
+wait "$running" || tests_failed=yes
+wait $! || true
 failed_before=$failed
 while IFS=$'\t' read -r name ok bad ignored time; do
     passed=$((passed + ok))
@@ -122,7 +158,7 @@ while IFS=$'\t' read -r name ok bad ignored time; do
     # Packages without tests are no news.
     [ $((ok + bad + ignored)) -eq 0 ] || row "$name" "$ok" "$bad" "$ignored" "$time"
 done < <(suites "$logs/tests")
-# A suite that does not compile or dies without a result has no line of its own.
+# A suite that does not compile has no line of its own.
 if [ "${tests_failed:-no}" = yes ] && [ "$failed" -eq "$failed_before" ]; then
     failed=$((failed + 1))
     row "a suite that did not end properly" "" "1" "" ""
@@ -136,6 +172,7 @@ if [ "${1:-quick}" = full ]; then
         cargo test --package weft-gateway --features mutants --test end_to_end auth_matrix
 fi
 check "chart, manifests, dashboards, alerts" deploy/check.sh
+checked lint
 joined clients/python
 # The documents against the programs, and the tutorial, command by command.
 joined docs

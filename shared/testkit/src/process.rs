@@ -295,9 +295,12 @@ impl Process {
     }
 
     /// The lines in which it said that something panicked, over all restarts; there are to be none, whatever was done to it.
+    ///
+    /// # Panics
+    /// Its log cannot be read: then nobody knows.
     #[must_use]
     pub fn panics(&self) -> Vec<String> {
-        let log = std::fs::read(self.log()).unwrap_or_default();
+        let log = std::fs::read(self.log()).expect("the log of a process is there as long as this");
         String::from_utf8_lossy(&log).lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
     }
 

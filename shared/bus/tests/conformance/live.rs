@@ -8,7 +8,7 @@ use std::{
     },
     time::Duration,
 };
-use weft_bus::{BusError, Delivery, First, Inlet, PublishError, ReadFrom, Signal, Stamp};
+use weft_bus::{Bus, BusError, Delivery, First, Inlet, PublishError, ReadFrom, Signal, Stamp};
 use weft_event::{Epoch, Room, fingerprint};
 
 pub async fn events_arrive_in_order(mut world: World) {
@@ -209,7 +209,11 @@ pub async fn a_slow_inlet_loses_nothing(mut world: World) {
             self.0.signal(signal);
         }
     }
-    let (publisher, follower) = (world.bus().await, world.bus().await);
+    let publisher = world.bus().await;
+    // Threads of its own: a blocked one may be the one that would wait for sockets and timers, those of this test too.
+    let apart = tokio::runtime::Runtime::new().expect("a runtime");
+    let connecting = Bus::connect(world.config.clone());
+    let follower = apart.spawn(connecting).await.expect("no panic").expect("connects");
     let slow = Arc::new(Slow(Recorder::default(), AtomicBool::new(false)));
     follower.attach(slow.clone());
     let room = room("execution:e");
@@ -224,6 +228,7 @@ pub async fn a_slow_inlet_loses_nothing(mut world: World) {
     slow.0.until("all of them", |seen| seen.payloads(&room).len() >= 2000).await;
     let expected: Vec<String> = (0..2000).map(|n| format!("{{\"n\":{n}}}")).collect();
     assert_eq!(slow.0.payloads(&room), expected);
+    apart.shutdown_background();
 }
 
 pub async fn nothing_is_stored(mut world: World) {
