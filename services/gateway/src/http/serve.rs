@@ -3,6 +3,7 @@
 use super::{
     Tls, first,
     intake::{self, Intake, Seat},
+    linger::Lingering,
 };
 use crate::transport::SocketTimes;
 use axum::Router;
@@ -176,7 +177,7 @@ async fn speak(
     // The buffer's bound alone lets a head pass that was read with what came before it.
     builder.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX);
     let connection = builder.serve_connection(
-        TokioIo::new(stream),
+        TokioIo::new(Lingering::new(stream)),
         TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer.ip()));
             request
