@@ -21,11 +21,11 @@ const oldest = Object.entries(manifest.peerDependencies).map(([name, range]) => 
   const parts = range.replace('>=', '').split('.');
   return [name, [...parts, '0', '0'].slice(0, 3).join('.')];
 });
-const { react } = Object.fromEntries(oldest);
 Object.assign(manifest.devDependencies, Object.fromEntries(oldest), {
-  'react-dom': react,
-  '@types/react': `~${react.replace(/\.\d+$/, '.0')}`,
-  '@types/react-dom': `~${react.replace(/\.\d+$/, '.0')}`,
+  'react-dom': Object.fromEntries(oldest).react,
+  // The first ones in which a component may return whatever can be drawn.
+  '@types/react': '18.2.8',
+  '@types/react-dom': '18.2.4',
 });
 writeFileSync('package.json', JSON.stringify(manifest, null, 2));
 NODE
