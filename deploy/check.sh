@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks everything that is made for operators and needs no cluster: the chart, k8s/, the images, compose, dashboards, alerts.
 #
-#   deploy/check.sh [quick]        about half a minute
-#   deploy/check.sh full           also mistakes in each alert, a security scan, the images, gateways with the chart's settings, the rights on the
-#                                  broker, and, beside these, a live fabric under a real Prometheus: seven minutes.
+#   deploy/check.sh [quick]        about a minute
+#   deploy/check.sh full           also mistakes in each alert, a security scan, the images, gateways with the chart's settings,
+#                                  the rights on the broker, and, beside these, a live fabric under a real Prometheus: seven minutes.
 #                                  Needs root, and the programs: PROGRAMS (default target/debug) for the live fabric,
 #                                  IMAGE_PROGRAMS (default target/x86_64-unknown-linux-musl/release, else PROGRAMS) for images
 #
