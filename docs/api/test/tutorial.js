@@ -43,8 +43,8 @@ export const prepared = join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'
 function files(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap(entry => {
     const path = join(folder, entry.name);
-    // What is built, cached or packed there changes nothing.
-    if (/^(\..*|node_modules|dist|__pycache__|tests?|.*\.tgz)$/.test(entry.name)) return [];
+    // What is built, cached, packed or told there changes nothing.
+    if (/^(\..*|node_modules|dist|__pycache__|tests?|README\.md|.*\.tgz)$/.test(entry.name)) return [];
     return entry.isDirectory() ? files(path) : [path];
   });
 }
