@@ -69,7 +69,7 @@ const SAID = [
   `With every tenth client reading 4 KB a second the others' median latency stayed at ${slow} ms`,
   `${agents} agents with ${each} tokens a second each, through JetStream`,
   `the median latency was ${median}, the 99th percentile ${most}`,
-  `Measured, in the gateway's process: ${bytes('native, without', 'idle')} bytes for an idle connection, ${bytes('native, without')} with a room, ${bytes('native, with a token')} with a token as well`,
+  `Measured, in the gateway's process: ${bytes('native, without (', 'idle')} bytes for an idle connection, ${bytes('native, without (')} with a room, ${bytes('native, with a token')} with a token as well`,
   `a million connections on one machine in ${gateways} gateways`,
   `${said('Beside others', /(5,000 clients of one room, events of 200 bytes)/)[0]}, two cores`,
 ];
