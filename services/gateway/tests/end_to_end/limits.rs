@@ -213,3 +213,36 @@ async fn bodies_are_refused_in_one_form() {
     }
     until("it lives", async || get(&gateway, "/api/ws/health").await.0 == 200).await;
 }
+
+async fn large(gateway: &Process, part: &str) -> f64 {
+    gateway.metric(&format!("weft_gateway_large_requests_total{{part=\"{part}\"}}")).await.expect("metrics")
+}
+
+/// Heads and bodies up to the bytes of their settings, and no larger; each refusal is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_and_bodies_may_be_as_large_as_their_settings_say() {
+    let broker = Broker::start(Kind::Memory).await;
+    let small = [("WEFT_HEADER_BYTES_MAX", "16384"), ("WEFT_BODY_BYTES_MAX", "2048"), ("WEFT_MESSAGE_BYTES_MAX", "4096")];
+    let wide = [("WEFT_HEADER_BYTES_MAX", "65536"), ("WEFT_BODY_BYTES_MAX", "8192"), ("WEFT_MESSAGE_BYTES_MAX", "8192")];
+    let admin = token(json!({"sub": "root", "scope": "admin events:publish"}));
+    for (env, is_small) in [(small, true), (wide, false)] {
+        let gateway = auth_rig::gateway(&broker, &env).await;
+        let status = async |method: &str, path: &str, head: usize, body: Option<String>| {
+            let request = weft_testkit::http::client().request(method.parse().expect("a method"), gateway.url() + path);
+            let request = request.bearer_auth(&admin).header("x-padding", "x".repeat(head));
+            body.into_iter().fold(request, reqwest::RequestBuilder::body).send().await.expect("an answer").status().as_u16()
+        };
+        assert_eq!(status("GET", "/api/executions", 12_000, None).await, 200);
+        assert_eq!(status("GET", "/api/executions", 30_000, None).await, if is_small { 431 } else { 200 });
+        let padded = |bytes: usize| Some(format!(r#"{{"inputs":{{"x":"{}"}}}}"#, "x".repeat(bytes)));
+        // Nobody runs it.
+        assert_eq!(status("POST", "/api/workflows/w/execute", 0, padded(1900)).await, 503);
+        assert_eq!(status("POST", "/api/workflows/w/execute", 0, padded(3000)).await, if is_small { 413 } else { 503 });
+        let events = json!(auth_rig::log("e", None, &"x".repeat(3000))).to_string();
+        assert_eq!(status("POST", "/api/events", 0, Some(events)).await, 202, "these have a bound of their own");
+        let polling = auth_rig::Polling::open(&gateway).await;
+        assert_eq!(polling.post("x".repeat(5000)).await, if is_small { 413 } else { 400 });
+        let counted = if is_small { (1.0, 2.0) } else { (0.0, 0.0) };
+        assert_eq!((large(&gateway, "head").await, large(&gateway, "body").await), counted);
+    }
+}
