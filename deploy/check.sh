@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks everything that is made for operators and needs no cluster: the chart, k8s/, the images, compose, dashboards, alerts.
 #
-#   deploy/check.sh [quick]        about half a minute
-#   deploy/check.sh full           also a security scan, the images, gateways with the chart's settings, the rights on the
-#                                  broker, and a live fabric under a real Prometheus: seven minutes.
+#   deploy/check.sh [quick]        about a minute
+#   deploy/check.sh full           also mistakes in each alert, a security scan, the images, gateways with the chart's settings,
+#                                  the rights on the broker, and, beside these, a live fabric under a real Prometheus: seven minutes.
 #                                  Needs root, and the programs: PROGRAMS (default target/debug) for the live fabric,
 #                                  IMAGE_PROGRAMS (default target/x86_64-unknown-linux-musl/release, else PROGRAMS) for images
 #
@@ -130,6 +130,7 @@ check "dashboards are what is written" python3 deploy/grafana/dashboards.py --ch
 if need promtool prometheus; then
     check "dashboards, alerts: metrics exist" "$python" deploy/ci/metrics.py
     check "alerts: rules, tests, runbooks" alerts
+    [ "$mode" != full ] || check "alerts: their tests bite" "$python" deploy/ci/bites.py
     if need amtool prometheus-alertmanager; then
         check "alerts: where they go" routes
     else
@@ -156,6 +157,14 @@ if [ "$mode" = full ]; then
         [ -n "$nats" ] || [ ! -x "$place/nats-server" ] || nats=$place/nats-server
     done
     [ -n "$nats" ] || nats=$(command -v nats-server || true)
+    # Which mostly waits for alerts.
+    if [ -x "$programs/gateway" ] && [ -x "$programs/executor" ]; then
+        if need prometheus prometheus; then
+            beside "live dashboards and alerts" "$python" deploy/ci/live.py "$programs"
+        else
+            not_run "live dashboards and alerts" "needs prometheus"
+        fi
+    fi
     if fetch_checkov; then check "security scan" security; else not_run "security scan" "checkov cannot be installed"; fi
     if [ ! -x "$programs/gateway" ] || [ ! -x "$programs/executor" ]; then
         not_run "images" "$programs has no programs: cargo build --bins"
@@ -179,12 +188,8 @@ if [ "$mode" = full ]; then
         else
             not_run "rights on the broker" "needs nats-server (deploy/dev/fetch.sh nats), redis-server, openssl"
         fi
-        if need prometheus prometheus; then
-            check "live dashboards and alerts" "$python" deploy/ci/live.py "$programs"
-        else
-            not_run "live dashboards and alerts" "needs prometheus"
-        fi
     fi
+    together
 fi
 
 summary

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# What operators do and what befalls them, with real gateways, brokers, proxies and clients; some half an hour.
+# What operators do and what befalls them, with real gateways, brokers, proxies and clients; about fifteen minutes. Nothing
+# else should run on the machine meanwhile: rolling and crash measure time.
 #
 #   deploy/ops.sh [rolling] [scale-out] [crash] [outage] [idle] [versions]      all of them without arguments
 #
-# The programs are those in PROGRAMS (default target/debug: the gateway), for `crash`, where time is measured, those in
-# RELEASE_PROGRAMS (default target/release: gateway and loadtest, by make release). The gateway of the last release, which
+# The programs are those in PROGRAMS (default target/debug: the gateway), where time is measured (rolling, crash) those in
+# RELEASE_PROGRAMS (default target/release: gateway and loadtest, by make release). Where much is waited for and nothing measured
+# (outage, idle, versions), they go on at once. The gateway of the last release, which
 # deploy/ci/previous-release names, is built once into .cache/ops. Tools that are missing are fetched and named: Envoy and
 # Node's packages into .cache/ops and deploy/ci/ops/node_modules, Debian's by apt-get. A check whose tool cannot be had is
 # NOT RUN, which fails the run.
@@ -28,7 +30,9 @@ trap 'rm -rf "$work"' EXIT
 programs=${PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}
 release=${RELEASE_PROGRAMS:-${CARGO_TARGET_DIR:-target}/release}
 [ -x "$programs/gateway" ] || { printf 'ops: %s has no gateway: cargo build --bins\n' "$programs" >&2; exit 69; }
+mkdir "$work/release"
 cp "$programs/gateway" "$work/"
+for program in gateway loadtest; do [ ! -x "$release/$program" ] || cp "$release/$program" "$work/release/"; done
 
 fetch_python || { printf 'ops: the Python packages cannot be had\n' >&2; exit 1; }
 
@@ -76,8 +80,13 @@ for asked in "$@"; do
     case $asked in
         rolling)
             for proxy in nginx haproxy envoy; do
-                if { [ $proxy = envoy ] && fetch_envoy; } || { [ $proxy != envoy ] && need $proxy $proxy; }; then
-                    check "rolling restart behind $proxy" "$python" -m ops.rolling "$proxy" --programs "$work"
+                # That connections even out afterwards takes as long as their maximum age, and is looked at once.
+                age=(--age 0)
+                [ $proxy != haproxy ] || age=()
+                if [ ! -x "$work/release/gateway" ]; then
+                    not_run "rolling restart behind $proxy" "$release lacks the gateway: make release"
+                elif { [ $proxy = envoy ] && fetch_envoy; } || { [ $proxy != envoy ] && need $proxy $proxy; }; then
+                    check "rolling restart behind $proxy" "$python" -m ops.rolling "$proxy" --programs "$work/release" "${age[@]}"
                 else
                     not_run "rolling restart behind $proxy" "$proxy cannot be had"
                 fi
@@ -89,20 +98,20 @@ for asked in "$@"; do
                 not_run "scale-out" "envoy cannot be had"
             fi ;;
         crash)
-            if mkdir "$work/release" && cp "$release/gateway" "$release/loadtest" "$work/release/"; then
+            if [ -x "$work/release/gateway" ] && [ -x "$work/release/loadtest" ]; then
                 check "one of three gateways killed" "$python" -m ops.crash --programs "$work/release"
             else
                 not_run "one of three gateways killed" "$release lacks gateway or loadtest: make release"
             fi ;;
         outage)
             if need haproxy haproxy && need redis-server redis-server; then
-                check "broker away" "$python" -m ops.outage --programs "$work"
+                beside "broker away" "$python" -m ops.outage --programs "$work"
             else
                 not_run "broker away" "needs haproxy and redis-server"
             fi ;;
         idle)
             if need nginx nginx; then
-                check "silence behind nginx" "$python" -m ops.idle --programs "$work"
+                beside "silence behind nginx" "$python" -m ops.idle --programs "$work"
             else
                 not_run "silence behind nginx" "needs nginx"
             fi ;;
@@ -110,12 +119,13 @@ for asked in "$@"; do
             if ! need haproxy haproxy || ! need redis-server redis-server; then
                 not_run "two versions in one fleet" "needs haproxy and redis-server"
             elif place=$(previous "$(sed -n 's/^\([0-9a-f]\{7,40\}\).*/\1/p' deploy/ci/previous-release)"); then
-                check "two versions in one fleet" "$python" -m ops.versions --programs "$work" --previous "$place"
+                beside "two versions in one fleet" "$python" -m ops.versions --programs "$work" --previous "$place"
             else
                 not_run "two versions in one fleet" "the last release cannot be built"
             fi ;;
     esac
 done
 
+together
 summary
 [ "$failed" -eq 0 ] && [ "$missing" -eq 0 ]

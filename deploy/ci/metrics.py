@@ -2,8 +2,9 @@
 
     python metrics.py
 
-Every metric, label and label value that a query names must be in the page; every metric of the page must be in the code,
-and the other way round; every one is on a dashboard. Counters are read by rate or increase only, and each dashboard keeps to a few rules of form.
+Every metric, label and label value that a query names must be in the page, or in exporters.yaml where it is another program's; every
+metric of the page must be in the code, and the other way round; every one is on a dashboard. Counters are read by rate or increase only, and
+each dashboard keeps to a few rules of form.
 """
 
 import copy
@@ -20,15 +21,16 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "helm" / "weft" / "files"
 # Labels that Prometheus or the chart gives to every series.
 COMMON = {"namespace", "job", "instance", "pod", "container", "le"}
-# Metrics of other programs: exporters of the brokers, the kubelet, kube-state-metrics, Prometheus itself.
-FOREIGN = re.compile(r"^(up|ALERTS|gnatsd_varz_\w+|redis_\w+|container_\w+|kube_\w+)$")
+EXPORTERS = Path(__file__).with_name("exporters.yaml")
+# Prometheus' own.
+OWN = {"up": ("gauge", {}), "ALERTS": ("gauge", dict.fromkeys(("alertname", "alertstate", "severity")))}
 ROW = re.compile(r"^\| `((?:weft|process)_\w+)` \| (gauge|counter|histogram) \| (.*?) \| ")
 USE = re.compile(r"\b([a-zA-Z_][\w:]*)\s*(\{[^}]*\})?")
 MADE = re.compile(r'(?:\b(?:counter|gauge|histogram)!\(\s*|\bconst \w+: &str = )"(weft_[a-z_]+)"')
 GROUPING = "(?:by|without|on|ignoring|group_left|group_right)"
 MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"((?:[^\"\\]|\\.)*)\"")
 WORDS = set("sum avg min max count by without on ignoring group_left group_right rate increase irate histogram_quantile absent "
-            "max_over_time min_over_time avg_over_time time and or unless offset bool vector label_values".split())
+            "max_over_time min_over_time avg_over_time clamp_min time and or unless offset bool vector label_values".split())
 
 
 def documented():
@@ -46,6 +48,12 @@ def documented():
                     labels[names[0]] = None if "or " in part.split(":", 1)[-1] else set(names[1:])
             found[row[1]] = (row[2], labels)
     return found
+
+
+def foreign():
+    """The same of other programs' metrics, as their exporters say."""
+    listed = [exporter["metrics"] for exporter in yaml.safe_load(EXPORTERS.read_text()).values()]
+    return {name: (kind, dict.fromkeys(labels)) for metrics in listed for name, (kind, *labels) in metrics.items()}
 
 
 def in_code():
@@ -70,17 +78,14 @@ def flaws(expression, known, recorded=()):
     grouped = {label.strip() for group in re.findall(rf"\b{GROUPING}\s*\(([^)]*)\)", bare) for label in group.split(",") if label.strip()}
     bare = re.sub(rf"\b{GROUPING}\s*\([^)]*\)", lambda text: " " * len(text[0]), bare)
     bare = re.sub(r"\[[^\]]*\]", lambda text: " " * len(text[0]), bare)
-    allowed, is_foreign = set(COMMON), False
+    allowed = set(COMMON)
     for use in USE.finditer(bare):
         name = use[1]
         if name in WORDS or re.match(r"^(x+|\d)", name) and use[2] is None or name in recorded:
             continue
-        if FOREIGN.match(name):
-            is_foreign = True
-            continue
         metric = base(name, known)
         if metric is None:
-            yield f"{name} is not in docs/METRICS.md"
+            yield f"{name} is neither in docs/METRICS.md nor in exporters.yaml"
             continue
         kind, labels = known[metric]
         allowed |= set(labels)
@@ -100,9 +105,8 @@ def flaws(expression, known, recorded=()):
                 yield f"{name} is a counter and read without rate or increase"
         if not is_counter and re.search(r"\b(rate|increase)\($", before):
             yield f"{name} is no counter"
-    if not is_foreign:
-        for label in sorted(grouped - allowed):
-            yield f"no metric here has the label {label}"
+    for label in sorted(grouped - allowed):
+        yield f"no metric here has the label {label}"
     if re.search(r"\bor\s+(on\s*\([^)]*\)\s*)?vector\(", expression):
         yield "or vector() hides that there is no data"
 
@@ -198,6 +202,11 @@ MISTAKES = [
     "sum by (room) (weft_gateway_rooms)",
     "sum(weft_gateway_rooms) or vector(0)",
     "rate(weft_gateway_connections_bucket[5m])",
+    "sum(gnatsd_varz_conections)",
+    "sum by (server_name) (gnatsd_varz_mem)",
+    'kube_deployment_status_replicas_available{name="weft"}',
+    "rate(redis_memory_used_bytes[5m])",
+    "sum(redis_commands_processed_total)",
 ]
 
 
@@ -206,22 +215,25 @@ def main():
     recorded = {rule["record"] for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"] if "record" in rule}
     failures += [f"docs/METRICS.md names {name}, which is not in the code" for name in sorted(set(known) - code) if not name.startswith("process_")]
     failures += [f"{name} is in the code and not in docs/METRICS.md" for name in sorted(code - set(known))]
-    asked = list(queries())
+    asked, others = list(queries()), foreign()
+    offered = {**known, **others, **OWN}
     for where, expression in asked:
-        failures += [f"{where}: {flaw}" for flaw in flaws(expression, known, recorded)]
+        failures += [f"{where}: {flaw}" for flaw in flaws(expression, offered, recorded)]
+    named = {use[0] for _, expression in asked for use in USE.findall(expression)}
+    failures += [f"{name} of exporters.yaml is asked for nowhere" for name in sorted(set(others) - named)]
     for name, board in boards().items():
         failures += [f"{name}: {flaw}" for flaw in form(name, board)]
     failures += [f"{name} is on no dashboard" for name in sorted(set(known) - shown(known))]
     failures += list(syntax(asked))
     for mistake in MISTAKES:
-        if not list(flaws(mistake, known)):
+        if not list(flaws(mistake, offered)):
             failures.append(f"this mistake is not noticed: {mistake}")
     broken = copy.deepcopy(boards()["fleet.json"])
     broken["panels"][1]["description"] = ""
     if not list(form("fleet.json", broken)):
         failures.append("a panel without a description is not noticed")
     print("\n".join(failures), end="\n" if failures else "")
-    print(f"{len(known)} metrics, {len(asked)} queries of {len(boards())} dashboards and the alerts")
+    print(f"{len(known)} metrics of ours, {len(others)} of others, {len(asked)} queries of {len(boards())} dashboards and the alerts")
     sys.exit(1 if failures else 0)
 
 

@@ -14,6 +14,8 @@ import chart
 
 QUANTITY = re.compile(r"^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")
 WORKLOADS = ("Deployment", "StatefulSet")
+# Of a grace period, beyond the drain and the least that follows it. The chart's own margin is 15 s.
+GRACE_SPARE_SECS_MAX = 60
 # A variable that says where to listen, and the port of the container that it must be.
 LISTENERS = (
     ("WEFT_LISTEN", "http"),
@@ -72,6 +74,45 @@ def check_selectors(objects):
             wanted = item["spec"]["selector"]["matchLabels"]
             if sum(matches(wanted, service["metadata"]["labels"]) for service in services) != 1:
                 yield f"{chart.title(item)}: does not select exactly one service"
+
+
+def check_monitors(objects):
+    """What Prometheus reads, and under which name: alerts and dashboards know the jobs by it."""
+    services = [item for item in objects if item["kind"] == "Service"]
+    for item in objects:
+        if item["kind"] not in ("PodMonitor", "ServiceMonitor"):
+            continue
+        component = item["metadata"]["labels"].get("app.kubernetes.io/component")
+        wanted = item["spec"]["selector"]["matchLabels"]
+        endpoints = item["spec"].get("podMetricsEndpoints" if item["kind"] == "PodMonitor" else "endpoints", [])
+        if not endpoints:
+            yield f"{chart.title(item)}: reads nothing"
+        for endpoint in endpoints:
+            if endpoint.get("path") != "/metrics" or endpoint.get("port") != "admin":
+                yield f"{chart.title(item)}: does not read /metrics of the admin port"
+            if {"targetLabel": "job", "replacement": f"weft-{component}"} not in endpoint.get("relabelings", []):
+                yield f"{chart.title(item)}: alerts do not know its job"
+        if wanted.get("app.kubernetes.io/component") != component:
+            yield f"{chart.title(item)}: does not read {component}"
+        if item["kind"] == "ServiceMonitor":
+            ports = [port["name"] for service in services if matches(wanted, service["metadata"]["labels"]) for port in service["spec"]["ports"]]
+            for endpoint in endpoints:
+                if endpoint.get("port") not in ports:
+                    yield f"{chart.title(item)}: wants port {endpoint.get('port')}, which its service does not have"
+
+
+def check_routes(objects):
+    for item in objects:
+        if item["kind"] != "HTTPRoute":
+            continue
+        if not item["spec"].get("parentRefs"):
+            yield f"{chart.title(item)}: belongs to no Gateway"
+        for rule in item["spec"]["rules"]:
+            if not rule.get("backendRefs"):
+                yield f"{chart.title(item)}: leads nowhere"
+            # A WebSocket is one long request.
+            if any(value != "0s" for value in rule.get("timeouts", {}).values()):
+                yield f"{chart.title(item)}: its timeouts cut connections"
 
 
 def port_names(template):
@@ -138,8 +179,9 @@ def check_drain(objects):
             needed = pause + delay + int(window["value"]) + 5
             if spec["terminationGracePeriodSeconds"] < needed:
                 yield f"{chart.title(item)}: is killed before it has left: its grace period is below {needed} s"
-            if spec["terminationGracePeriodSeconds"] > needed + 600:
-                yield f"{chart.title(item)}: its grace period is far beyond its drain"
+            # What hangs is to be killed soon after it should have left: a node that is drained waits for it.
+            if spec["terminationGracePeriodSeconds"] > needed + GRACE_SPARE_SECS_MAX:
+                yield f"{chart.title(item)}: its grace period is far beyond its drain, {needed} s"
         if "minReadySeconds" in item["spec"]:
             if item["spec"].get("progressDeadlineSeconds", 600) <= item["spec"]["minReadySeconds"]:
                 yield f"{chart.title(item)}: gives up before a pod can be available"
@@ -159,8 +201,10 @@ def check_scaling(objects):
         else:
             metrics = scaler["spec"]["triggers"]
             behaviour = scaler["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
-            if any(t["type"] == "prometheus" for t in metrics) and "fallback" not in scaler["spec"]:
+            if any(t["type"] == "prometheus" for t in metrics) and not is_kept_when_silent(scaler["spec"], metrics):
                 yield f"{chart.title(scaler)}: reads a silent Prometheus as nobody connected"
+            if any(t["type"] == "prometheus" and "weft_gateway_connections{" not in t["metadata"]["query"] for t in metrics):
+                yield f"{chart.title(scaler)}: does not count connections"
         if not metrics:
             yield f"{chart.title(scaler)}: has nothing to go by"
         if any(policy["value"] > 1 for policy in behaviour["scaleDown"]["policies"] if policy["type"] == "Pods"):
@@ -168,6 +212,13 @@ def check_scaling(objects):
     for item in workloads(objects):
         if item["kind"] == "Deployment" and item["spec"].get("replicas", 0) < 1 and item["metadata"]["name"] not in targets:
             yield f"{chart.title(item)}: has no replicas"
+
+
+def is_kept_when_silent(spec, triggers):
+    """An error of Prometheus, and an answer without a value, leave as many pods as there are."""
+    fallback = spec.get("fallback", {})
+    keeps = fallback.get("behavior") == "currentReplicasIfHigher" and fallback.get("replicas", 0) >= spec.get("minReplicaCount", 0)
+    return keeps and all(t["metadata"].get("ignoreNullValues") == "false" for t in triggers if t["type"] == "prometheus")
 
 
 def check_disruption(objects):
@@ -419,133 +470,24 @@ def problems(objects):
     return [problem for check in CHECKS for problem in check(objects)]
 
 
-def gateway(objects):
-    return chart.find(objects, "Deployment", "weft-gateway")
-
-
-def container(objects):
-    return gateway(objects)["spec"]["template"]["spec"]["containers"][0]
-
-
-def executor_container(objects):
-    return chart.find(objects, "Deployment", "weft-executor")["spec"]["template"]["spec"]["containers"][0]
-
-
-def policy(objects):
-    return chart.find(objects, "NetworkPolicy", "weft-gateway")["spec"]
-
-
-def rule_to(objects, port):
-    return next(rule for rule in policy(objects)["ingress"] if rule["ports"][0]["port"] == port)
-
-
-def secret_volume(objects, name):
-    return next(volume for volume in gateway(objects)["spec"]["template"]["spec"]["volumes"] if volume["name"] == name)
-
-
-def mount(objects, name):
-    return next(mount for mount in container(objects)["volumeMounts"] if mount["name"] == name)
-
-
-def without_egress(objects, port):
-    rules = policy(objects)["egress"]
-    rules[:] = [rule for rule in rules if port not in [one["port"] for one in rule["ports"]]]
-
-
-def without(entry_list, name):
-    entry_list[:] = [entry for entry in entry_list if entry["name"] != name]
-
-
-# Each plants one mistake into the production render; some rule must notice it, and none before.
-MUTANTS = {
-    "selector of the deployment": lambda o: gateway(o)["spec"]["selector"]["matchLabels"].update({"a": "b"}),
-    "selector of the service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["selector"].update({"a": "b"}),
-    "selector of the budget": lambda o: chart.find(o, "PodDisruptionBudget", "weft-gateway")["spec"]["selector"]["matchLabels"].update({"a": "b"}),
-    "selector of the policy": lambda o: chart.find(o, "NetworkPolicy", "weft-gateway")["spec"]["podSelector"]["matchLabels"].pop("app.kubernetes.io/component"),
-    "selector of the monitor": lambda o: chart.find(o, "PodMonitor", "weft-gateway")["spec"]["selector"]["matchLabels"].update({"a": "b"}),
-    "port of a probe": lambda o: container(o)["readinessProbe"]["httpGet"].update(port="metrics"),
-    "port of the service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"][0].update(targetPort="web"),
-    "port of the monitor": lambda o: chart.find(o, "PodMonitor", "weft-gateway")["spec"]["podMetricsEndpoints"][0].update(port="metrics"),
-    "port of the policy": lambda o: chart.find(o, "NetworkPolicy", "weft-gateway")["spec"]["ingress"][0]["ports"][0].update(port="web"),
-    "backend of the ingress": lambda o: chart.find(o, "Ingress", "weft-gateway")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"].update(name="web"),
-    "grace below the drain": lambda o: gateway(o)["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=30),
-    "preStop beyond the grace": lambda o: container(o)["lifecycle"]["preStop"]["sleep"].update(seconds=600),
-    "delay beyond the grace": lambda o: next(one for one in container(o)["env"] if one["name"] == "WEFT_DRAIN_DELAY_SECS").update(value="600"),
-    "preStop that needs a shell": lambda o: container(o)["lifecycle"].update(preStop={"exec": {"command": ["sleep", "5"]}}),
-    "progress deadline": lambda o: gateway(o)["spec"].update(progressDeadlineSeconds=60),
-    "target of the autoscaler": lambda o: chart.find(o, "HorizontalPodAutoscaler", "weft-gateway")["spec"]["scaleTargetRef"].update(name="web"),
-    "autoscaler takes several": lambda o: chart.find(o, "HorizontalPodAutoscaler", "weft-gateway")["spec"]["behavior"]["scaleDown"]["policies"][0].update(value=4),
-    "autoscaler without metrics": lambda o: chart.find(o, "HorizontalPodAutoscaler", "weft-gateway")["spec"].update(metrics=[]),
-    "no replicas": lambda o: chart.find(o, "Deployment", "weft-executor")["spec"].update(replicas=0),
-    "no budget": lambda o: o.remove(chart.find(o, "PodDisruptionBudget", "weft-gateway")),
-    "rollout takes first": lambda o: gateway(o)["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable=1),
-    "equal probes": lambda o: container(o)["livenessProbe"]["httpGet"].update(path="/readyz"),
-    "root": lambda o: gateway(o)["spec"]["template"]["spec"]["securityContext"].pop("runAsUser"),
-    "no seccomp": lambda o: gateway(o)["spec"]["template"]["spec"]["securityContext"].pop("seccompProfile"),
-    "token of the cluster": lambda o: gateway(o)["spec"]["template"]["spec"].update(automountServiceAccountToken=True),
-    "network of the node": lambda o: gateway(o)["spec"]["template"]["spec"].update(hostNetwork=True),
-    "writable root": lambda o: container(o)["securityContext"].update(readOnlyRootFilesystem=False),
-    "escalation": lambda o: container(o)["securityContext"].pop("allowPrivilegeEscalation"),
-    "capabilities": lambda o: container(o)["securityContext"].update(capabilities={"drop": ["NET_RAW"]}),
-    "image without version": lambda o: container(o).update(image="registry.example/weft-gateway"),
-    "no limit of memory": lambda o: container(o)["resources"]["limits"].clear(),
-    "limit of CPU": lambda o: container(o)["resources"]["limits"].update(cpu="1"),
-    "no request": lambda o: container(o)["resources"].pop("requests"),
-    "bad quantity": lambda o: container(o)["resources"]["requests"].update(cpu="10 cores"),
-    "address and port differ": lambda o: environment(container(o))["WEFT_LISTEN"].update(value="0.0.0.0:3009"),
-    "open executor": lambda o: without(executor_container(o)["env"], "WEFT_EXECUTOR_TOKEN_FILE"),
-    "file that is not mounted": lambda o: without(container(o)["volumeMounts"], "bus-ca"),
-    "mount without a volume": lambda o: without(gateway(o)["spec"]["template"]["spec"]["volumes"], "bus-ca"),
-    "variable set twice": lambda o: container(o)["env"].append({"name": "WEFT_BUS_PREFIX", "value": "x"}),
-    "no such account": lambda o: o.remove(chart.find(o, "ServiceAccount", "weft-gateway")),
-    "secret in the open": lambda o: container(o)["env"].append({"name": "WEFT_JWT_SECRET", "value": "x"}),
-    "password in a URL": lambda o: container(o)["env"].append({"name": "X", "value": "https://a:b@idp.example/"}),
-    "secret for all users": lambda o: secret_volume(o, "fleet-key")["secret"].update(defaultMode=0o444),
-    "secret of Kubernetes' own mode": lambda o: secret_volume(o, "control-token")["secret"].pop("defaultMode"),
-    "secret for writing": lambda o: mount(o, "fleet-key").pop("readOnly"),
-    "secret that stays old": lambda o: mount(o, "fleet-key").update(subPath="key"),
-    "anonymous unsaid": lambda o: (without(container(o)["env"], "WEFT_JWKS_URL"), environment(container(o))["WEFT_AUTH"].update(value="off")),
-    "off with keys": lambda o: (environment(container(o))["WEFT_AUTH"].update(value="off"), container(o)["env"].append({"name": "WEFT_ALLOW_ANONYMOUS_REMOTE", "value": "true"})),
-    "tokens without keys": lambda o: without(container(o)["env"], "WEFT_JWKS_URL"),
-    "no word on authentication": lambda o: without(container(o)["env"], "WEFT_AUTH"),
-    "tokens and anonymous": lambda o: container(o)["env"].append({"name": "WEFT_ALLOW_ANONYMOUS_REMOTE", "value": "true"}),
-    "peers without a key": lambda o: without(container(o)["env"], "WEFT_FLEET_KEY_FILE"),
-    "control without a token": lambda o: without(container(o)["env"], "WEFT_CONTROL_TOKEN_FILE"),
-    "reference to what comes later": lambda o: container(o)["env"].reverse(),
-    "reference to nothing": lambda o: without(container(o)["env"], "POD_IP"),
-    "address of peers and port differ": lambda o: environment(container(o))["WEFT_PEER_LISTEN"].update(value="$(POD_IP):9"),
-    "peers on the clients' service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"].append({"name": "p", "port": 3003, "targetPort": "peers"}),
-    "admin on the clients' service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"].append({"name": "a", "port": 9, "targetPort": 9464}),
-    "control on the clients' service": lambda o: chart.find(o, "Service", "weft-gateway")["spec"]["ports"].append({"name": "c", "port": 9, "targetPort": "control"}),
-    "peers open to all": lambda o: rule_to(o, "peers").pop("from"),
-    "peers open to executors": lambda o: rule_to(o, "peers")["from"].append({"podSelector": {"matchLabels": {"app.kubernetes.io/component": "executor"}}}),
-    "peers closed to gateways": lambda o: policy(o)["ingress"].remove(rule_to(o, "peers")),
-    "peers out of reach": lambda o: without_egress(o, 3003),
-    "control open to all": lambda o: rule_to(o, "control")["from"].clear(),
-    "control without a policy": lambda o: o.remove(chart.find(o, "NetworkPolicy", "weft-gateway")),
-    "everything open to all": lambda o: policy(o)["ingress"].append({}),
-    "snippet of nginx": lambda o: chart.find(o, "Ingress", "weft-gateway")["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/configuration-snippet": "x"}),
-    "snippet of HAProxy": lambda o: chart.find(o, "Ingress", "weft-gateway")["metadata"]["annotations"].update({"haproxy.org/backend-config-snippet": "x"}),
-    "key set out of reach": lambda o: without_egress(o, 8443),
-    "collector out of reach": lambda o: without_egress(o, 4318),
-    "object twice": lambda o: o.append(copy.deepcopy(gateway(o))),
-}
-
-
 def main():
+    # Which reads this module.
+    import mutants
+
     failures = 0
     for name, values in chart.ci_values().items():
         for problem in problems(chart.render(values)):
             failures += 1
             print(f"{name}: {problem}")
-    sound = chart.render(chart.ci_values()["production"])
-    for name, plant in MUTANTS.items():
-        mutant = copy.deepcopy(sound)
-        plant(mutant)
-        if not problems(mutant):
-            failures += 1
-            print(f"no rule notices this mistake: {name}")
-    print(f"{len(chart.ci_values())} releases, {len(CHECKS)} rules, {len(MUTANTS)} planted mistakes")
+    for release, planted in mutants.MUTANTS.items():
+        sound = chart.render(chart.ci_values()[release])
+        for name, plant in planted.items():
+            mutant = copy.deepcopy(sound)
+            plant(mutant)
+            if not problems(mutant):
+                failures += 1
+                print(f"no rule notices this mistake: {name}")
+    print(f"{len(chart.ci_values())} releases, {len(CHECKS)} rules, {sum(map(len, mutants.MUTANTS.values()))} planted mistakes")
     sys.exit(1 if failures else 0)
 
 

@@ -8,6 +8,7 @@ export PYTHONDONTWRITEBYTECODE=1
 # Debian puts servers into directories that are not in every user's path.
 export PATH="$PATH:/usr/sbin:/usr/local/sbin"
 table=()
+besides=()
 failed=0
 missing=0
 
@@ -27,6 +28,42 @@ check() {
         failed=$((failed + 1))
         row FAIL "$name" "$((SECONDS - began)) s"
     fi
+}
+
+# beside <name> <command…>: like check, while others go on. What it says, and its row, come with `together`.
+beside() {
+    local name=$1 place
+    shift
+    place=$(mktemp -d)
+    besides+=("$place")
+    printf '%s\n' "$name" >"$place/name"
+    printf '\n== %s: goes on beside the others\n' "$name"
+    (
+        began=$SECONDS
+        "$@" >"$place/said" 2>&1
+        printf '%s %s\n' "$?" "$((SECONDS - began))" >"$place/outcome"
+    ) &
+}
+
+# together: waits for all that go on beside the others.
+together() {
+    local place name code took
+    wait
+    for place in "${besides[@]}"; do
+        read -r name <"$place/name"
+        printf '\n== %s\n' "$name"
+        cat "$place/said"
+        code=1 took=-
+        [ ! -e "$place/outcome" ] || read -r code took <"$place/outcome"
+        if [ "$code" -eq 0 ]; then
+            row PASS "$name" "$took s" "beside others"
+        else
+            failed=$((failed + 1))
+            row FAIL "$name" "$took s" "beside others"
+        fi
+        rm -rf "$place"
+    done
+    besides=()
 }
 
 not_run() {
@@ -68,8 +105,14 @@ fetch_python() {
     cp deploy/ci/requirements.txt "$WEFT_CACHE/requirements.txt"
 }
 
+# With WEFT_TABLE, a file, the rows of all scripts that were given it.
 summary() {
     printf '\n'
-    printf '%s\n' "${table[@]}"
+    if [ -n "${WEFT_TABLE:-}" ]; then
+        printf '%s\n' "${table[@]}" >>"$WEFT_TABLE"
+        cat "$WEFT_TABLE"
+    else
+        printf '%s\n' "${table[@]}"
+    fi
     printf '\n%d failed, %d not run\n' "$failed" "$missing"
 }

@@ -23,8 +23,12 @@ for manifest in shared/*/fuzz/Cargo.toml services/*/fuzz/Cargo.toml; do
         [[ $target == *"$part"* ]] || continue
         printf '== %s %s\n' "$crate" "$target"
         verdict=ok
+        # What is found goes to the first folder, which git does not keep; the second, where there is one, is where to begin.
+        mkdir -p "$crate/fuzz/corpus/$target"
+        folders=("fuzz/corpus/$target")
+        [ ! -d "$crate/fuzz/seeds/$target" ] || folders+=("fuzz/seeds/$target")
         # One that has found something is no reason not to run the others.
-        (cd "$crate" && cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048) 2>&1 |
+        (cd "$crate" && cargo +nightly fuzz run "$target" "${folders[@]}" -- -max_total_time="$seconds" -rss_limit_mb=2048) 2>&1 |
             tee "$logs/log" || verdict=FAILED
         [ "$verdict" = ok ] || failed=$((failed + 1))
         # "Done 1290028 runs in 61 second(s)"

@@ -1,6 +1,7 @@
 /**
  * The example front ends over real gateways: opened late, opened after the end, answering and cancelling, with requests
- * of one session at both gateways, and with their gateway killed under them. Once on each broker.
+ * of one session at both gateways, and with their gateway killed under them; and what a browser does with a cookie. Once on
+ * each broker.
  *
  * `WEFT_TEST_BUS` names one broker alone, or says `turns`: then every test runs once, by turns on one broker and the other.
  * `WEFT_TEST_PART` is what the names of the tests contain; with `WEFT_TEST_FULL=1` gateways are also killed again and again,
@@ -9,6 +10,7 @@
 import { after, before, describe, it } from 'node:test';
 import { withoutAffinity } from './parts/apart.js';
 import { commands } from './parts/commands.js';
+import { cookies } from './parts/cookies.js';
 import { killed, killedMore } from './parts/killed.js';
 import { late } from './parts/late.js';
 import { openBrowser } from './rig/browser.js';
@@ -18,7 +20,7 @@ import { endAll } from './rig/processes.js';
 const { WEFT_TEST_BUS: only, WEFT_TEST_PART: part = '', WEFT_TEST_FULL: full } = process.env;
 const inTurns = only === 'turns';
 const buses = only && !inTurns ? [only] : ['nats', 'redis'];
-const all = [...late, ...commands, ...withoutAffinity, ...killed, ...(full ? killedMore : [])];
+const all = [...late, ...commands, ...cookies, ...withoutAffinity, ...killed, ...(full ? killedMore : [])];
 const chosen = all.filter(([name]) => name.includes(part));
 if (chosen.length === 0) throw new Error(`no test has ${part} in its name`);
 

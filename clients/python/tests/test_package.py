@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 
 import weft
 from rig import ROOT, Gateway, Rig, stored
+from weft.errors import EXTRAS
 
 HERE = Path(__file__).resolve().parents[1]
 README = HERE / "README.md"
@@ -64,6 +65,8 @@ def test_everything_that_is_offered_is_there() -> None:
 
 
 def test_a_missing_dependency_says_what_to_install() -> None:
+    offered = {f"{wanted}; extra == '{extra}'" for extra, of in EXTRAS.items() for wanted in of}
+    assert {one for one in requires("weft-client") or [] if "extra == 'all'" not in one} == offered
     for name, extra, use in (
         ("httpx", "http", "weft.Publisher('http://a')"),
         ("nats", "nats", "weft.Publisher('nats://a')"),
@@ -72,7 +75,7 @@ def test_a_missing_dependency_says_what_to_install() -> None:
     ):
         code = f"import sys; sys.modules['{name}'] = None\nimport weft\n{use}"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-        assert f"pip install 'weft-client[{extra}]'" in run.stderr, run.stderr
+        assert f"{name} is missing, which the extra [{extra}] brings: pip install '{EXTRAS[extra][0]}'" in run.stderr
 
 
 def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
@@ -84,10 +87,19 @@ def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
     assert not [name for name in names if "test" in name]
 
 
-def test_the_sources_are_python_3_9() -> None:
-    """By its grammar; what the standard library had then shows where these tests run on it (PYTHON)."""
-    for source in (HERE / "src").rglob("*.py"):
-        ast.parse(source.read_text(), source.name, feature_version=(3, 9))
+def vermin(*sources: Path) -> subprocess.CompletedProcess[str]:
+    """Tells whether sources need more than Python 3.9: its grammar, its modules, their functions and arguments."""
+    command = [str(Path(sys.executable).with_name("vermin")), "--no-tips", "--violations", "-t=3.9-"]
+    return subprocess.run([*command, *map(str, sources)], capture_output=True, text=True, timeout=120)
+
+
+def test_the_sources_are_python_3_9(tmp_path: Path) -> None:
+    found = vermin(HERE / "src")
+    assert found.returncode == 0, found.stdout
+    newer = tmp_path / "newer.py"
+    for code in ("import asyncio\n\nasyncio.timeout(1)\n", "import tomllib\n", "match 1:\n    case _:\n        pass\n"):
+        newer.write_text(code)
+        assert vermin(newer).returncode != 0, code
 
 
 def test_the_examples_of_moving_run(rig: Rig) -> None:

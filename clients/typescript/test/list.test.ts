@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect } from '../src/index.js';
 import { ListView, type ListViewOptions } from '../src/view/list-view.js';
-import { endAll, ends, gateway, until } from './rig/index.js';
+import { endAll, ends, gateway, lists, until } from './rig/index.js';
 import { type GatewayProcess, startGateway } from './rig/processes.js';
 
 afterEach(endAll);
@@ -76,17 +76,7 @@ test('of one status, those that have it no more leave the list, also far down', 
 test('where more are new than a page has, it begins anew', async () => {
   const server = await gateway();
   const listed = named(0, 25).reverse();
-  server.onRequest = (_request, response, { pathname, searchParams }) => {
-    if (pathname !== '/api/executions') return false;
-    const from = Number(searchParams.get('cursor') ?? 0);
-    const executions = listed.slice(from, from + 10).map(executionId => ({
-      executionId,
-      status: 'completed',
-      createdAt: new Date(1e12 + Number(executionId.slice(4))).toISOString(),
-    }));
-    server.json(response, 200, { executions, cursor: from + 10 < listed.length ? `${from + 10}` : null });
-    return true;
-  };
+  lists(server, listed);
   const { list, shows } = look({ http: `http://${server.address}` }, { limit: 10 });
   await shows(named(15, 25).reverse());
   await list.more();

@@ -7,7 +7,7 @@ import { useStore } from 'zustand';
 import { connect } from '../src/index.js';
 import * as weftReact from '../src/react/index.js';
 import { createExecutionStore } from '../src/zustand.js';
-import { endAll, ends, frames, log, sleep, until } from './rig/index.js';
+import { endAll, ends, frames, lists, log, sleep, until } from './rig/index.js';
 import { Scripted } from './rig/scripted.js';
 
 const { WeftProvider } = weftReact;
@@ -266,6 +266,54 @@ describe('hooks', () => {
     expect(result.current).toMatchObject({ error: undefined, isSubmitting: false });
   });
 
+  test('useExecutionStream: an execution with the state of the connection; what was missed is there when it is back', async () => {
+    server.snapshots.set('execution:e', {
+      executionId: 'e',
+      status: 'running',
+      progress: 10,
+      nodes: { done: { status: 'completed', output: 1 } },
+      pendingInput: [],
+    });
+    const { result, rerender } = renderHook(({ id }: { id: string | null }) => weftReact.useExecutionStream(id), {
+      wrapper: Tree,
+      initialProps: { id: 'e' as string | null },
+    });
+    expect(result.current).toMatchObject({ isConnected: false, isLoading: true });
+    await drawn(() => result.current.isConnected && !result.current.isLoading);
+    expect(result.current.nodeStates).toMatchObject({ done: { status: 'completed', output: 1 } });
+    expect(result.current.nodeStates).toBe(result.current.nodes);
+    publish({ type: 'node:started', nodeId: 'n' });
+    publish({ type: 'execution:progress', data: { progress: 40 } });
+    publish({ type: 'user_input:required', data: { requestId: 'r', prompt: 'Go on?' } });
+    await drawn(() => result.current.pendingInput.length === 1);
+    expect(result.current).toMatchObject({ progress: 40, nodeStates: { n: { status: 'running' } } });
+    await act(() => result.current.provideInput('r', true));
+    await act(() => result.current.cancel('enough'));
+    expect(server.received.filter(({ type }) => /provide|cancel/.test(type))).toMatchObject([
+      { type: 'user_input:provide', executionId: 'e', requestId: 'r', value: true },
+      { type: 'cancel', executionId: 'e', reason: 'enough' },
+    ]);
+    server.greets = false;
+    server.last.cut();
+    await drawn(() => !result.current.isConnected);
+    publish({ type: 'node:completed', nodeId: 'n', data: { output: 2 } });
+    publish(log('e', 'missed'));
+    publish({ type: 'execution:failed', data: { error: 'no disk' } });
+    expect(result.current.status).toBe('running');
+    server.greets = true;
+    server.last.cut();
+    await drawn(() => result.current.isConnected && result.current.status === 'failed');
+    expect(result.current).toMatchObject({ error: 'no disk', nodeStates: { n: { status: 'completed', output: 2 } } });
+    expect(result.current.logs.map(({ message }) => message)).toEqual(['missed']);
+    act(() => result.current.clearLogs());
+    await drawn(() => result.current.logs.length === 0);
+    rerender({ id: null });
+    await drawn(() => server.last.rooms.size === 0);
+    expect(result.current.nodeStates).toEqual({});
+    expect(result.current).toMatchObject({ status: 'pending', isConnected: true });
+    await expect(result.current.cancel()).rejects.toThrow('no execution');
+  });
+
   test('useWebSocketLogs and useWeft: the log, the state of the connection, and coming back', async () => {
     const { result } = renderHook(() => ({ ...weftReact.useWebSocketLogs('e'), weft: weftReact.useWeft() }), {
       wrapper: Tree,
@@ -383,6 +431,37 @@ describe('components', () => {
     };
     fireEvent.click(screen.getAllByText('Cancel')[0] as HTMLElement);
     await drawn(() => screen.queryByText('Nobody runs it.'));
+  });
+
+  test('ExecutionsView lists older executions on request, a page at a time, until there are none', async () => {
+    const ids = Array.from({ length: 23 }, (_, n) => `run-${22 - n}`);
+    let answerMore = () => {};
+    lists(server, ids, cursor =>
+      cursor === '10'
+        ? new Promise(resolve => {
+            answerMore = resolve;
+          })
+        : Promise.resolve(),
+    );
+    render(<weftReact.ExecutionsView limit={10} />, { wrapper: Tree });
+    const shown = () => screen.queryAllByText(/^run-\d+$/).map(({ textContent }) => textContent);
+    const more = () => screen.queryByRole('button', { name: 'Load more' }) as HTMLButtonElement | null;
+    await drawn(() => shown().length === 10);
+    expect(screen.getByText('The newest 10 are listed.')).toBeTruthy();
+    // Asked once, however often it is pressed while the answer is on its way.
+    for (let n = 0; n < 3; n++) fireEvent.click(more() as HTMLElement);
+    const asked = () => server.requests.filter(({ url }) => url.includes('cursor=10'));
+    await drawn(() => more()?.disabled && asked().length > 0);
+    answerMore();
+    await drawn(() => shown().length === 20);
+    expect(asked()).toHaveLength(1);
+    await drawn(() => more()?.disabled === false);
+    fireEvent.click(more() as HTMLElement);
+    await drawn(() => shown().length === 23);
+    expect(shown()).toEqual(ids);
+    expect(more()).toBeNull();
+    fireEvent.click(screen.getByText('run-0'));
+    await drawn(() => screen.queryByLabelText('Execution run-0'));
   });
 
   test('FailureNotices tells of failures until they are dismissed', async () => {

@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { connect } from '../src/index.js';
 import { defineWeftStore, useExecutionStore } from '../src/pinia.js';
 import * as weftVue from '../src/vue/index.js';
-import { endAll, ends, frames, log, sleep, until } from './rig/index.js';
+import { endAll, ends, frames, lists, log, sleep, until } from './rig/index.js';
 import { Scripted } from './rig/scripted.js';
 
 let server: Scripted;
@@ -140,6 +140,43 @@ describe('composables', () => {
     expect(given.logs.connectionStatus.value).toBe('connected');
     given.logs.clear();
     await until(() => given.logs.logs.value.length === 0, 'cleared');
+  });
+
+  test('useExecutionStream: an execution with the state of the connection; what was missed is there when it is back', async () => {
+    server.snapshots.set('execution:e', {
+      executionId: 'e',
+      status: 'running',
+      progress: 10,
+      nodes: { done: { status: 'completed', output: 1 } },
+      pendingInput: [],
+    });
+    const id = ref<string | null>('e');
+    const { given } = run(() => weftVue.useExecutionStream(id));
+    expect([given.isConnected.value, given.isLoading.value]).toEqual([false, true]);
+    await until(() => given.isConnected.value && !given.isLoading.value, 'the state');
+    expect(given.nodeStates.value).toMatchObject({ done: { status: 'completed', output: 1 } });
+    publish({ type: 'node:started', nodeId: 'n' });
+    publish({ type: 'execution:progress', data: { progress: 40 } });
+    await until(() => given.progress.value === 40, 'the progress');
+    expect(given.nodeStates.value).toMatchObject({ n: { status: 'running' } });
+    await given.cancel('enough');
+    expect(server.received.find(({ type }) => type === 'cancel')).toMatchObject({ executionId: 'e', reason: 'enough' });
+    server.greets = false;
+    server.last.cut();
+    await until(() => !given.isConnected.value, 'lost');
+    publish({ type: 'node:completed', nodeId: 'n', data: { output: 2 } });
+    publish(log('e', 'missed'));
+    publish({ type: 'execution:failed', data: { error: 'no disk' } });
+    expect(given.status.value).toBe('running');
+    server.greets = true;
+    server.last.cut();
+    await until(() => given.isConnected.value && given.status.value === 'failed', 'what was missed');
+    expect([given.error.value, given.logs.value.map(({ message }) => message)]).toEqual(['no disk', ['missed']]);
+    expect(given.nodeStates.value).toMatchObject({ n: { status: 'completed', output: 2 } });
+    id.value = null;
+    await until(() => server.last.rooms.size === 0, 'left');
+    expect(given.nodeStates.value).toEqual({});
+    await expect(given.cancel()).rejects.toThrow('no execution');
   });
 
   test('useWebSocket: connect, disconnect, emit, on, off, isConnected, isReconnecting', async () => {
@@ -289,6 +326,38 @@ describe('components', () => {
       ?.trigger('click');
     await nextTick();
     expect(monitor.text()).toContain('inside');
+  });
+
+  test('ExecutionsView lists older executions on request, a page at a time, until there are none', async () => {
+    const ids = Array.from({ length: 23 }, (_, n) => `run-${22 - n}`);
+    let answerMore = () => {};
+    lists(server, ids, cursor =>
+      cursor === '10'
+        ? new Promise(resolve => {
+            answerMore = resolve;
+          })
+        : Promise.resolve(),
+    );
+    const view = show(weftVue.ExecutionsView, { limit: 10 });
+    const shown = () => view.findAll('nav li code').map(it => it.text());
+    const more = () => view.findAll('nav button').find(button => button.text() === 'Load more');
+    const lets = () => more()?.attributes('disabled') === undefined;
+    await until(() => shown().length === 10, 'the first page');
+    expect(view.text()).toContain('The newest 10 are listed.');
+    // Asked once, however often it is pressed while the answer is on its way.
+    for (let n = 0; n < 3; n++) await more()?.trigger('click');
+    const asked = () => server.requests.filter(({ url }) => url.includes('cursor=10'));
+    await until(() => !lets() && asked().length > 0, 'it is being asked');
+    answerMore();
+    await until(() => shown().length === 20, 'the second page');
+    expect(asked()).toHaveLength(1);
+    await until(lets, 'more can be asked for');
+    await more()?.trigger('click');
+    await until(() => shown().length === 23, 'all of them');
+    expect(shown()).toEqual(ids);
+    expect(more()).toBeUndefined();
+    await view.findAll('nav li button').at(-1)?.trigger('click');
+    await until(() => view.find('section[aria-label="Execution run-0"]').exists(), 'the oldest one');
   });
 
   test('ExecutionsView lists, chooses and shows; FailureNotices tells', async () => {

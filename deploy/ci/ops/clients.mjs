@@ -30,7 +30,7 @@ let heard = Date.now();
 /** When this process stood still, and for how many milliseconds: what it counts then has come together here, not there. */
 const still = [];
 const STILL_STEP_MS = 50;
-const STILL_LEAST_MS = 250;
+const STILL_LEAST_MS = 150;
 let stepped = Date.now();
 setInterval(() => {
   const late = Date.now() - stepped - STILL_STEP_MS;

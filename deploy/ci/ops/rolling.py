@@ -5,10 +5,18 @@
 Clients of our own library, and socket.io-client as npm has it with five attempts to come back, on WebSockets and by its default of
 polling first. Each gateway in turn is asked to leave (SIGTERM), ends by itself, and is started again on its ports. Nothing
 may be lost, doubled or out of order; no client may give up or be away for longer than three seconds; no handshake may be refused;
-gateways close by 1012 alone; and the most clients that come back within a second are at most 1.5 times the connections of the
-gateway over its window. WebSockets that a gateway only passes through are connections of it as well: their clients come back
-too. After the last restart one gateway is nearly empty: within a maximum age of connections, which is longer than all restarts
-take, the largest and the smallest may differ by a fifth of the mean at most.
+gateways close by 1012 alone, and through the proxy clients hear nothing else either (1006 would be a cut); and the most clients
+that come back in one second are at most 1.5 times the connections of the gateway over its window. WebSockets that a gateway
+only passes through are connections of it as well: their clients come back too. After the last restart one gateway is nearly empty:
+within a maximum age of connections, which is longer than all restarts take, the largest and the smallest may differ by a fifth of
+the mean at most.
+
+Seconds are counted from when the gateway begins to send clients away. The most within any second, wherever it begins, is printed
+and not judged: of so few it is chance. Clients of Socket.IO choose their moment within a second by themselves, so that with a
+gateway that is perfectly even it comes to 1.3 times, and to more than 1.5 once in a hundred times; of the seconds counted here,
+to 1.2 and in 99 of a hundred cases to less than 1.4 (simulated: 400 to 600 connections, half of them Socket.IO's, 10 s). Seconds that
+a standstill of the clients' own process touches are left out: what comes then has come together in it, not at the gateways. Where
+less than half of them are left nothing can be said, which is a failure.
 """
 
 import argparse
@@ -19,7 +27,7 @@ from lab import ROOT
 
 from . import proxies
 from .fleet import Fleet, Problem, Publisher
-from .swarm import Swarm, by, peak, together, unsound
+from .swarm import Swarm, by, peak, second_by_second, together, unsound
 
 GATEWAYS = 4
 ROOMS = [f"ops-{number}" for number in range(40)]
@@ -30,12 +38,14 @@ MARGIN_SECS = 15
 PEAK_TIMES_MAX = 1.5
 # Of fewer a second one more or less is chance.
 PEAK_LEAST = 12
+# Of the seconds, so much must be left to look at.
+SEEN_LEAST = 0.5
+# The last of a window come back a second or two after it.
+LATE_SECS = 3
 # How long a client may be away.
 AWAY_MS_MAX = 3000
 # (largest - smallest) / mean, in the end.
 IMBALANCE_MAX = 0.2
-# Connections go at their age, a fifth more or less.
-AGE_TIMES_MAX = 1.2
 # Clients of Socket.IO wait for 0.5 to 1.5 s before they come back.
 SETTLE_SECS = 4
 
@@ -52,16 +62,21 @@ def restart(fleet, swarm, gateway, window, programs=None):
     time.sleep(SETTLE_SECS)
     report = swarm.report()
     opens = sorted(together(report, "opens"))[since:]
-    most, bound = peak(opens), max(PEAK_LEAST, PEAK_TIMES_MAX * held / window)
-    row = f"{gateway.name:10} {held:5} connections ({passed} passed through), left in {took:4.1f} s, closes sent {closes}, {len(opens)} came back, at most {most} a second of {bound:.0f}"
-    print(row, flush=True)
+    stood = [[at - late, at] for at, late in report["still"]]
+    seconds = second_by_second(opens, (began + DELAY_SECS) * 1000, window + LATE_SECS, stood)
+    unseen = seconds.count(None)
+    most, bound = max((count for count in seconds if count is not None), default=0), max(PEAK_LEAST, PEAK_TIMES_MAX * held / window)
+    times = window / max(1, held)
+    row = f"{gateway.name:10} {held:5} connections ({passed} passed through), left in {took:4.1f} s, closes sent {closes}, {len(opens)} came back, "
+    row += f"at most {most} a second of {bound:.0f}: {most * times:.2f} times connections / window ({peak(opens) * times:.2f} within any second)"
+    print(row + (f", {unseen} s left out for standstills" if unseen else ""), flush=True)
     if code != 0:
         yield f"{gateway.name}: exit code {code}"
-    if set(closes) - {"0", "1012"}:
-        yield f"{gateway.name}: closes {closes}"
+    if set(closes) != {"1012"}:
+        yield f"{gateway.name}: closes {closes}, not 1012 alone"
+    if unseen > (1 - SEEN_LEAST) * len(seconds):
+        yield f"{gateway.name}: the clients' own process stood still in {unseen} s of {len(seconds)}, so that nothing can be said of the most in one"
     if most > bound:
-        stood = sum(late for at, late in report["still"] if at / 1000 >= began)
-        print(f"{gateway.name:10} meanwhile the clients' own process stood still for {stood} ms in all", flush=True)
         for kind, seen in report["kinds"].items():
             print(f"{gateway.name:10} {kind} came back, second by second: {course(seen['opens'], began, window)}", flush=True)
         yield f"{gateway.name}: {most} reconnects in a second, more than {bound:.0f}"
@@ -81,10 +96,10 @@ def imbalance(fleet):
 
 
 def evened_out(fleet, age):
-    """Waits until all gateways have much the same; what was wrong."""
+    """Waits until all gateways have much the same, for one maximum age; what was wrong."""
     began, (at_first, counts) = time.monotonic(), imbalance(fleet)
     last = at_first
-    while last > IMBALANCE_MAX and time.monotonic() - began < AGE_TIMES_MAX * age + SETTLE_SECS:
+    while last > IMBALANCE_MAX and time.monotonic() - began < age:
         time.sleep(1)
         last, counts = imbalance(fleet)
     took = time.monotonic() - began
@@ -125,6 +140,9 @@ def judged(proxy, before, report, publisher):
         print(f"{proxy}, {kind}: lost {seen['lost']}, doubled {seen['doubled']}, gave up {seen['given_up']}, refused {len(refused)}, "
               f"closes received {by(code for _, code in closes)}, away {gaps[len(gaps) // 2] if gaps else 0} ms (median), {gaps[-1] if gaps else 0} ms (worst), "
               f"latest event {seen['latest']} ms")
+        # Whose WebSocket is not there yet hears the end of a poll, which has no code.
+        if others := {str(code) for _, code in closes if not (kind == "polling" and str(code).startswith("polling: "))} - {"1012"}:
+            wrong.append(f"{kind}: closes received that are not 1012: {by(code for _, code in closes if str(code) in others)}")
         if gaps and gaps[-1] > AWAY_MS_MAX:
             wrong.append(f"{kind}: a client was away for {gaps[-1]} ms")
         if refused:
@@ -143,7 +161,7 @@ def main():
     arguments.add_argument("--clients", type=int, default=1600)
     arguments.add_argument("--polling", type=int, default=400, help="of the clients, so many begin by polling")
     arguments.add_argument("--window", type=int, default=10)
-    arguments.add_argument("--age", type=int, default=130, help="maximum age of connections; 0: they stay, and the end is not looked at")
+    arguments.add_argument("--age", type=int, default=130, help="maximum age of connections in seconds; 0: they stay, and the end is not looked at")
     given = arguments.parse_args()
     failures = []
     for proxy in given.proxy:

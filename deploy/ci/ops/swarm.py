@@ -51,13 +51,20 @@ def together(report, what):
 
 
 def peak(times, width=1000):
-    """The most of these times (in milliseconds) within any second."""
+    """The most of these times (in milliseconds) within any second, wherever it begins."""
     times, most, first = sorted(times), 0, 0
     for index, at in enumerate(times):
         while at - times[first] >= width:
             first += 1
         most = max(most, index - first + 1)
     return most
+
+
+def second_by_second(times, begin, count, left_out=(), width=1000):
+    """How many of these times lie in each second from `begin` on; None for one that touches a span left out, or the second after one."""
+    starts = [begin + number * width for number in range(count)]
+    is_left_out = lambda start: any(first < start + width and start < last + width for first, last in left_out)
+    return [None if is_left_out(start) else sum(start <= at < start + width for at in times) for start in starts]
 
 
 def by(values):

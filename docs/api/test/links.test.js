@@ -2,26 +2,10 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { find, isText, texts } from './files.js';
 import { root } from './rig.js';
 
-const skipped = ['node_modules', 'target', '.git', '.cache', 'dist', 'vendor'];
-
-function find(folder, holds) {
-  return readdirSync(folder, { withFileTypes: true }).flatMap(entry => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return skipped.includes(entry.name) ? [] : find(path, holds);
-    return holds(path) ? [path] : [];
-  });
-}
-
-const isText = path => path.endsWith('.md');
-const files = [
-  join(root, 'README.md'),
-  ...find(join(root, 'docs'), path => isText(path) || /docs\/api\/\w+\.yaml$/.test(path)),
-  ...['clients', 'services', 'shared', 'loadtest'].flatMap(part =>
-    find(join(root, part), path => path.endsWith('/README.md')),
-  ),
-];
+const files = [...texts, ...find(join(root, 'docs'), path => /docs\/api\/\w+\.yaml$/.test(path))];
 
 /** The text without what stands in code, where nothing is a link. */
 const prose = text => text.replace(/^(```|~~~)[^\n]*\n[\s\S]*?^\1/gm, '').replace(/`[^`\n]*`/g, '');

@@ -1,7 +1,8 @@
-/** Executes the commands of the tutorial and of the README that need a registry, in a copy of what they use. */
+/** Executes the commands of the tutorial, of the README and of the pages that need a registry, in a copy of what they use. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { packing, pages } from './pages.js';
 import { root } from './rig.js';
 import { fingerprint, isPrepared, preparation, prepared } from './tutorial.js';
 
@@ -15,11 +16,21 @@ if (!isPrepared()) {
   for (const client of ['python', 'typescript'])
     cpSync(join(root, 'clients', client), join(prepared, 'clients', client), {
       recursive: true,
-      filter: path => !/\/(node_modules|dist|build|\.\w+_cache)$/.test(path),
+      filter: path => !/\/(node_modules|dist|build|\.cache|\.\w+_cache|[^/]*\.tgz)$/.test(path),
     });
   // The client's package brings the licence along.
   cpSync(join(root, 'LICENSE'), join(prepared, 'LICENSE'));
-  for (const commands of [...preparation(), PLAIN_CLIENT])
-    execFileSync('bash', ['-euc', commands], { cwd: prepared, stdio: ['ignore', 'inherit', 'inherit'] });
+  const run = (commands, cwd = prepared) =>
+    execFileSync('bash', ['-euc', commands], { cwd, stdio: ['ignore', 'ignore', 'inherit'] });
+  for (const commands of [...preparation(), PLAIN_CLIENT, packing]) run(commands);
+  // Folders beside the repository.
+  const beside = join(prepared, 'pages');
+  mkdirSync(beside);
+  symlinkSync(prepared, join(beside, 'weft'));
+  for (const { name, install } of pages) {
+    const place = join(beside, name.toLowerCase());
+    mkdirSync(place);
+    run(install, place);
+  }
   writeFileSync(join(prepared, 'made-of'), fingerprint());
 }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { packing, pages } from './pages.js';
 import { root } from './rig.js';
 
 /** What the test makes of the page, in its order. */
@@ -42,14 +43,16 @@ export const prepared = join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'
 function files(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap(entry => {
     const path = join(folder, entry.name);
-    if (['node_modules', 'dist', '.git', '__pycache__', 'test', 'tests'].includes(entry.name)) return [];
+    // What is built, cached, packed or told there changes nothing.
+    if (/^(\..*|node_modules|dist|__pycache__|tests?|README\.md|.*\.tgz)$/.test(entry.name)) return [];
     return entry.isDirectory() ? files(path) : [path];
   });
 }
 
 /** What the preparation depends on, as one word. */
 export function fingerprint() {
-  const hash = createHash('sha256').update(preparation().join('\n'));
+  const installs = pages.map(({ install }) => install);
+  const hash = createHash('sha256').update([...preparation(), packing, ...installs].join('\n'));
   hash.update(readFileSync(new URL('prepare.js', import.meta.url)));
   for (const client of ['clients/python', 'clients/typescript'])
     for (const path of files(join(root, client)).sort()) hash.update(relative(root, path)).update(readFileSync(path));

@@ -76,7 +76,7 @@ impl FleetOutcome {
         let mut rows = vec![vec!["figure".to_owned(), "value".to_owned()]];
         let mut row = |what: &str, value: String| rows.push(vec![what.to_owned(), value]);
         let each = |bytes: u64| bytes / self.held.max(1);
-        let whole = |step: &Step| (step.gateways_bytes >> 20, each(step.gateways_bytes));
+        let whole = |step: &Step| (step.gateways_bytes / 1_000_000, each(step.gateways_bytes));
         row("connections wanted / connected / held", format!("{} / {} / {}", self.wanted, self.connected, self.held));
         row("gateways, client processes, rooms", format!("{}, {}, {}", self.gateways, self.client_processes, self.rooms));
         row("connects a second", format!("{:.0}", self.connects_per_second));
@@ -84,11 +84,11 @@ impl FleetOutcome {
         let ((idle, idle_each), (loaded, loaded_each)) = (whole(&self.idle), whole(&self.loaded));
         row("user memory of all gateways, idle", format!("{idle} MB, {idle_each} B each"));
         row("user memory of all gateways, after an event", format!("{loaded} MB, {loaded_each} B each"));
-        row("of that without any client", format!("{} MB", self.gateways_empty_bytes >> 20));
+        row("of that without any client", format!("{} MB", self.gateways_empty_bytes / 1_000_000));
         let kernel = self.idle.kernel_bytes;
-        row("kernel objects, both ends", format!("{} MB, {} B each", kernel >> 20, each(kernel)));
-        row("socket buffers", format!("{} MB", self.idle.socket_buffer_bytes >> 20));
-        row("memory of the client processes", format!("{} MB", self.idle.clients_bytes >> 20));
+        row("kernel objects, both ends", format!("{} MB, {} B each", kernel / 1_000_000, each(kernel)));
+        row("socket buffers", format!("{} MB", self.idle.socket_buffer_bytes / 1_000_000));
+        row("memory of the client processes", format!("{} MB", self.idle.clients_bytes / 1_000_000));
         row("processors used by gateways while idle", format!("{:.3}", self.idle_processors));
         row("an event to everybody", format!("{} deliveries in {:.1} s", self.delivered, self.deliver_seconds));
         row("gateway CPU-µs a delivery", format!("{:.2}", self.cpu_us_per_delivery));

@@ -105,6 +105,23 @@ function edgesOf(rows: readonly Row[], needs: ReadonlyMap<string, readonly strin
   );
 }
 
+/**
+ * The way of an edge in pixels: down from the end of the bar, along the upper side of the row that waited, and to the top of its
+ * bar, with the head of an arrow. Up and from below where the waiting row stands higher.
+ */
+export function edgePath(edge: Edge, width: number, row: number, barHalf: number, head: number): string {
+  const middle = (place: number) => (place + 0.5) * row;
+  const down = edge.to > edge.from ? 1 : -1;
+  const x = (percent: number) => +((percent * width) / 100).toFixed(1);
+  // Within the bar, however short it is; and straight where nobody could see a bend.
+  const to = x(edge.begins) + 1;
+  const from = Math.abs(to - x(edge.ends)) < 3 ? to : x(edge.ends);
+  const along = middle(edge.to) - (down * row) / 2;
+  const end = middle(edge.to) - down * (barHalf + 1);
+  const back = end - down * head;
+  return `M${from} ${middle(edge.from)}V${along}H${to}V${end}M${to - head} ${back}L${to} ${end}L${to + head} ${back}`;
+}
+
 function spanOf({ status, startedAt, completedAt }: Attempt, end: number) {
   const [from, done] = [timeOf(startedAt), timeOf(completedAt)];
   if (Number.isNaN(from)) return undefined;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use std::{fs, path::Path};
 use weft_dialect::{
     msgpack::{self, Bounds},
     native::{Encoding, Limits, decode, event_frame, event_frame_msgpack},
@@ -118,6 +119,34 @@ proptest! {
         if let Ok(room) = Room::parse_broker_name(&text) {
             prop_assert_eq!(room.broker_name(), &*text);
             prop_assert_eq!(Room::parse_nats_token(&room.nats_token()), Ok(room));
+        }
+    }
+}
+
+/// What a fuzz target begins with, each file an input.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let read = |path: &Path| (path.display().to_string(), fs::read(path).expect("a file"));
+    entries.map(|entry| read(&entry.expect("an entry").path())).collect()
+}
+
+#[test]
+fn every_fuzz_target_begins_with_something_and_decoders_with_what_they_take() {
+    let targets = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets")).expect("targets");
+    for target in targets {
+        let target = target.expect("an entry").path();
+        let name = target.file_stem().and_then(|name| name.to_str()).expect("a name");
+        assert!(!seeds(name).is_empty(), "{name} begins with nothing");
+    }
+    for (path, bytes) in seeds("event_prepare") {
+        let prepared = prepare(bytes.into(), None, &weft_event::Limits::default());
+        assert!(prepared.is_ok(), "{path}: {:?}", prepared.err());
+    }
+    for (target, encoding) in [("native_decode", Encoding::Json), ("msgpack_decode", Encoding::MessagePack)] {
+        for (path, bytes) in seeds(target) {
+            let decoded = decode(encoding, &bytes, &Limits::default());
+            assert!(decoded.is_ok(), "{path}: {:?}", decoded.err());
         }
     }
 }

@@ -13,7 +13,7 @@ mod publishers;
 mod report;
 
 pub use plan::{BusKind, ChaosPlan, ExecutorPlan};
-pub use report::Report;
+pub use report::{Recoveries, Report};
 
 use crate::{Result, history::History};
 use clients::{Clients, RUNNER_ROOM};
@@ -56,10 +56,13 @@ pub async fn run(plan: &ChaosPlan) -> Result<Report> {
     let mut history = History::new();
     history.published(published);
     stored.into_iter().for_each(|(room, ids)| history.stored(&room, ids));
-    clients.finish().await.into_iter().for_each(|record| history.record(record));
+    let (records, socketio) = clients.finish().await;
+    let recoveries = Recoveries::of(&socketio);
+    records.into_iter().chain(socketio).for_each(|record| history.record(record));
     Ok(Report {
         plan: plan.to_string(),
         verdict: history.check(),
+        recoveries,
         kills: fleet.kills,
         broker_restarts: fleet.broker_restarts,
         executions_run: fleet.executions.len(),

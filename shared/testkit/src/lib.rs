@@ -19,6 +19,7 @@ pub mod client;
 pub mod collector;
 pub mod history;
 pub mod http;
+pub mod npm;
 pub mod process;
 pub mod proxy;
 pub mod raw;

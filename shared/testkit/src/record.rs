@@ -187,6 +187,8 @@ pub struct Record {
     pub disconnects: u32,
     /// How many times a whole reconnect was answered, every room with an outcome.
     pub resumes: u32,
+    /// How many of those were recovered by Socket.IO itself, rooms and missed events with it.
+    pub recovered: u32,
 }
 
 impl Record {

@@ -172,6 +172,7 @@ impl Recorder {
             see(record, Seen::Connected { gateway });
             let again = std::mem::replace(&mut self.was_connected, true);
             record.resumes += u32::from(again);
+            record.recovered += u32::from(again && line.recovered == Some(true));
             if again && line.recovered != Some(true) {
                 for follow in record.follows.clone() {
                     see(record, Seen::Gap { room: follow.room, body: json!({"reason": "not recovered"}) });
@@ -276,9 +277,10 @@ mod tests {
         let whole =
             recorded(&plan, &[first.clone(), answered.clone(), cut.clone(), json!({"connected": 1, "recovered": true}), log]);
         assert_eq!((whole.gaps().count(), whole.resumes, whole.disconnects, whole.events), (0, 1, 1, 1));
+        assert_eq!(whole.recovered, 1);
         assert_eq!(whole.outcomes("execution:a").len(), 1);
         let torn = recorded(&plan, &[first, answered, cut, json!({"connected": 1, "recovered": false})]);
-        assert_eq!((torn.gaps().count(), torn.resumes), (1, 1));
+        assert_eq!((torn.gaps().count(), torn.resumes, torn.recovered), (1, 1, 0));
         let refused = recorded(&plan, &[json!({"room": "a", "answer": {"ok": false, "code": "forbidden"}})]);
         assert!(matches!(refused.entries[0].seen, Seen::Malformed { .. }));
     }

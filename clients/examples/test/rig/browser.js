@@ -9,7 +9,7 @@ import { until } from './until.js';
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
 /** Serves dist/ as any web server would, from another origin than the gateway's. */
-async function serve() {
+export async function serve() {
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, 'http://pages').pathname);
     try {
@@ -31,6 +31,16 @@ export async function openBrowser() {
   const server = await serve();
   const origin = `http://127.0.0.1:${server.address().port}`;
   return {
+    origin,
+    /** A page of this origin, with `io` of socket.io-client, in a browser of its own that holds these cookies. */
+    async bare(of, cookies) {
+      const context = await browser.newContext();
+      await context.addCookies(cookies);
+      const page = await context.newPage();
+      await page.goto(`${of}/index.html`);
+      await page.addScriptTag({ path: join(examples, 'node_modules/socket.io-client/dist/socket.io.min.js') });
+      return { page, close: () => context.close() };
+    },
     /** Opens one of the example pages; what goes wrong in it fails the test that looks at it next. `before` runs in it first. */
     async open(name, query, before) {
       const page = await browser.newPage();

@@ -8,6 +8,8 @@ export async function startFleet(kind) {
   const [broker, key] = [await startBroker(kind), fleetKey()];
   const executor = await startExecutor(broker.bus);
   return {
+    /** One more gateway with settings of its own. */
+    gateway: env => startGateway(broker.bus, key, env),
     /** Two gateways that reach each other, and an address that leads to the first of them. */
     async pair() {
       const start = () => startGateway(broker.bus, key);

@@ -154,14 +154,17 @@ export async function startBroker(kind) {
   return { ...child, bus: `${kind}://127.0.0.1:${port}` };
 }
 
-/** The key that gateways of a fleet share. */
-export function fleetKey() {
+/** A file that holds a secret. */
+export function secretFile(secret) {
   const file = join(folder(), 'key');
-  writeFileSync(file, '0123456789abcdef0123456789abcdef\n', { mode: 0o600 });
+  writeFileSync(file, `${secret}\n`, { mode: 0o600 });
   return file;
 }
 
-export async function startGateway(bus, key) {
+/** The key that gateways of a fleet share. */
+export const fleetKey = () => secretFile('0123456789abcdef0123456789abcdef');
+
+export async function startGateway(bus, key, env = {}) {
   const [port, admin, peer] = [await freePort(), await freePort(), await freePort()];
   const child = start(ours('gateway'), [], {
     WEFT_BUS: bus,
@@ -171,6 +174,7 @@ export async function startGateway(bus, key) {
     WEFT_FLEET_KEY_FILE: key,
     WEFT_DRAIN_SECS: '1',
     WEFT_LOG: 'warn',
+    ...env,
   });
   await ready(child, 'a gateway', admin);
   return Object.assign(child, { port, http: `http://127.0.0.1:${port}` });

@@ -100,6 +100,17 @@ class ExecutionCancelled(Exception):
         self.reason = reason
 
 
+#: What each extra of the package installs.
+EXTRAS = {
+    "http": ["httpx>=0.27"],
+    "ws": ["websockets>=13.1"],
+    "nats": ["nats-py>=2.7", "xxhash>=3.4"],
+    "redis": ["redis>=5.0.4", "xxhash>=3.4"],
+}
+
+
 def missing(extra: str, error: ImportError) -> ImportError:
-    """What to install where an optional dependency is not there."""
-    return ImportError(f"{error.name or error} is missing: pip install 'weft-client[{extra}]'")
+    """What to install where an optional dependency is not there: by its own name, wherever this package came from."""
+    wanted = " ".join(f"'{requirement}'" for requirement in EXTRAS[extra])
+    name = error.name.split(".")[0] if error.name else error
+    return ImportError(f"{name} is missing, which the extra [{extra}] brings: pip install {wanted}")

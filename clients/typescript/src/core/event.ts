@@ -120,7 +120,11 @@ export type ExecutionCompleted = OfExecution<
 >;
 export type ExecutionFailed = OfExecution<'execution:failed', { error: string; failedNode?: string }>;
 export type ExecutionCancelled = OfExecution<'execution:cancelled', { reason?: string }>;
-export type NodeStarted = OfNode<'node:started', { nodeType?: string; input?: unknown; startedAt?: string }>;
+/** `dependsOn` are the nodes that it waited for, where its executor tells. */
+export type NodeStarted = OfNode<
+  'node:started',
+  { nodeType?: string; input?: unknown; startedAt?: string; dependsOn?: string[] }
+>;
 export type NodeProgress = OfNode<'node:progress', { progress: number; step?: string }>;
 export type NodeCompleted = OfNode<
   'node:completed',

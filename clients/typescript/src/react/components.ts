@@ -115,7 +115,7 @@ function Card({ executionId, showLogs, ...options }: LogsProps & { showLogs: boo
   });
 }
 
-/** The caller's executions, and of the chosen one its state and its log. */
+/** The caller's executions, older ones on request (`limit` at a time), and of the chosen one its state and its log. */
 export function ExecutionsView({ status, limit }: { status?: Status; limit?: number }): ReactNode {
   const list = useExecutions({ ...(status ? { status } : {}), ...(limit ? { limit } : {}) });
   const [selected, select] = useState<string | null>(null);
@@ -123,7 +123,7 @@ export function ExecutionsView({ status, limit }: { status?: Status; limit?: num
   return createElement(
     'div',
     { className: 'weft-executions' },
-    parts.executionList(make, list, now, selected, select),
+    parts.executionList(make, list, now, { selected, select, more: () => void list.more() }),
     selected !== null && createElement(ExecutionStatus, { key: `status ${selected}`, executionId: selected }),
     selected !== null && createElement(ExecutionLogs, { key: `logs ${selected}`, executionId: selected }),
   );

@@ -25,10 +25,11 @@ export function clock(timestamp: string | undefined): string {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${two(at.getMilliseconds(), 3)}`;
 }
 
-/** Date and time as the reader's locale writes them. */
+/** Date and time as the reader's locale writes them, by the clock of 24 hours that a log has as well. */
 export function dateTime(timestamp: string | null | undefined): string {
   const at = new Date(timestamp ?? Number.NaN);
-  return Number.isNaN(at.getTime()) ? '' : at.toLocaleString();
+  const shape = { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' } as const;
+  return Number.isNaN(at.getTime()) ? '' : at.toLocaleString(undefined, shape);
 }
 
 /** Any value as text; of an object its JSON. */

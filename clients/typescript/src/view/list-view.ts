@@ -24,6 +24,8 @@ export interface ListState {
   isLoading: boolean;
   /** There are older ones, which `more` asks for. */
   hasMore: boolean;
+  /** They are being asked for. */
+  isLoadingMore: boolean;
   error: WeftError | undefined;
 }
 
@@ -72,12 +74,14 @@ export class ListView extends View<ListState> {
     const before = this.#listed.at(-1)?.createdAt;
     if (this.#end === null || this.#isAskingMore || signal.aborted) return;
     this.#isAskingMore = true;
+    this.changed();
     await this.#asking(signal, async () => {
       const page = await this.#page(this.#end, signal);
       this.#merge(page, before ?? undefined);
       this.#end = page.cursor;
     });
     this.#isAskingMore = false;
+    this.changed();
   };
 
   protected start(): () => void {
@@ -106,7 +110,7 @@ export class ListView extends View<ListState> {
       return { ...entry, status, progress, startedAt: startedAt ?? entry.startedAt, endedAt };
     });
     const hasMore = this.#end !== null && this.#listed.length < LISTED_MAX;
-    return { executions, isLoading: this.#isLoading, hasMore, error: this.#error };
+    return { executions, isLoading: this.#isLoading, hasMore, isLoadingMore: this.#isAskingMore, error: this.#error };
   }
 
   async #asking(signal: AbortSignal, ask: () => Promise<void>): Promise<void> {

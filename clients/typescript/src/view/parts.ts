@@ -304,13 +304,20 @@ export const emptyMonitor = <N>(make: Make<N>): N =>
     'No executions to show yet. Start a workflow, and it appears here with its progress and its log.',
   );
 
-/** The list of executions. */
+/** What a list of executions needs besides its entries. */
+export interface ListControls {
+  selected: string | null;
+  select: (executionId: string) => void;
+  /** Asks for older ones. */
+  more: () => void;
+}
+
+/** The list of executions, and where there are older ones a way to them. */
 export function executionList<N>(
   make: Make<N>,
-  { executions, isLoading, error }: ListState,
+  { executions, isLoading, hasMore, isLoadingMore, error }: ListState,
   now: number,
-  selected: string | null,
-  select: (executionId: string) => void,
+  { selected, select, more }: ListControls,
 ): N {
   const empty = isLoading
     ? 'Loading…'
@@ -342,6 +349,13 @@ export function executionList<N>(
         ),
       ),
     ),
+    hasMore &&
+      make(
+        'p',
+        { class: 'weft-more' },
+        make('button', { type: 'button', disabled: isLoadingMore, onClick: more }, 'Load more'),
+        make('span', { class: 'weft-count', role: 'status' }, `The newest ${executions.length} are listed.`),
+      ),
   );
 }
 

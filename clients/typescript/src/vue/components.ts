@@ -171,20 +171,24 @@ export const WorkflowExecutionMonitor = defineComponent({
   },
 });
 
-/** The caller's executions, and of the chosen one its state and its log. */
+/** The caller's executions, older ones on request (`limit` at a time), and of the chosen one its state and its log. */
 export const ExecutionsView = defineComponent({
   name: 'ExecutionsView',
   props: { status: { type: String as PropType<Status> }, limit: { type: Number, default: 50 } },
   setup(props) {
-    const { state } = useExecutions(() => ({ limit: props.limit, ...(props.status ? { status: props.status } : {}) }));
+    const { state, more } = useExecutions(() => ({
+      limit: props.limit,
+      ...(props.status ? { status: props.status } : {}),
+    }));
     const selected = ref<string | null>(null);
     const now = useNow(() => state.value.executions.some(entry => !isTerminal(entry.status)));
     const select = (executionId: string) => {
       selected.value = executionId;
     };
+    const controls = () => ({ selected: selected.value, select, more: () => void more() });
     return () =>
       h('div', { class: 'weft-executions' }, [
-        parts.executionList(make, state.value, now.value, selected.value, select),
+        parts.executionList(make, state.value, now.value, controls()),
         selected.value !== null && h(ExecutionStatus, { key: `status ${selected.value}`, executionId: selected.value }),
         selected.value !== null && h(ExecutionLogs, { key: `logs ${selected.value}`, executionId: selected.value }),
       ]);

@@ -126,6 +126,7 @@ export function useExecutions(options: MaybeRefOrGetter<ListViewOptions> = {}) {
     executions: computed(() => state.value.executions),
     isLoading: computed(() => state.value.isLoading),
     hasMore: computed(() => state.value.hasMore),
+    isLoadingMore: computed(() => state.value.isLoadingMore),
     more: (): Promise<void> => view.value.more(),
     error: computed(() => state.value.error),
   };

@@ -63,6 +63,28 @@ export const log = (executionId: string, message: string, extra: object = {}) =>
   ...extra,
 });
 
+/** Has a scripted gateway list these executions, page by page, in their order; `onAsked` may keep an answer back. */
+export function lists(server: Scripted, ids: readonly string[], onAsked?: (cursor: string | null) => Promise<void>) {
+  server.onRequest = (_request, response, { pathname, searchParams }) => {
+    if (pathname !== '/api/executions') return false;
+    const cursor = searchParams.get('cursor');
+    const [from, count] = [Number(cursor ?? 0), Number(searchParams.get('limit'))];
+    const executions = ids.slice(from, from + count).map(executionId => ({
+      executionId,
+      workflowId: null,
+      status: 'completed',
+      progress: null,
+      startedAt: null,
+      endedAt: null,
+      userId: null,
+      createdAt: new Date(1e12 + Number(executionId.split('-')[1])).toISOString(),
+    }));
+    const answer = { executions, cursor: from + count < ids.length ? `${from + count}` : null };
+    void (onAsked?.(cursor) ?? Promise.resolve()).then(() => server.json(response, 200, answer));
+    return true;
+  };
+}
+
 /** Gives the page frames as a screen has them, and counts those in which something ran. */
 export function frames(): { count: number; stop: () => void } {
   const before = globalThis.requestAnimationFrame;

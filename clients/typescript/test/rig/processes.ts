@@ -103,13 +103,19 @@ export interface GatewayProcess {
   /** Has it leave politely. */
   drain(): void;
   publish(events: object | object[], token?: string): Promise<void>;
+  /** What it has written to its log. */
+  said(): string;
 }
 
 /** What our programs end with where something is missing, such as a port that somebody has taken in the meantime. */
 const UNAVAILABLE = 69;
 
-/** Starts a gateway and waits until it serves. */
-export async function startGateway(bus = 'memory:', settings: Record<string, string> = {}): Promise<GatewayProcess> {
+/** Starts a gateway, the one that was built unless another is named, and waits until it serves. */
+export async function startGateway(
+  bus = 'memory:',
+  settings: Record<string, string> = {},
+  program = ours('gateway'),
+): Promise<GatewayProcess> {
   for (let attempt = 1; ; attempt++) {
     const [address, admin] = [settings.WEFT_LISTEN ?? `127.0.0.1:${await freePort()}`, await freePort()];
     const env = {
@@ -119,7 +125,7 @@ export async function startGateway(bus = 'memory:', settings: Record<string, str
       WEFT_LOG: 'warn',
       ...settings,
     };
-    const child = start(ours('gateway'), [], env);
+    const child = start(program, [], env);
     const isReady = async () =>
       child.exitCode !== null || (await fetch(`http://127.0.0.1:${admin}/readyz`).catch(() => undefined))?.ok;
     await until(isReady, () => `ready; it said: ${child.said()}`, 30_000);
@@ -129,7 +135,7 @@ export async function startGateway(bus = 'memory:', settings: Record<string, str
   }
 }
 
-function gatewayOf(child: ChildProcess, address: string): GatewayProcess {
+function gatewayOf(child: ReturnType<typeof start>, address: string): GatewayProcess {
   const http = `http://${address}`;
   return {
     address,
@@ -142,6 +148,7 @@ function gatewayOf(child: ChildProcess, address: string): GatewayProcess {
     freeze: () => void child.kill('SIGSTOP'),
     drain: () => void child.kill('SIGTERM'),
     publish: (events, token) => publish(http, events, token),
+    said: child.said,
   };
 }
 

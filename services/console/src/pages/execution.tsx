@@ -7,6 +7,7 @@ import { dateTime, readable } from '@weft/client/view/format.js';
 import { type ReactNode, useEffect, useId, useMemo, useState } from 'react';
 import { chartOf } from '../gantt.js';
 import { useAction, useNow } from '../hooks.js';
+import type { Filter } from '../lines.js';
 import { AgentsPanel } from '../parts/agents.js';
 import { Gantt } from '../parts/gantt.js';
 import { Log } from '../parts/log.js';
@@ -37,10 +38,12 @@ function Shown({ id }: { id: string }): ReactNode {
   useEffect(() => {
     document.title = `${id} · ${asks ? 'asks' : status} · Weft`;
   }, [id, status, asks]);
-  const select = (nodeId: string | undefined) => {
-    setNode(nodeId);
-    run.log.filter({ ...run.log.getState().filter, nodeId });
+  // The chosen node and the node whose lines alone are shown are one and the same, whoever changes it.
+  const filter = (wanted: Filter) => {
+    setNode(wanted.nodeId);
+    run.log.filter(wanted);
   };
+  const select = (nodeId: string | undefined) => filter({ ...run.log.getState().filter, nodeId });
   return (
     <div className="execution">
       <Head run={run} state={state} />
@@ -64,7 +67,7 @@ function Shown({ id }: { id: string }): ReactNode {
           <Outcome snapshot={snapshot} />
         </div>
         <div className="half">
-          <Log log={run.log} />
+          <Log log={run.log} filter={filter} />
         </div>
       </div>
     </div>
@@ -94,7 +97,9 @@ function Head({ run, state }: { run: Run; state: RunState }): ReactNode {
         {snapshot?.currentNode && <Fact name="At">{snapshot.currentNode}</Fact>}
         {snapshot?.startedAt && <Fact name="Started">{dateTime(snapshot.startedAt)}</Fact>}
         {hasBegun && (
-          <Fact name="Took">{tookFrom(snapshot.startedAt, snapshot.endedAt, Math.max(now, state.latest))}</Fact>
+          <Fact name={isTerminal(status) ? 'Took' : 'Running for'}>
+            {tookFrom(snapshot.startedAt, snapshot.endedAt, Math.max(now, state.latest))}
+          </Fact>
         )}
         {snapshot?.userId && <Fact name="Owner">{snapshot.userId}</Fact>}
       </div>

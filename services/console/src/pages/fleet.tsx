@@ -1,10 +1,10 @@
 /** The gateways that are alive, and what they do. */
 import { type ReactNode, useEffect, useId, useState } from 'react';
-import { curve, FIGURES, type Figure, type Gateway, remember, short, type Totals, totalsOf } from '../fleet.js';
+import { curve, FIGURES, type Figure, type Gateway, remember, type Sample, short, topOf, totalsOf } from '../fleet.js';
 import { useAsked, useNow } from '../hooks.js';
 import type { Workflow } from '../inputs.js';
 import { Refused } from '../parts/status.js';
-import { tookFrom } from '../times.js';
+import { took, tookFrom } from '../times.js';
 
 /** Gateways tell of themselves every ten seconds. */
 const EVERY_MS = 5000;
@@ -17,9 +17,9 @@ const NAMES: Readonly<Record<Figure, string>> = {
 };
 
 export function FleetPage(): ReactNode {
-  const [samples, setSamples] = useState<readonly Totals[]>([]);
+  const [samples, setSamples] = useState<readonly Sample[]>([]);
   const { value, error } = useAsked<{ gateways: Gateway[] }>('/api/fleet', EVERY_MS, ({ gateways }) =>
-    setSamples(before => remember(before, totalsOf(gateways))),
+    setSamples(before => remember(before, { at: Date.now(), totals: totalsOf(gateways) })),
   );
   const now = useNow(true, 1000);
   useEffect(() => {
@@ -31,14 +31,11 @@ export function FleetPage(): ReactNode {
       <h1 tabIndex={-1}>Fleet</h1>
       <Refused error={error} />
       <div className="tiles">
-        <Tile name="Gateways" value={value ? `${gateways.length}` : '–'} values={[]} />
+        <Tile name="Gateways" value={value ? `${gateways.length}` : '–'} />
         {FIGURES.map(figure => (
-          <Tile
-            key={figure}
-            name={NAMES[figure]}
-            value={value ? short(totalsOf(gateways)[figure]) : '–'}
-            values={samples.map(totals => totals[figure])}
-          />
+          <Tile key={figure} name={NAMES[figure]} value={value ? short(totalsOf(gateways)[figure]) : '–'}>
+            {samples.length > 1 && <Curve samples={samples} figure={figure} />}
+          </Tile>
         ))}
       </div>
       <Gateways gateways={gateways} isAsked={value !== undefined} now={now} />
@@ -47,16 +44,32 @@ export function FleetPage(): ReactNode {
   );
 }
 
-function Tile({ name, value, values }: { name: string; value: string; values: readonly number[] }): ReactNode {
+function Tile({ name, value, children }: { name: string; value: string; children?: ReactNode }): ReactNode {
   return (
     <div className="panel tile">
       <span className="quiet">{name}</span>
       <strong className="figure">{value}</strong>
-      {values.length > 1 && (
-        <svg viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
-          <polyline points={curve(values)} vectorEffect="non-scaling-stroke" />
-        </svg>
-      )}
+      {children}
+    </div>
+  );
+}
+
+/** A figure since the page is looked at, between the ends of its scale. */
+function Curve({ samples, figure }: { samples: readonly Sample[]; figure: Figure }): ReactNode {
+  const values = samples.map(({ totals }) => totals[figure]);
+  const top = topOf(values);
+  const span = took((samples.at(-1)?.at ?? 0) - (samples[0]?.at ?? 0));
+  const [least, most] = [Math.min(...values), Math.max(...values)].map(short);
+  return (
+    <div className="curve" role="img" aria-label={`${NAMES[figure]} in the last ${span}: ${least} to ${most}`}>
+      <svg viewBox="0 0 100 40" preserveAspectRatio="none" aria-hidden="true">
+        <path d="M0 1H100M0 39H100" vectorEffect="non-scaling-stroke" />
+        <polyline points={curve(samples, figure, top)} vectorEffect="non-scaling-stroke" />
+      </svg>
+      <span className="top-mark">{short(top)}</span>
+      <span className="zero-mark">0</span>
+      <span className="since">{span} ago</span>
+      <span className="now">now</span>
     </div>
   );
 }

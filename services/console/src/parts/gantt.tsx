@@ -1,12 +1,15 @@
 /** The nodes of an execution over time. */
 import { memo, type ReactNode, useId, useLayoutEffect, useRef, useState } from 'react';
-import type { Chart, Edge, Row } from '../gantt.js';
+import { type Chart, type Edge, edgePath, type Row } from '../gantt.js';
 import { took } from '../times.js';
 import { linesAt } from '../window.js';
 import { Status } from './status.js';
 
-/** Height of a row; the style sheet has the same. */
+/** Height of a row, and half of that of a bar in it; the style sheet has the same. */
 const ROW_PX = 34;
+const BAR_HALF_PX = 6;
+/** How far the head of an arrow reaches to its sides, and back. */
+const HEAD_PX = 3.5;
 
 export interface GanttProps {
   chart: Chart;
@@ -97,25 +100,20 @@ interface EdgesProps {
   selected: number;
 }
 
-/** What waited for what: from the end of a node down to the beginning of the next. */
+/** What waited for what: from the end of a node to the beginning of the next, behind the bars, so that none is crossed out. */
 function Edges({ edges, rows, place, count, selected }: EdgesProps): ReactNode {
   const seen = edges.filter(({ from, to }) => Math.max(from, to) >= rows.from && Math.min(from, to) < rows.to);
   if (seen.length === 0 || place.width === 0) return null;
-  const middle = (row: number) => (row + 0.5) * ROW_PX;
+  const isOf = ({ from, to }: Edge) => from === selected || to === selected;
+  // Those of the chosen node are drawn last, above the others.
+  const drawn = seen.slice(0, EDGES_MAX).sort((one, other) => Number(isOf(one)) - Number(isOf(other)));
   return (
-    <svg
-      className="edges"
-      viewBox={`0 0 100 ${count * ROW_PX}`}
-      preserveAspectRatio="none"
-      aria-hidden="true"
-      style={{ ...place, height: count * ROW_PX }}
-    >
-      {seen.slice(0, EDGES_MAX).map(({ from, to, ends, begins }) => (
+    <svg className="edges" aria-hidden="true" style={{ ...place, height: count * ROW_PX }}>
+      {drawn.map(edge => (
         <path
-          key={`${from} ${to}`}
-          className={from === selected || to === selected ? 'selected' : undefined}
-          d={`M${ends} ${middle(from)}V${(middle(from) + middle(to)) / 2}H${begins}V${middle(to)}`}
-          vectorEffect="non-scaling-stroke"
+          key={`${edge.from} ${edge.to}`}
+          className={isOf(edge) ? 'selected' : undefined}
+          d={edgePath(edge, place.width, ROW_PX, BAR_HALF_PX, HEAD_PX)}
         />
       ))}
     </svg>
@@ -131,15 +129,19 @@ function Blank({ rows }: { rows: number }): ReactNode {
   );
 }
 
+/** Of the axis, in percent: behind marks further on there is no room for a label, and a mark without one says nothing. */
+const TICK_MAX = 82;
+
 const Axis = memo(function Axis({ chart }: { chart: Chart }): ReactNode {
   return (
     <span className="axis" aria-hidden="true">
-      {chart.ticks.map(({ left, label }) => (
-        <span key={label} style={{ left: `${left}%` }}>
-          {/* Near the end there is no room for it. */}
-          {left < 82 && label}
-        </span>
-      ))}
+      {chart.ticks
+        .filter(({ left }) => left < TICK_MAX)
+        .map(({ left, label }) => (
+          <span key={label} style={{ left: `${left}%` }}>
+            {label}
+          </span>
+        ))}
     </span>
   );
 });

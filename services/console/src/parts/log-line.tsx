@@ -1,5 +1,5 @@
 /** A line of a log, and all that is known of it. */
-import { clock } from '@weft/client/view/format.js';
+import { clock, dateTime } from '@weft/client/view/format.js';
 import { Fragment, memo, type ReactNode, useId } from 'react';
 import { highlighted, type Kind, type Line } from '../lines.js';
 
@@ -72,7 +72,10 @@ export const LineDetails = memo(
       <aside className="details" aria-labelledby={title}>
         <div className="spread">
           <h3 id={title}>
-            Line {(line.key + 1).toLocaleString('en')} <span className="quiet">{line.timestamp}</span>
+            Line {(line.key + 1).toLocaleString('en')}{' '}
+            <time className="quiet figure" dateTime={line.timestamp}>
+              {dateTime(line.timestamp)}
+            </time>
           </h3>
           <button type="button" className="plain" onClick={close} aria-label="Close the details">
             <span aria-hidden="true">✕</span>

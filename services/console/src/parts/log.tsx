@@ -7,7 +7,13 @@ import { type Scrolling, useScroll } from '../scroll.js';
 import { LINE_PX, linesAt } from '../window.js';
 import { LineDetails, LogLine } from './log-line.js';
 
-export function Log({ log }: { log: LogView }): ReactNode {
+export interface LogProps {
+  log: LogView;
+  /** Has other lines shown. */
+  filter: (wanted: Filter) => void;
+}
+
+export function Log({ log, filter: change }: LogProps): ReactNode {
   const { lines, length, filter } = useView(log);
   const title = useId();
   const scroll = useScroll(lines, length);
@@ -39,7 +45,7 @@ export function Log({ log }: { log: LogView }): ReactNode {
           <CopyButton lines={lines} />
         </div>
       </div>
-      <Filters lines={lines} filter={filter} change={log.filter} />
+      <Filters lines={lines} filter={filter} change={change} />
       {lines.omitted > 0 && <p className="quiet">{lines.omitted.toLocaleString('en')} older lines are not kept.</p>}
       <div className="lines-frame">
         <Window
@@ -207,9 +213,15 @@ function Filters({
         ))}
       </div>
       {filter.nodeId !== undefined && (
-        <span className="chip">
-          Node <code>{filter.nodeId}</code>
-        </span>
+        <button
+          type="button"
+          className="chip"
+          aria-label={`Not only node ${filter.nodeId}`}
+          title="Shows the lines of the other nodes again"
+          onClick={() => change({ ...filter, nodeId: undefined })}
+        >
+          Node <code>{filter.nodeId}</code> <span aria-hidden="true">✕</span>
+        </button>
       )}
       {!isAll && (
         <button type="button" className="plain" onClick={() => change(NO_FILTER)}>

@@ -10,10 +10,11 @@ import { ends, until } from '../../../../clients/typescript/test/rig/index.js';
 
 export { startExecutor } from '../../../../clients/typescript/test/rig/processes.js';
 
-const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
+/** What `build.sh` has made. */
+export const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
 
 /** What a gateway sends with its page. */
-const POLICY =
+export const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const TYPES: Record<string, string> = {
@@ -211,6 +212,20 @@ export async function open(url: string, options: BrowserContextOptions = {}): Pr
 
 export const live = (page: Page, ms = 30_000): Promise<void> =>
   page.locator('.badge[data-state="connected"]').waitFor({ timeout: ms });
+
+/** Starts a workflow by the dialog of the list; the page shows its execution then. */
+export async function begin(page: Page, workflow: string, fill: Record<string, string> = {}): Promise<void> {
+  await page.getByRole('button', { name: 'Start a workflow' }).first().click();
+  const dialog = page.getByRole('dialog');
+  // An executor tells of itself once it has connected.
+  const offer = dialog.getByRole('button', { name: workflow });
+  const again = dialog.getByRole('button', { name: 'Ask again' });
+  while ((await offer.or(again).first().textContent()) === 'Ask again') await again.click();
+  await offer.click();
+  for (const [label, value] of Object.entries(fill)) await dialog.getByLabel(label).fill(value);
+  await dialog.getByRole('button', { name: 'Start' }).click();
+  await page.waitForURL(/#\/executions\//);
+}
 
 /** The messages of the log's lines that are shown, also of those that are not drawn, by way of the clipboard. */
 export async function copied(page: Page): Promise<string[]> {

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { endAll, until } from '../../../../clients/typescript/test/rig/index.js';
 import { type GatewayProcess, startGateway } from '../../../../clients/typescript/test/rig/processes.js';
-import { endBrowser, front, live, type Opened, open, startExecutor } from './rig.js';
+import { begin, endBrowser, front, live, type Opened, open, startExecutor } from './rig.js';
 
 let gateway: GatewayProcess;
 let opened: Opened;
@@ -19,23 +19,9 @@ afterEach(async () => {
 });
 afterAll(endBrowser);
 
-async function begin(workflow: string, fill: Record<string, string> = {}): Promise<void> {
-  const { page } = opened;
-  await page.getByRole('button', { name: 'Start a workflow' }).first().click();
-  const dialog = page.getByRole('dialog');
-  // An executor tells of itself once it has connected.
-  const offer = dialog.getByRole('button', { name: workflow });
-  const again = dialog.getByRole('button', { name: 'Ask again' });
-  while ((await offer.or(again).first().textContent()) === 'Ask again') await again.click();
-  await offer.click();
-  for (const [label, value] of Object.entries(fill)) await dialog.getByLabel(label).fill(value);
-  await dialog.getByRole('button', { name: 'Start' }).click();
-  await page.waitForURL(/#\/executions\//);
-}
-
 test('a workflow is started, watched, and its prompt answered in place', async () => {
   const { page } = opened;
-  await begin('approval', { change: 'Paint it blue' });
+  await begin(page, 'approval', { change: 'Paint it blue' });
   const prompt = page.getByRole('form', { name: 'A question of the execution' });
   await prompt.getByText('Paint it blue?').waitFor();
   const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('button', { name, exact: true }) });
@@ -54,11 +40,25 @@ test('a workflow is started, watched, and its prompt answered in place', async (
   await page.getByRole('region', { name: 'approve' }).getByText('After prepare').waitFor();
   expect(await page.locator('.edges path.selected').count()).toBe(2);
 
-  // A node's lines alone, then what is searched for.
-  await page.getByRole('button', { name: 'prepare', exact: true }).click();
-  await lines.getByText('checking: Paint it blue').waitFor();
-  expect(await lines.getByText('applied:').count()).toBe(0);
-  await page.getByRole('button', { name: 'Show all' }).click();
+  // A node's lines alone: the chosen node and the filter go together, wherever they are ended.
+  const prepare = page.getByRole('button', { name: 'prepare', exact: true });
+  const isAlone = async () => {
+    await lines.getByText('checking: Paint it blue').waitFor();
+    await lines.getByText('applied:').waitFor({ state: 'detached' });
+    await page.getByRole('region', { name: 'prepare' }).waitFor();
+    expect(await prepare.getAttribute('aria-pressed')).toBe('true');
+  };
+  for (const end of ['Show all', 'Not only node prepare', 'Close the node', 'prepare']) {
+    await prepare.click();
+    await isAlone();
+    await page.getByRole('button', { name: end, exact: true }).click();
+    await lines.getByText('applied: Paint it blue').waitFor();
+    await page.getByRole('region', { name: 'prepare' }).waitFor({ state: 'detached' });
+    expect(await prepare.getAttribute('aria-pressed')).toBe('false');
+    expect(await page.getByRole('button', { name: 'Show all' }).count()).toBe(0);
+  }
+
+  // What is searched for.
   await page.getByRole('searchbox', { name: 'Search in the log' }).fill('APPLIED');
   expect(await lines.getByRole('option').count()).toBe(1);
   expect(await lines.locator('mark').textContent()).toBe('applied');
@@ -79,7 +79,7 @@ test('a workflow is started, watched, and its prompt answered in place', async (
 
 test('agents are read as they speak, and an execution is cancelled', async () => {
   const { page } = opened;
-  await begin('story', { hero: 'a patient ferry' });
+  await begin(page, 'story', { hero: 'a patient ferry' });
   await page
     .getByRole('article', { name: /Narrator/ })
     .getByText('There was once a patient')

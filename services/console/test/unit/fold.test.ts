@@ -2,7 +2,7 @@
 import type { NodeState, OtherEvent } from '@weft/client';
 import { expect, test } from 'vitest';
 import { Agents } from '../../src/agents.js';
-import { type Attempt, chartOf } from '../../src/gantt.js';
+import { type Attempt, chartOf, edgePath } from '../../src/gantt.js';
 import { lineOf } from '../../src/run.js';
 
 const T0 = Date.parse('2026-01-01T00:00:00.000Z');
@@ -48,6 +48,14 @@ test('what waited for what is joined, from the end of the one to the beginning o
     { from: 1, to: 2, ends: 20, begins: 50 },
   ]);
   expect(chartOf(nodes, new Map(), false, T0 + 10_000).edges).toEqual([]);
+});
+
+test('an edge goes along the row that waited, and ends at the top of its bar; upwards from below', () => {
+  const at = (d: string) => d.split('M')[1];
+  const path = (edge: { from: number; to: number; ends: number; begins: number }) => edgePath(edge, 200, 34, 6, 3.5);
+  expect(at(path({ from: 0, to: 2, ends: 40, begins: 50 }))).toBe('80 17V68H101V78');
+  expect(at(path({ from: 2, to: 1, ends: 0, begins: 0 }))).toBe('1 85V68H1V58');
+  expect(path({ from: 0, to: 1, ends: 100, begins: 100 })).toBe('M201 17V34H201V44M197.5 40.5L201 44L204.5 40.5');
 });
 
 test('each attempt has its bar, and none leaves the chart', () => {

@@ -2,7 +2,7 @@
 import { createElement } from 'react';
 import { renderToStaticMarkup } from 'react-dom/server';
 import { expect, test } from 'vitest';
-import { curve, remember, short, totalsOf } from '../../src/fleet.js';
+import { curve, remember, type Sample, short, topOf, totalsOf } from '../../src/fleet.js';
 import { inputsOf } from '../../src/inputs.js';
 import { Prompt } from '../../src/parts/prompt.js';
 import { isId, routeOf, toExecution } from '../../src/route.js';
@@ -64,13 +64,21 @@ test('totals are sums, and only the last are remembered', () => {
   const one = { ...gateway, connections: 1, rooms: 2, eventsPerSecond: 0.5, deliveriesPerSecond: 3 };
   const totals = { connections: 2, rooms: 4, eventsPerSecond: 1, deliveriesPerSecond: 6 };
   expect(totalsOf([one, one])).toEqual(totals);
-  let samples: readonly (typeof totals)[] = [];
-  for (let n = 0; n < 500; n++) samples = remember(samples, { ...totals, rooms: n });
+  let samples: readonly Sample[] = [];
+  for (let n = 0; n < 500; n++) samples = remember(samples, { at: n, totals: { ...totals, rooms: n } });
   expect(samples).toHaveLength(120);
-  expect(samples.at(-1)?.rooms).toBe(499);
+  expect(samples.at(-1)?.totals.rooms).toBe(499);
 });
 
-test('a curve stays in its box', () => {
-  expect(curve([0, 5, 10])).toBe('0.0,23.0 50.0,12.0 100.0,1.0');
-  expect(curve([0])).toBe('0.0,23.0');
+test('a curve stands on a scale that ends at a round figure, and its samples where their times are', () => {
+  const tops = [0, 1, 1.2, 2, 3, 5, 5.1, 10, 87.7, 201, 999, 1000, 1_200_000];
+  expect(tops.map(value => topOf([0, value]))).toEqual([1, 1, 2, 2, 5, 5, 10, 10, 100, 500, 1000, 1000, 2_000_000]);
+  expect(topOf([])).toBe(1);
+  const totals = { connections: 0, rooms: 0, eventsPerSecond: 0, deliveriesPerSecond: 0 };
+  const sample = (at: number, rooms: number) => ({ at, totals: { ...totals, rooms } });
+  // Between the second and the third one nobody looked at the page.
+  expect(curve([sample(1000, 0), sample(6000, 5), sample(51_000, 10)], 'rooms', 10)).toBe(
+    '0.0,39.0 10.0,20.0 100.0,1.0',
+  );
+  expect(curve([sample(1000, 0)], 'rooms', 1)).toBe('0.0,39.0');
 });

@@ -3,7 +3,7 @@
 use super::{
     App, admission,
     answer::Refusal,
-    extract::{Path, Query, resume},
+    extract::{Path, Query, history_logs, resume},
     stream,
     who::Visitor,
 };
@@ -30,7 +30,7 @@ const TURN_TIME: Duration = Duration::from_secs(10);
 /// Most bytes of events in one answer, passed by at most one event.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// `?after=<offset>&limit=<n>`; of a stream `?offset=<offset>&snapshot=true`.
+/// `?after=<offset>&limit=<n>`; of a stream `?offset=<offset>&snapshot=true&history=logs`.
 #[derive(Debug, Deserialize)]
 pub struct Range {
     after: Option<String>,
@@ -38,6 +38,7 @@ pub struct Range {
     offset: Option<String>,
     #[serde(default)]
     snapshot: bool,
+    history: Option<String>,
 }
 
 /// `GET /api/executions/{id}/events`
@@ -65,7 +66,9 @@ pub async fn of_room(
 async fn answer(app: App, visitor: &Visitor, room: &Room, range: Range, headers: &HeaderMap) -> Result<Response, Refusal> {
     let room = visitor.reads(&app, room).await?;
     if stream::is_wanted(headers) {
-        return stream::begin(&app, visitor, room, range.offset.as_deref(), range.snapshot, headers).await;
+        let history_logs = history_logs(range.history.as_deref())?;
+        let asked = stream::Asked { offset: range.offset.as_deref(), snapshot: range.snapshot, history_logs };
+        return stream::begin(&app, visitor, room, asked, headers).await;
     }
     read(&app, room, range, visitor.reader()).await
 }

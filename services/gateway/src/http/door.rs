@@ -18,7 +18,7 @@ use weft_dialect::told;
 /// What the door lets through.
 #[derive(Debug, Default)]
 pub struct Door {
-    /// Origins beside those of loopback, compared exactly.
+    /// Origins beside those of loopback, compared exactly. Their pages may send cookies along.
     pub origins: Vec<String>,
     /// Whether `Host` must name loopback.
     pub loopback_only: bool,
@@ -49,7 +49,25 @@ impl Door {
         let of = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         let is_own =
             self.same_host && of.is_some_and(|of| host.is_some_and(|host| !host.is_empty() && of.eq_ignore_ascii_case(host)));
-        is_own || (self.loopback_only && of.is_some_and(is_loopback_host)) || self.origins.iter().any(|listed| listed == origin)
+        is_own || (self.loopback_only && of.is_some_and(is_loopback_host)) || self.is_listed(origin)
+    }
+
+    fn is_listed(&self, origin: &str) -> bool {
+        self.origins.iter().any(|listed| listed == origin)
+    }
+
+    /// Lets a page of this origin, which was admitted, read the answer. One that is listed may have sent its cookies along
+    /// (`withCredentials`); of one that is admitted for its host alone nobody has said that it may use its visitors' names.
+    fn open_to(&self, origin: HeaderValue, headers: &mut HeaderMap) {
+        if origin.to_str().is_ok_and(|origin| self.is_listed(origin)) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT"));
+        headers
+            .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, last-event-id"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
 }
 
@@ -64,21 +82,20 @@ fn is_loopback_host(host: &str) -> bool {
 
 /// Refuses what the door does not let through, and answers pages of other admitted origins as browsers ask (CORS).
 pub async fn check(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    if let Some(refusal) = door.refusal(request.headers()) {
-        return refusal.into_response();
-    }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
-    if let Some(origin) = origin {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT"));
-        headers
-            .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, last-event-id"));
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    }
+    let mut response = match door.refusal(request.headers()) {
+        Some(refusal) => refusal.into_response(),
+        None => {
+            let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+            if let Some(origin) = origin {
+                door.open_to(origin, response.headers_mut());
+            }
+            response
+        }
+    };
+    // Also where there is no origin: no cache may give one page what another, or none, was answered.
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     response
 }
 
@@ -116,6 +133,17 @@ mod tests {
             (Some("http://localhost.evil.com"), "127.0.0.1"),
         ] {
             assert!(!admitted(origin, host), "{origin:?} {host}");
+        }
+    }
+
+    #[test]
+    fn cookies_may_come_along_from_listed_origins_alone() {
+        let door = Door { origins: vec!["https://app.example".into()], loopback_only: true, same_host: true };
+        for (origin, may) in [("https://app.example", true), ("http://localhost:5173", false), ("https://weft.example", false)] {
+            let mut headers = HeaderMap::new();
+            door.open_to(HeaderValue::from_static(origin), &mut headers);
+            assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], origin);
+            assert_eq!(headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS), may, "{origin}");
         }
     }
 

@@ -23,6 +23,15 @@ pub fn resume(field: &'static str, text: &str) -> Result<Resume, Refusal> {
     text.parse().map_err(refuse)
 }
 
+/// Reads `?history=logs`: whether the retained logs are to come first.
+pub fn history_logs(text: Option<&str>) -> Result<bool, Refusal> {
+    match text {
+        None => Ok(false),
+        Some("logs") => Ok(true),
+        Some(_) => Err(Refusal::new(told::INVALID, "history: must be logs").field("history")),
+    }
+}
+
 /// A body, whatever its type is called: all of it, in time, and not larger than bodies may be there.
 pub struct Whole(pub Bytes);
 

@@ -15,6 +15,7 @@ mod ingress;
 mod input;
 pub mod intake;
 mod leave;
+mod linger;
 mod page;
 mod peer;
 mod poll;

@@ -3,6 +3,7 @@
 use super::{
     Tls, first,
     intake::{self, Intake, Seat},
+    linger::Lingering,
     requests::{Heads, Part},
 };
 use crate::transport::SocketTimes;
@@ -169,7 +170,7 @@ async fn speak(
     // The buffer's bound alone lets a head pass that was read with what came before it.
     builder.max_buf_size(heads.bytes).max_header_size(heads.bytes);
     let connection = builder.serve_connection(
-        TokioIo::new(stream),
+        TokioIo::new(Lingering::new(stream)),
         TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer.ip()));
             request

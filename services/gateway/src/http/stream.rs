@@ -35,15 +35,19 @@ pub fn is_wanted(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().any(accepts)
 }
 
+/// What the query of a stream asks for.
+pub struct Asked<'a> {
+    /// To go on after this event.
+    pub offset: Option<&'a str>,
+    /// The folded state.
+    pub snapshot: bool,
+    /// The retained logs.
+    pub history_logs: bool,
+}
+
 /// Begins a stream: after the client's last event, else after `offset`, else with what happens next.
-pub async fn begin(
-    app: &App,
-    visitor: &Visitor,
-    room: Room,
-    offset: Option<&str>,
-    snapshot: bool,
-    headers: &HeaderMap,
-) -> Result<Response, Refusal> {
+pub async fn begin(app: &App, visitor: &Visitor, room: Room, asked: Asked<'_>, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let Asked { offset, snapshot, history_logs } = asked;
     let resume = where_to_begin(offset, headers)?;
     let hub = &app.shared.hub;
     let address = who::arrive(app, visitor.address)?;
@@ -59,7 +63,7 @@ pub async fn begin(
     // Whoever has the head of the answer may rely on hearing what happens from then on. A refusal is the session's to tell.
     let _ = tokio::time::timeout(OPENING_MAX, follower.room.wait_open()).await;
     // Who comes again has had the state.
-    let following = Following { room, resume, snapshot: snapshot && resume.is_none() };
+    let following = Following { room, resume, snapshot: snapshot && resume.is_none(), history_logs };
     Ok(stream(Body::new(StreamBody::new(app.shared.clone(), place, pass, following))))
 }
 

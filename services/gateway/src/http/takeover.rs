@@ -4,7 +4,7 @@
 //! still to be written, which then goes out with the first frames in one write. Everywhere else the HTTP server writes the
 //! answer and gives its connection up.
 
-use super::App;
+use super::{App, linger::Lingering};
 use crate::transport::{Io, WebSocket, WebSocketLimits, Wire};
 use axum::{extract::Request, response::Response};
 use bytes::Bytes;
@@ -78,12 +78,12 @@ pub fn arrange(app: &App, request: &mut Request, mut answer: Response, begin: im
 
 /// The bare socket or TLS over it, and what was read of it already.
 fn stream(upgraded: Upgraded, app: &App) -> (Io, Bytes) {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return (Io::tcp(parts.io.into_inner(), app.sockets.times), parts.read_buf),
+    let upgraded = match upgraded.downcast::<TokioIo<Lingering<TcpStream>>>() {
+        Ok(parts) => return (Io::tcp(parts.io.into_inner().into_inner(), app.sockets.times), parts.read_buf),
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
-        Ok(parts) => (Io::tls(parts.io.into_inner(), app.sockets.times), parts.read_buf),
+    match upgraded.downcast::<TokioIo<Lingering<TlsStream<TcpStream>>>>() {
+        Ok(parts) => (Io::tls(parts.io.into_inner().into_inner(), app.sockets.times), parts.read_buf),
         Err(upgraded) => (Io::other(TokioIo::new(upgraded)), Bytes::new()),
     }
 }

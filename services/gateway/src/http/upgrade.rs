@@ -3,7 +3,7 @@
 use super::{
     App, admission,
     answer::Refusal,
-    extract::{Path, Query, resume},
+    extract::{Path, Query, history_logs, resume},
     takeover, who,
 };
 use crate::{
@@ -40,14 +40,16 @@ pub async fn native(State(app): State<App>, request: Request) -> Response {
     upgrade(app, request, Dialect::Native, None).await
 }
 
-/// `?offset=` of C, `?after=` of E. The rest of the query is none of ours.
+/// `?offset=` and `?history=` of C, `?after=` of E. The rest of the query is none of ours.
 #[derive(Debug, Deserialize)]
 pub struct From {
     offset: Option<String>,
+    history: Option<String>,
     after: Option<String>,
 }
 
-/// `GET /api/ws/executions/{execution_id}`: system C. Without an offset it begins with the present state.
+/// `GET /api/ws/executions/{execution_id}`: system C. Without an offset it begins with the present state, before it the
+/// retained logs if they are asked for.
 pub async fn c(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -56,7 +58,8 @@ pub async fn c(
 ) -> Result<Response, Refusal> {
     let room = Room::execution(&id)?;
     let resume = from.offset.as_deref().map(|text| resume("offset", text)).transpose()?;
-    let following = Following { room, resume, snapshot: resume.is_none() };
+    let history_logs = history_logs(from.history.as_deref())?;
+    let following = Following { room, resume, snapshot: resume.is_none(), history_logs };
     Ok(upgrade(app, request, Dialect::C, Some(following)).await)
 }
 
@@ -69,7 +72,7 @@ pub async fn e(
 ) -> Result<Response, Refusal> {
     let room = Room::execution(&id)?;
     let resume = from.after.as_deref().map(|text| resume("after", text)).transpose()?;
-    let following = Following { room, resume: Some(resume.unwrap_or(Resume::Start)), snapshot: false };
+    let following = Following { room, resume: Some(resume.unwrap_or(Resume::Start)), snapshot: false, history_logs: false };
     Ok(upgrade(app, request, Dialect::E, Some(following)).await)
 }
 

@@ -15,7 +15,7 @@ use weft_dialect::{
     piece::Piece,
     socketio::{self, SessionOffset},
     sse,
-    websocket::{Deflater, HEADER_BYTES_MAX, Opcode, encode_header},
+    websocket::{Deflater, HEADER_BYTES_MAX, Opcode, deflate::compressed_tail, encode_header},
 };
 
 /// Of the header of a frame from 126 to 65,535 bytes (RFC 6455, section 5.2), as nearly all are.
@@ -92,13 +92,14 @@ pub struct Frames {
 /// Those that few rooms need; each `None` until it is made.
 #[derive(Default)]
 struct Others {
-    /// The whole JSON message, compressed; `None` inside where that is not worth while.
-    deflated: Option<Option<Bytes>>,
-    /// The payload up to its tail, compressed, for sessions that append a tail of their own.
+    /// The JSON message up to its tail, compressed; `None` inside where that is not worth while.
     deflated_body: Option<Option<Bytes>>,
+    /// The whole message in a frame: that body, and the plain offset.
+    deflated: Option<Option<Bytes>>,
     /// In MessagePack; `None` inside if it cannot be told so.
     packed: Option<Option<Bytes>>,
-    /// The same compressed.
+    /// As of JSON.
+    packed_deflated_body: Option<Option<Bytes>>,
     packed_deflated: Option<Option<Bytes>>,
     /// In an event stream.
     sse: Option<Option<Bytes>>,
@@ -153,6 +154,11 @@ impl Frames {
         self.weight.frames.fetch_add(bytes as isize, Relaxed);
     }
 
+    /// One of the others, if it was made already.
+    fn made(&self, which: Which) -> Option<Option<Bytes>> {
+        which(self.others.lock().as_mut()?).clone()
+    }
+
     /// One of the others, made by whoever comes first while the rest wait.
     fn other(&self, which: Which, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
         let mut others = self.others.lock();
@@ -187,8 +193,9 @@ impl Frames {
 
 impl Others {
     fn bytes(&self) -> usize {
-        let frames = [&self.deflated, &self.deflated_body, &self.packed, &self.packed_deflated, &self.sse];
-        let bytes: usize = frames.into_iter().flatten().flatten().map(Bytes::len).sum();
+        let bodies = [&self.deflated_body, &self.packed_deflated_body];
+        let frames = [&self.deflated, &self.packed, &self.packed_deflated, &self.sse].into_iter().chain(bodies);
+        let bytes: usize = frames.flatten().flatten().map(Bytes::len).sum();
         let pieces: usize = [&self.c, &self.e].into_iter().flatten().map(|pieces| weight(pieces)).sum();
         let packets: usize = [&self.a, &self.d].into_iter().flatten().map(|packets| weight(packets)).sum();
         size_of::<Self>() + bytes + pieces + packets
@@ -203,6 +210,21 @@ impl Drop for Frames {
 
 fn weight<P: Weighed>(pieces: &[P]) -> usize {
     pieces.iter().map(|piece| piece.bytes() + size_of::<P>()).sum()
+}
+
+/// A compressed body with its tail behind it in a frame; `None` where a plain frame is no larger.
+fn sealed(opcode: Opcode, body: &[u8], tail: &[u8], plain: &[u8]) -> Option<Bytes> {
+    let payload = [body, &compressed_tail(tail)?].concat();
+    Some(framed(opcode, true, &payload)).filter(|frame| frame.len() < plain.len())
+}
+
+/// Bytes before the payload of one of our own frames, which are not masked (RFC 6455, section 5.2).
+fn header_len(frame: &[u8]) -> usize {
+    match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    }
 }
 
 /// A whole message in a frame of its own.
@@ -249,10 +271,15 @@ impl Entry {
         self.whole().frame
     }
 
-    /// The same compressed, or as it is where that is not worth while.
+    /// The same compressed, or as it is where that is not worth while. Only the body is ever compressed, once.
     pub fn deflated_frame(&self) -> Bytes {
-        let make = || compress(&self.json()).map(|payload| framed(Opcode::Text, true, &payload));
-        self.frames.other(|others| &mut others.deflated, make).unwrap_or_else(|| self.json_frame())
+        let which: Which = |others| &mut others.deflated;
+        let make = || {
+            let body = self.deflated_body();
+            let tail = native::event_tail(self.at.map(Into::into).as_ref());
+            self.frames.other(which, || sealed(Opcode::Text, &body?, tail.as_bytes(), &self.json_frame()))
+        };
+        self.frames.made(which).unwrap_or_else(make).unwrap_or_else(|| self.json_frame())
     }
 
     /// The message up to its offset, compressed, without a frame; `None` where that is not worth while.
@@ -264,6 +291,36 @@ impl Entry {
     pub fn packed_frame(&self) -> Option<Bytes> {
         let make = || Some(framed(Opcode::Binary, false, &native::event_frame_msgpack(&self.json()).ok()?));
         self.frames.other(|others| &mut others.packed, make)
+    }
+
+    /// The same without a frame, up to its offset.
+    pub fn packed_body(&self) -> Option<Bytes> {
+        let frame = self.packed_frame()?;
+        Some(frame.slice(header_len(&frame)..frame.len() - self.packed_tail().len()))
+    }
+
+    fn packed_tail(&self) -> Vec<u8> {
+        self.at.map(|at| native::event_tail_msgpack(&at.into())).unwrap_or_default()
+    }
+
+    /// The MessagePack message compressed, or as it is where that is not worth while.
+    pub fn packed_deflated_frame(&self) -> Option<Bytes> {
+        let which: Which = |others| &mut others.packed_deflated;
+        let make = || {
+            let (plain, body) = (self.packed_frame()?, self.packed_deflated_body());
+            self.frames.other(which, || sealed(Opcode::Binary, &body?, &self.packed_tail(), &plain))
+        };
+        self.frames.made(which).unwrap_or_else(make).or_else(|| self.packed_frame())
+    }
+
+    /// The same up to its offset, without a frame; `None` where that is not worth while.
+    pub fn packed_deflated_body(&self) -> Option<Bytes> {
+        let which: Which = |others| &mut others.packed_deflated_body;
+        let make = || {
+            let body = self.packed_body();
+            self.frames.other(which, || compress(&body?))
+        };
+        self.frames.made(which).unwrap_or_else(make)
     }
 
     /// The event in an event stream, its offset included. There always is one; it is kept among others that may be missing.
@@ -308,27 +365,20 @@ impl Entry {
         };
         pieces.iter().map(frame).collect()
     }
-
-    /// The same compressed, or as it is where that is not worth while.
-    pub fn packed_deflated_frame(&self) -> Option<Bytes> {
-        let make = || {
-            let payload = native::event_frame_msgpack(&self.json()).ok()?;
-            compress(&payload).map(|payload| framed(Opcode::Binary, true, &payload))
-        };
-        self.frames.other(|others| &mut others.packed_deflated, make).or_else(|| self.packed_frame())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::{Dialect, Wire};
     use std::cell::Cell;
     use weft_bus::{Delivery, Stamp};
-    use weft_event::{Epoch, Limits, Position, Room};
+    use weft_dialect::native::Encoding;
+    use weft_event::{Epoch, Limits, Offset, Position, Room};
 
     fn entry(weight: &Arc<Weight>) -> Entry {
         let at = Position { epoch: Epoch(1), seq: 2, check: 3 };
-        let payload = r#"{"type":"execution:completed","executionId":"e","data":{"result":1}}"#;
+        let payload = r#"{"type":"execution:completed","executionId":"e","data":{"result":1,"lines":["the same line again","the same line again","the same line again","the same line again","the same line again"]}}"#;
         let delivery = Delivery {
             room: Room::execution("e").expect("a room"),
             stamp: Stamp::Stored { at, prev: 1 },
@@ -351,6 +401,7 @@ mod tests {
         assert!(is_one(&entry.json_frame(), &entry.json_frame()), "native");
         assert!(is_one(&entry.sse().expect("one"), &entry.sse().expect("one")), "an event stream");
         assert!(is_one(&entry.packed_frame().expect("one"), &entry.packed_frame().expect("one")), "MessagePack");
+        assert!(is_one(&entry.packed_body().expect("one"), &entry.packed_body().expect("one")), "MessagePack, own offsets");
         assert!(is_one(&entry.c_frames()[1], &entry.c_frames()[1]), "C");
         let tags = Cell::new(0);
         let tag = || {
@@ -367,6 +418,25 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_compressed_once_whatever_offsets_its_readers_have() {
+        let entry = entry(&Arc::default());
+        let wires =
+            [Encoding::Json, Encoding::MessagePack].map(|encoding| Wire { dialect: Dialect::Native, encoding, deflate: true });
+        let offset = Offset { since: Some(1), ..entry.at.expect("a place").into() };
+        for wire in wires {
+            let frames = |_| (wire.event(&entry).expect("a frame"), wire.event_with(&entry, &offset).expect("a frame"));
+            let [(plain, own), (again, own_again)] = [0, 1].map(frames);
+            assert!(is_one(&plain.clone().into_body(), &again.into_body()), "{wire:?}");
+            let body = own.into_body();
+            assert!(is_one(&body, &own_again.into_body()), "{wire:?}");
+            // And the one is made of the other, not compressed anew.
+            let whole = plain.into_body();
+            assert!(whole.windows(body.len()).any(|part| part == body), "{wire:?}");
+            assert!(whole[0] & 0x40 != 0, "{wire:?}: it is worth while");
+        }
+    }
+
+    #[test]
     fn a_dialect_in_which_nobody_listens_costs_nothing() {
         let weight = Arc::<Weight>::default();
         let entry = entry(&weight);
@@ -376,9 +446,9 @@ mod tests {
         let _stream = entry.sse();
         let others = entry.frames.others.lock();
         let made = others.as_ref().expect("one of the others");
-        let Others { deflated, deflated_body, packed, packed_deflated, sse, c, e, a, d } = &**made;
+        let Others { deflated_body, deflated, packed, packed_deflated_body, packed_deflated, sse, c, e, a, d } = &**made;
         assert!(sse.is_some());
-        let bytes = [deflated, deflated_body, packed, packed_deflated];
+        let bytes = [deflated_body, deflated, packed, packed_deflated_body, packed_deflated];
         assert!(bytes.iter().all(|made| made.is_none()) && [c, e].iter().all(|made| made.is_none()));
         assert!([a, d].iter().all(|made| made.is_none()));
     }

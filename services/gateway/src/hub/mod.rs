@@ -12,6 +12,7 @@ pub mod frames;
 mod gather;
 pub mod history;
 pub mod log;
+mod opening;
 mod passage;
 mod place;
 mod room;

@@ -8,6 +8,7 @@ use super::{
     gather::Rate,
     history::SharedHistory,
     log::{Found, Gap, Log, Most, Slot},
+    opening::Opening,
     watched::with_context,
 };
 use crate::{
@@ -23,20 +24,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
 use weft_bus::{BusError, Delivery, Mode, Page, ReadFrom, Tail};
 use weft_event::{Epoch, Position, Room as RoomName};
-
-/// Whether a room can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// The bus has not confirmed yet.
-    NotYet,
-    /// Every event from here on will be in the log.
-    Yes,
-    /// The broker refused, and will again; the room has been taken out of the hub.
-    Refused(BusError),
-}
 
 pub(super) struct Inner {
     sync: RoomSync,
@@ -64,7 +53,7 @@ pub struct Room {
     /// The log's next index, readable without the lock.
     next: AtomicU64,
     pub(super) followers: Mutex<Followers>,
-    opened: watch::Sender<Opened>,
+    opening: Opening,
     /// One fold of the history at a time.
     pub(super) folding: tokio::sync::Mutex<()>,
     /// Whether a check of the tail is queued, so that trouble without end queues no more than one.
@@ -104,7 +93,7 @@ impl Room {
             }),
             next: AtomicU64::new(0),
             followers: Mutex::default(),
-            opened: watch::channel(Opened::NotYet).0,
+            opening: Opening::default(),
             folding: tokio::sync::Mutex::default(),
             check_queued: AtomicBool::new(false),
             gathering: AtomicBool::new(false),
@@ -124,23 +113,17 @@ impl Room {
 
     /// Waits until the bus has confirmed that this room is followed.
     pub async fn wait_open(&self) -> Result<(), BusError> {
-        let mut opened = self.opened.subscribe();
-        // The sender lives in this room, so waiting ends with the room at the latest.
-        let opened = opened.wait_for(|opened| *opened != Opened::NotYet).await;
-        match opened.as_deref() {
-            Ok(Opened::Refused(error)) => Err(error.clone()),
-            _ => Ok(()),
-        }
+        self.opening.wait().await
     }
 
     /// Whether the bus has confirmed that this room is followed.
     pub fn is_open(&self) -> bool {
-        *self.opened.borrow() == Opened::Yes
+        self.opening.is_done()
     }
 
     /// The broker will not have this room followed.
     pub fn refused(&self, error: BusError) {
-        self.opened.send_replace(Opened::Refused(error));
+        self.opening.end(Err(error));
     }
 
     /// Copies slots from `cursor` on; `None` if the cursor has left the log.
@@ -227,7 +210,7 @@ impl Room {
             }
             None => Vec::new(),
         });
-        self.opened.send_replace(Opened::Yes);
+        self.opening.end(Ok(()));
         todo
     }
 

@@ -122,7 +122,10 @@ async fn try_begin(hub: &Hub, room: &Room, wanted: Wanted, reader: Reader) -> Re
         }
         Some(Resume::Start) if hub.bus.is_durable() => from_start(hub, room, reader).await,
         Some(_) => Ok(live(room)),
-        None if wanted.snapshot && room.name.kind() == RoomKind::Execution => with_snapshot(hub, room, reader).await,
+        None if wanted.snapshot && room.name.kind() == RoomKind::Execution => {
+            let begun = with_snapshot(hub, room, reader).await?;
+            if wanted.history_logs && hub.bus.is_durable() { after_logs(hub, room, begun, reader).await } else { Ok(begun) }
+        }
         None if wanted.history_logs && hub.bus.is_durable() => with_logs(hub, room, reader).await,
         None => Ok(live(room)),
     }
@@ -161,10 +164,16 @@ async fn with_snapshot(hub: &Hub, room: &Room, reader: Reader) -> Result<Begun, 
 }
 
 async fn with_logs(hub: &Hub, room: &Room, reader: Reader) -> Result<Begun, BusError> {
-    let now = live(room);
+    after_logs(hub, room, live(room), reader).await
+}
+
+/// The retained logs up to where a subscription would begin, and then its beginning: the state, if it has one, is told where it
+/// stands, so that the offsets of what comes first are the earlier ones.
+async fn after_logs(hub: &Hub, room: &Room, begun: Begun, reader: Reader) -> Result<Begun, BusError> {
     let (page, index) = room.history.page_after(hub, room, ReadFrom::Start, reader).await?;
-    let before = page.slots.get(index).and_then(position).map(before);
-    Ok(Begun { place: Place::History(Box::new((page, index))), logs_until: now.seen, seen: before.or(now.seen), ..now })
+    let Some(first) = page.slots.get(index) else { return Ok(begun) };
+    let seen = position(first).map(before).or(begun.seen);
+    Ok(Begun { place: Place::History(Box::new((page, index))), logs_until: begun.seen, seen, ..begun })
 }
 
 async fn from_start(hub: &Hub, room: &Room, reader: Reader) -> Result<Begun, BusError> {

@@ -95,6 +95,8 @@ pub struct Following {
     pub resume: Option<Resume>,
     /// With the folded state.
     pub snapshot: bool,
+    /// With the retained logs.
+    pub history_logs: bool,
 }
 
 impl Following {

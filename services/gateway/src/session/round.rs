@@ -43,6 +43,7 @@ impl Session {
     /// filter or another room's copy leaves out makes no frame, and nobody would wake us to read on after it.
     pub(super) fn gather(&mut self, context: &mut Context<'_>, desk: &mut Desk) {
         while self.outgoing.is_empty() && self.read_once(context, desk) {}
+        self.clock.is_behind &= !self.outgoing.is_empty();
     }
 
     /// One round over the subscriptions; whether anything moved.
@@ -74,7 +75,9 @@ impl Session {
     /// Reads one subscription on; whether it may have more at once.
     fn take_from(&mut self, index: usize, bytes: &mut usize, desk: &mut Desk) -> bool {
         let subscription = &mut self.subscriptions[index];
-        let conflates = subscription.conflates() && subscription.is_behind(GATHER);
+        // Many events at once make nobody late: only a socket that takes no more does, or having been away.
+        let is_late = self.clock.is_behind || subscription.reads_history();
+        let conflates = is_late && subscription.conflates() && subscription.is_behind(GATHER);
         let most = if conflates {
             CONFLATED
         } else {

@@ -37,9 +37,9 @@ impl Session {
 
     /// Follows what the connection's address names.
     pub(super) fn follow(&mut self, following: Following) {
-        let Following { room, resume, snapshot } = following;
+        let Following { room, resume, snapshot, history_logs } = following;
         let request = RoomRequest { room, resume, as_execution: false };
-        let (batch, conflate, history_logs, types, reference) = (false, false, false, None, None);
+        let (batch, conflate, types, reference) = (false, false, None, None);
         let subscribe = Subscribe { rooms: vec![request.clone()], snapshot, batch, conflate, history_logs, types, reference };
         self.subscribe_one(Space::Main, &request, &subscribe);
     }

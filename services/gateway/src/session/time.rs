@@ -28,6 +28,8 @@ pub(super) struct Clock {
     written_at: u32,
     /// Whether the socket takes no more.
     pub(super) blocked: bool,
+    /// The socket has taken no more at least once since all that there was had been told: the client is behind.
+    pub(super) is_behind: bool,
     /// A message that has begun, by its number, and when.
     unfinished: Option<(u32, u32)>,
     /// Control frames that came in a second, as far as it goes, and which second.
@@ -55,6 +57,7 @@ impl Clock {
             unanswered_since: None,
             written_at: now,
             blocked: false,
+            is_behind: false,
             unfinished: None,
             controls: 0,
             controls_in: 0,
@@ -181,6 +184,7 @@ impl Session {
         }
         let newly = blocked && !self.clock.blocked;
         self.clock.blocked = blocked;
+        self.clock.is_behind |= blocked;
         if newly {
             self.wake_by(now + self.shared.limits.stall_secs);
         }

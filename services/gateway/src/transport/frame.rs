@@ -194,14 +194,15 @@ impl Wire {
 
     /// An event with an offset of this session's own behind the shared body. `None` as in [`Wire::event`].
     pub fn event_with(self, entry: &Entry, offset: &Offset) -> Option<Frame> {
-        let tail = native::event_tail(Some(offset)).into_bytes();
-        let frame = match self.encoding {
-            Encoding::Json => self.spliced(entry, tail),
-            // The offset stands within a map of MessagePack, whose size comes first: nothing can be shared.
-            Encoding::MessagePack => {
-                let json = [&entry.json_body()[..], &tail].concat();
-                self.own(native::event_frame_msgpack(&json).ok()?)
-            }
+        let (tail, deflated) = match self.encoding {
+            Encoding::Json => (native::event_tail(Some(offset)).into_bytes(), self.deflate.then(|| entry.deflated_body())),
+            Encoding::MessagePack => (native::event_tail_msgpack(offset), self.deflate.then(|| entry.packed_deflated_body())),
+        };
+        let compressed = deflated.flatten().and_then(|body| Some((body, compressed_tail(&tail)?)));
+        let frame = match (compressed, self.encoding) {
+            (Some((body, tail)), _) => Frame::headed(self.opcode(), true, body, tail.into()),
+            (None, Encoding::Json) => Frame::headed(self.opcode(), false, entry.json_body(), tail.into()),
+            (None, Encoding::MessagePack) => Frame::headed(self.opcode(), false, entry.packed_body()?, tail.into()),
         };
         Some(Frame { events: 1, ..frame })
     }
@@ -260,15 +261,5 @@ impl Wire {
         };
         let events = frames.map(|frame| frame.events).sum();
         Frame { events, ..Frame::headed(self.opcode(), deflated, payload.into(), Box::default()) }
-    }
-
-    fn spliced(self, entry: &Entry, tail: Vec<u8>) -> Frame {
-        if self.deflate
-            && let Some(body) = entry.deflated_body()
-            && let Some(tail) = compressed_tail(&tail)
-        {
-            return Frame::headed(Opcode::Text, true, body, tail.into());
-        }
-        Frame::headed(Opcode::Text, false, entry.json_body(), tail.into())
     }
 }

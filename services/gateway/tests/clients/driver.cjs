@@ -18,21 +18,22 @@ const commands = {
   // A further namespace over the same connection.
   join({ id, of, namespace, options }) {
     const socket = sockets.get(of).io.socket(namespace, options);
+    // It connects by itself; told to as well, it would ask for its namespace twice, which ends the connection.
     sockets.set(id, socket);
     watch(id, socket);
-    socket.connect();
   },
   emit({ id, event, args, ack }) {
     const answer = ack === undefined ? [] : [(...said) => tell(id, { ack, args: said })];
     sockets.get(id).emit(event, ...args.map(revived), ...answer);
   },
-  // A load balancer without affinity: each request goes to the next of these. New sessions are dealt out by themselves, or
-  // the beats of polls could bring all of them to one.
+  // A load balancer without affinity: each request goes to the next of these, and what is not answered with success is told.
+  // New sessions are dealt out by themselves, or the beats of polls could bring all of them to one.
   proxy({ id, urls }) {
     const turns = { fresh: 0, known: 0 };
     const turn = (request) => turns[/[?&]sid=/.test(request.url) ? 'known' : 'fresh']++;
     const proxy = http.createServer((request, response) => {
       const passed = next(urls, turn(request), request, (answer) => {
+        if (answer.statusCode >= 400) tell(id, { refused: `${request.method} ${request.url}: ${answer.statusCode}` });
         response.writeHead(answer.statusCode, answer.headers);
         answer.pipe(response);
       });
@@ -41,7 +42,10 @@ const commands = {
       request.pipe(passed);
     });
     proxy.on('upgrade', (request, socket) => {
-      const passed = next(urls, turn(request), request, (answer) => socket.end(`HTTP/1.1 ${answer.statusCode} No\r\n\r\n`));
+      const passed = next(urls, turn(request), request, (answer) => {
+        tell(id, { refused: `upgrade ${request.url}: ${answer.statusCode}` });
+        socket.end(`HTTP/1.1 ${answer.statusCode} No\r\n\r\n`);
+      });
       passed.on('upgrade', (answer, upstream, head) => {
         const headers = Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}\r\n`);
         socket.write(`HTTP/1.1 101 Switching Protocols\r\n${headers.join('')}\r\n`);
@@ -84,7 +88,7 @@ function watch(id, socket) {
     tell(id, { happened: 'connect', recovered, sid: socket.id, transport: socket.io.engine.transport.name });
   });
   socket.on('disconnect', (reason) => tell(id, { happened: 'disconnect', reason }));
-  socket.on('connect_error', (error) => tell(id, { happened: 'connect_error', message: error.message, data: error.data }));
+  socket.on('connect_error', ({ message, data }) => tell(id, { happened: 'connect_error', message, data }));
   socket.onAny((event, ...args) => tell(id, { event, args }));
 }
 

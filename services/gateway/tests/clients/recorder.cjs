@@ -7,6 +7,9 @@ const { io } = require('socket.io-client');
 const { createInterface } = require('node:readline');
 
 const sockets = [];
+// With which status the gateway answered; 0 where none did.
+const statusOf = ({ description }) =>
+  typeof description === 'number' ? description : Number(/response: (\d+)/.exec(description?.message)?.[1] ?? 0);
 const tell = (id, what) => process.stdout.write(`${JSON.stringify({ id, ...what })}\n`);
 
 function follow({ id, gateways, first, namespace, rooms, options }) {
@@ -28,8 +31,10 @@ function follow({ id, gateways, first, namespace, rooms, options }) {
   });
   socket.on('disconnect', (reason) => tell(id, { disconnected: reason }));
   socket.on('connect_error', (error) => {
-    // A gateway that is not there is no event in a client's life; one that refuses it is.
-    if (!socket.active) tell(id, { refused: error.message });
+    // A gateway that is not there is no event in a client's life, nor one that asks it to come back (503); one that refuses
+    // it is, be it by a word of Socket.IO or by a status.
+    const status = statusOf(error);
+    if (!socket.active || (status && status !== 503)) tell(id, { refused: `${error.message} ${status}` });
   });
   socket.onAny((event, payload) => tell(id, { event, payload }));
 }

@@ -5,7 +5,7 @@ use crate::{
     auth::bad_tokens,
     auth_rig::{self, CONTROL, Ws, ask, ask_at, controlled, of, token},
     auth_watch::{FORGED, Watched},
-    support::{Broker, Kind},
+    support::{Broker, Kind, until},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -151,9 +151,11 @@ async fn nobody_writes_lines_of_its_own() {
             by_hand(&gateway, &text).await;
             by_socket(&gateway, &bearer, &text).await;
         }
-        let written = std::fs::read_to_string(gateway.log()).expect("the log");
-        let audited = written.lines().filter(|line| line.contains("weft::audit") && line.contains("control")).count();
-        assert!(audited >= asked, "{format}: a line for each of {asked} requests, {audited}");
+        let written = || std::fs::read_to_string(gateway.log()).expect("the log");
+        let audited = || written().lines().filter(|line| line.contains("weft::audit") && line.contains("control")).count();
+        // The log is written a moment after what it tells.
+        until(&format!("{format}: a line for each of {asked} requests"), async || audited() >= asked).await;
+        let (written, audited) = (written(), audited());
         let said = written.lines().filter(|line| line.contains("forged")).count();
         assert!(said > 0, "{format}: there was something to be kept on one line");
         eprintln!(

@@ -1,13 +1,9 @@
 //! The clients that people have: `socket.io-client` as npm has it, driven from here.
 
-use crate::{
-    npm::{SOURCES, installed},
-    support::SOON,
-};
+use crate::{npm::CLIENTS, support::SOON};
 use serde_json::{Value, json};
 use std::{
     collections::{HashMap, VecDeque},
-    path::Path,
     process::Stdio,
 };
 use tokio::{
@@ -28,8 +24,8 @@ pub struct Clients {
 impl Clients {
     pub fn start() -> Self {
         let node = Command::new("node")
-            .arg(Path::new(SOURCES).join("driver.cjs"))
-            .env("NODE_PATH", installed().join("node_modules"))
+            .arg(CLIENTS.script("driver.cjs"))
+            .env("NODE_PATH", CLIENTS.modules())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -70,25 +66,40 @@ impl Clients {
         }
     }
 
-    /// Passes over what else happens, until this does. Events that come meanwhile fail the test.
+    /// Waits until this happens. Before it there may be pings and upgrades, and nothing else: a client that cannot connect,
+    /// or has to try again, fails the test.
     pub async fn happens(&mut self, id: &str, what: &str) -> Value {
         loop {
             let line = self.next(id).await;
-            assert!(line.get("event").is_none(), "{what} of {id} was due, not {line}");
             if line["happened"] == what {
                 return line;
             }
+            assert!(is_routine(&line), "{what} of {id} was due, not {line}");
         }
     }
 
-    /// The next event: its name and arguments. Nothing but pings and connections may come before it.
+    /// That nothing else was told of this client than what the test has heard, up to the last line that it has read.
+    pub fn nothing_else(&self, id: &str) {
+        let unheard: Vec<&Value> = self.heard.get(id).into_iter().flatten().filter(|line| !is_routine(line)).collect();
+        assert!(unheard.is_empty(), "{id} was told more: {unheard:?}");
+    }
+
+    /// The next event: its name and arguments. Nothing but pings and upgrades may come before it.
     pub async fn event(&mut self, id: &str) -> (String, Vec<Value>) {
         loop {
             let line = self.next(id).await;
             if let Some(event) = line["event"].as_str() {
                 return (event.to_owned(), line["args"].as_array().expect("arguments").clone());
             }
-            assert!(line.get("ack").is_none(), "an event of {id} was due, not {line}");
+            assert!(is_routine(&line), "an event of {id} was due, not {line}");
+        }
+    }
+
+    /// Hears the `log` events with these numbers next.
+    pub async fn numbers(&mut self, id: &str, expected: impl IntoIterator<Item = u64>) {
+        for n in expected {
+            let (name, args) = self.event(id).await;
+            assert_eq!((name.as_str(), &args[0]["data"]["n"]), ("log", &json!(n)), "{id}: {args:?}");
         }
     }
 
@@ -123,4 +134,9 @@ impl Clients {
     pub async fn emit(&mut self, id: &str, event: &str, args: Value) {
         self.tell(json!({"op": "emit", "id": id, "event": event, "args": args})).await;
     }
+}
+
+/// What happens to any client, however well it fares.
+fn is_routine(line: &Value) -> bool {
+    line["happened"] == "ping" || line["happened"] == "upgrade"
 }

@@ -82,6 +82,39 @@ async fn a_client_of_c_sees_the_state_then_what_happens_and_each_frame_once_wher
     }
 }
 
+/// `?history=logs`: the logs first, whose offsets are the earlier ones, then the state; cut anywhere, nothing is missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_c_that_asks_for_the_logs_gets_them_before_the_state() {
+    for kind in DURABLE {
+        let broker = Broker::start(kind).await;
+        let gateways = broker.gateways(&[("WEFT_LOG_EVENTS_MAX", "20")]).await;
+        let (first, last) = (&gateways[0], &gateways[gateways.len() - 1]);
+        let log = |n: u64| event("log", json!({"level": "info", "message": n.to_string()}));
+        publish(first, json!([event("execution:started", json!({})), event("node:started", json!({}))])).await;
+        publish(first, (1..=30).map(log).collect()).await;
+        publish(first, event("execution:completed", json!({"result": 1}))).await;
+        for gateway in [first, last] {
+            let mut socket = c(gateway, "?history=logs").await;
+            let mut cut = String::new();
+            for n in 1..=30 {
+                let frame = socket.hear().await;
+                assert_eq!(frame["log"]["message"], n.to_string(), "{kind:?}: {frame}");
+                cut = if n == 29 { offset(&frame) } else { cut };
+            }
+            assert_eq!(types(&mut socket, 3).await, ["status", "node_update", "completion"], "{kind:?}");
+            hears_no_more(&mut socket).await;
+            // Who has an offset asks for nothing else.
+            let mut socket = c(gateway, &format!("?history=logs&offset={cut}")).await;
+            assert_eq!(types(&mut socket, 3).await, ["log", "status", "completion"], "{kind:?}");
+            hears_no_more(&mut socket).await;
+        }
+        let mut unknown = Socket::open_at(first, "/api/ws/executions/none?history=logs").await.expect("an upgrade");
+        hears_no_more(&mut unknown).await;
+        let refused = Socket::open_at(first, "/api/ws/executions/run?history=all").await.err().expect("no such history");
+        assert!(refused.contains("400"), "{refused}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_c_does_not_understand_is_answered_in_its_own_shape_and_ten_times_at_most() {
     let broker = Broker::start(Kind::Memory).await;

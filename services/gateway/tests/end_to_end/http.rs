@@ -262,6 +262,46 @@ async fn the_door_lets_in_loopback_and_listed_origins_only() {
     assert_eq!(request(&gateway, "DELETE", "/api/events", None).await.0, 405);
 }
 
+/// What `EventSource` and `socket.io-client` with `withCredentials`, and `fetch` with `credentials: 'include'`, need to be
+/// told; a browser with a cookie is in the tests of the example front ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_pages_of_listed_origins_may_send_cookies_along() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[("WEFT_ORIGINS", "https://app.example")]).await;
+    let client = weft_testkit::http::client();
+    for (method, path, accept, status) in [
+        ("GET", "/api/executions/e/events", "text/event-stream", 200),
+        ("GET", "/api/executions/e/events", "application/json", 404),
+        ("GET", "/socket.io/?EIO=4&transport=polling", "*/*", 200),
+        ("POST", "/socket.io/?EIO=4&transport=polling&sid=none", "*/*", 400),
+        ("OPTIONS", "/api/events", "*/*", 204),
+        ("OPTIONS", "/socket.io/?EIO=4&transport=polling&sid=none", "*/*", 204),
+    ] {
+        for (origin, admitted, listed) in [
+            (None, true, false),
+            (Some("https://app.example"), true, true),
+            (Some("http://localhost:5173"), true, false),
+            (Some("https://evil.example"), false, false),
+            (Some("null"), false, false),
+        ] {
+            let what = format!("{method} {path} {origin:?}");
+            let ask = client.request(method.parse().expect("a method"), format!("{}{path}", gateway.url()));
+            let ask = ask.header("accept", accept).header("access-control-request-method", "POST");
+            let ask = origin.iter().fold(ask, |ask, origin| ask.header("origin", *origin));
+            // The head alone: a stream does not end.
+            let answer = ask.send().await.expect("an answer");
+            let header = |name: &str| {
+                let values: Vec<_> = answer.headers().get_all(name).iter().map(|value| value.to_str().expect("text")).collect();
+                values.join(", ")
+            };
+            assert_eq!(answer.status().as_u16(), if admitted { status } else { 403 }, "{what}");
+            assert_eq!(header("access-control-allow-origin"), origin.filter(|_| admitted).unwrap_or_default(), "{what}");
+            assert_eq!(header("access-control-allow-credentials"), if listed { "true" } else { "" }, "{what}");
+            assert!(header("vary").contains("Origin"), "{what}: {}", header("vary"));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_may_load_nothing_from_elsewhere() {
     let broker = Broker::start(Kind::Memory).await;

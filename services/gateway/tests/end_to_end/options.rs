@@ -82,6 +82,18 @@ async fn conflation_spares_a_client_that_is_behind_what_later_events_say_and_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_events_at_once_are_no_reason_to_leave_any_out() {
+    let broker = Broker::start(Kind::Memory).await;
+    for gather in ["0", "10"] {
+        let gateway = broker.gateway(&[("WEFT_GATHER_MS", gather)]).await;
+        let mut reading = Socket::open(&gateway).await;
+        reading.subscribe(json!({"executionId": "busy", "conflate": true})).await;
+        publish(&gateway, (1..=200).map(|n| progress(n, "x")).collect()).await;
+        reading.hear_numbers(1..=200).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_resume_from_a_conflated_frame_goes_on_after_all_that_it_stands_for() {
     let broker = Broker::start(Kind::Memory).await;
     let gateway = broker.gateway(&[("WEFT_STALL_SECS", "600"), ("WEFT_LOG_BYTES_MAX", "64000000")]).await;

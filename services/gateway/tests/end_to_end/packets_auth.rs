@@ -5,7 +5,7 @@ use crate::{
     clients::Clients,
     packets::Packets,
     recovery::Key,
-    support::{Broker, SHARED},
+    support::{Broker, Kind, SHARED},
 };
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ async fn who_may_see_it_is_recovered_elsewhere_and_nobody_else_is_let_in() {
             let mut clients = Clients::start();
             clients.open("nobody", &url(&first), json!({"transports": ["websocket"], "reconnection": false})).await;
             let refused = clients.happens("nobody", "connect_error").await;
+            assert_eq!(refused["data"], json!({"code": "unauthenticated"}), "{what}: {refused}");
             assert!(refused["message"].is_string(), "{what}: {refused}");
             clients.connected("bob", &url(&first), with(&of("bob"))).await;
             let foreign = clients.ask("bob", "subscribe", json!([room])).await;
@@ -55,6 +56,30 @@ async fn who_may_see_it_is_recovered_elsewhere_and_nobody_else_is_let_in() {
             assert_eq!(clients.happens("ada", "connect").await["recovered"], true, "{what}");
             let (_, args) = clients.event("ada").await;
             assert_eq!(message(&args), "missed", "{what}: {args:?}");
+        }
+    }
+}
+
+/// As clients of D bring it, over whatever carries them; and where that is switched off it is as if it were not there.
+#[tokio::test]
+async fn a_token_in_the_query_of_the_connection_is_as_good_as_in_auth() {
+    let broker = Broker::start(Kind::Memory).await;
+    let open = auth_rig::gateway(&broker, &[]).await;
+    let closed = auth_rig::gateway(&broker, &[("WEFT_AUTH_QUERY", "off")]).await;
+    publish(&open, None, log("run", Some("ada"), "before")).await;
+    let mut clients = Clients::start();
+    for transports in [json!(["websocket"]), json!(["polling"]), json!(["polling", "websocket"])] {
+        for (namespace, room) in DIALECTS {
+            let id = format!("{transports} {namespace:?}");
+            let with = |token: &str| json!({"transports": transports, "query": {"token": token}, "reconnection": false});
+            clients.connected(&id, &format!("{}{namespace}", open.url()), with(&of("ada"))).await;
+            assert_eq!(clients.ask(&id, "subscribe", json!([room])).await["ok"], true, "{id}");
+            for (gateway, token) in [(&open, "no token"), (&closed, of("ada").as_str())] {
+                let refused = format!("{id} {token}");
+                clients.open(&refused, &format!("{}{namespace}", gateway.url()), with(token)).await;
+                let told = clients.happens(&refused, "connect_error").await;
+                assert_eq!(told["data"], json!({"code": "unauthenticated"}), "{refused}: {told}");
+            }
         }
     }
 }

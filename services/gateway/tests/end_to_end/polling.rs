@@ -9,19 +9,6 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use weft_testkit::process::Process;
 
-async fn numbers(clients: &mut Clients, id: &str, expected: impl IntoIterator<Item = u64>) {
-    for n in expected {
-        loop {
-            let line = clients.next(id).await;
-            if line["event"].is_string() {
-                assert_eq!((&line["event"], &line["args"][0]["data"]["n"]), (&json!("log"), &json!(n)), "{line}");
-                break;
-            }
-            assert!(line["happened"] == "upgrade" || line["happened"] == "ping", "{n} was due, not {line}");
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_client_that_only_polls_hears_everything_once() {
     let broker = Broker::start(Kind::Memory).await;
@@ -31,7 +18,7 @@ async fn a_client_that_only_polls_hears_everything_once() {
     assert_eq!(connect["transport"], "polling");
     assert_eq!(clients.ask("d", "subscribe", json!(["execution:run"])).await["ok"], true);
     publish_numbers(&gateway, "run", 1..=2000).await;
-    numbers(&mut clients, "d", 1..=2000).await;
+    clients.numbers("d", 1..=2000).await;
     let answer = clients.ask("d", "cancel", json!([{"executionId": "run"}])).await;
     assert_eq!(answer["code"], "no_executor");
     clients.tell(json!({"op": "close", "id": "d"})).await;
@@ -49,12 +36,12 @@ async fn a_client_upgrades_while_it_is_told() {
         clients.connected(&id, &gateway.url(), json!({})).await;
         clients.ask(&id, "subscribe", json!([{"executionId": room}])).await;
         publish_numbers(&gateway, &room, 1..=300).await;
-        numbers(&mut clients, &id, 1..=300).await;
+        clients.numbers(&id, 1..=300).await;
         publish_numbers(&gateway, &room, 301..=310).await;
-        numbers(&mut clients, &id, 301..=310).await;
+        clients.numbers(&id, 301..=310).await;
         until("it has upgraded", async || clients.transport(&id).await == "websocket").await;
         publish_numbers(&gateway, &room, 311..=320).await;
-        numbers(&mut clients, &id, 311..=320).await;
+        clients.numbers(&id, 311..=320).await;
     }
 }
 
@@ -76,6 +63,9 @@ async fn pings_keep_clients_of_both_transports() {
     silent.send(Message::text("40")).await;
     assert_eq!(silent.closes_after_texts().await, Some(4408));
 }
+
+/// What Engine.IO says of a session that is not there.
+const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 
 struct Http<'g> {
     gateway: &'g Process,
@@ -114,6 +104,58 @@ async fn ask(gateway: &Process, method: &str, query: &str, body: Option<&str>) -
         .fold(request, |request, body| request.header("content-type", "text/plain;charset=UTF-8").body((*body).to_owned()));
     let answer = request.send().await.expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("a body"))
+}
+
+/// Answers pings until the connection is closed, with which code.
+async fn answering_pings(socket: &mut Socket) -> Option<u16> {
+    loop {
+        match socket.next().await {
+            Heard::Closed(code) => return code,
+            Heard::Frame(ping) if ping == 2 => socket.send(Message::text("3")).await,
+            other => panic!("a ping or the end was due, not {other:?}"),
+        }
+    }
+}
+
+/// Answers pings by polling until the session is ended, and how.
+async fn answering_polled_pings(session: &Http<'_>) -> (u16, String) {
+    loop {
+        match session.poll().await {
+            (200, ping) if ping == "2" => assert_eq!(session.post("3").await.0, 200),
+            other => return other,
+        }
+    }
+}
+
+/// Three that join no namespace: one is never heard of again, two are as alive as can be.
+async fn are_closed_in_time(gateway: &Process) {
+    let silent = Http::open(gateway).await;
+    let polls = Http::open(gateway).await;
+    let mut socket = Packets::open(gateway).await;
+    let (polled, code) = tokio::join!(answering_polled_pings(&polls), answering_pings(&mut socket));
+    assert_eq!((polled, code), ((200, "1".to_owned()), Some(1008)));
+    for gone in [&silent, &polls] {
+        until("the session is unknown", async || gone.post("3").await == (400, UNKNOWN.to_owned())).await;
+    }
+    let policy = "weft_gateway_closes_total{code=\"1008\",reason=\"policy\"}";
+    until("all three are over", async || gateway.metric(policy).await.expect("metrics") as u64 == 3).await;
+}
+
+/// Whoever opens a connection and joins no namespace holds a place for nothing; clients ask for one at once. How long it may
+/// take is fixed without authentication, and a setting where a token is to be shown by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_no_namespace_is_closed_in_time_and_who_has_joined_one_stays() {
+    let broker = Broker::start(Kind::Memory).await;
+    let anybody = broker.gateway(&[]).await;
+    let bearing = crate::auth_rig::gateway(&broker, &[("WEFT_AUTH_SECS", "3")]).await;
+    let mut joined = Packets::connect(&anybody, "/", json!({})).await;
+    tokio::select! {
+        code = answering_pings(&mut joined.socket) => panic!("who has joined a namespace was closed with {code:?}"),
+        _ = async { tokio::join!(are_closed_in_time(&anybody), are_closed_in_time(&bearing)) } => {}
+        () = tokio::time::sleep(SOON * 3) => panic!("who has joined no namespace is still there"),
+    }
+    joined.say("421[\"subscribe\",\"execution:run\"]").await;
+    while !joined.next().await.starts_with("431[{\"ok\":true") {}
 }
 
 #[tokio::test]

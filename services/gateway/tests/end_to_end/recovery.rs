@@ -48,13 +48,6 @@ async fn kill(clients: &mut Clients, id: &str, gateways: [Process; 2]) -> Proces
     second
 }
 
-async fn numbers(clients: &mut Clients, id: &str, expected: impl IntoIterator<Item = u64>) {
-    for n in expected {
-        let (name, args) = clients.event(id).await;
-        assert_eq!((name.as_str(), &args[0]["data"]["n"]), ("log", &json!(n)), "{args:?}");
-    }
-}
-
 #[tokio::test]
 async fn d_is_recovered_elsewhere_after_a_sigkill() {
     let key = Key::new();
@@ -65,14 +58,14 @@ async fn d_is_recovered_elsewhere_after_a_sigkill() {
         clients.connected("d", &gateways[0].url(), websocket()).await;
         assert_eq!(clients.ask("d", "subscribe", json!(["execution:run"])).await["ok"], true);
         publish_numbers(&gateways[1], "run", 1..=5).await;
-        numbers(&mut clients, "d", 1..=5).await;
+        clients.numbers("d", 1..=5).await;
         let second = kill(&mut clients, "d", gateways).await;
         publish_numbers(&second, "run", 6..=9).await;
         let connect = clients.happens("d", "connect").await;
         assert_eq!(connect["recovered"], true, "{kind:?}");
-        numbers(&mut clients, "d", 6..=9).await;
+        clients.numbers("d", 6..=9).await;
         publish_numbers(&second, "run", 10..=10).await;
-        numbers(&mut clients, "d", 10..=10).await;
+        clients.numbers("d", 10..=10).await;
         // What was recovered is followed: to ask again changes nothing.
         assert_eq!(clients.ask("d", "subscribe", json!(["execution:run"])).await["outcome"], "live");
     }
@@ -88,7 +81,7 @@ async fn a_room_in_which_nothing_has_happened_is_recovered_as_well() {
     let second = kill(&mut clients, "d", gateways).await;
     publish_numbers(&second, "run", 1..=2).await;
     assert_eq!(clients.happens("d", "connect").await["recovered"], true);
-    numbers(&mut clients, "d", 1..=2).await;
+    clients.numbers("d", 1..=2).await;
 }
 
 #[tokio::test]
@@ -107,15 +100,15 @@ async fn two_rooms_that_hold_the_same_events_are_recovered_as_one_session() {
             event
         };
         publish(&gateways[1], (1..=20).map(owned).collect()).await;
-        numbers(&mut clients, "d", 1..=20).await;
+        clients.numbers("d", 1..=20).await;
         let second = kill(&mut clients, "d", gateways).await;
         publish(&second, (21..=40).map(owned).collect()).await;
         assert_eq!(clients.happens("d", "connect").await["recovered"], true, "{kind:?}");
-        numbers(&mut clients, "d", 21..=40).await;
+        clients.numbers("d", 21..=40).await;
         let left = clients.ask("d", "unsubscribe", json!(["execution:run"])).await;
         assert_eq!(left, json!({"ok": true}));
         publish(&second, owned(41)).await;
-        numbers(&mut clients, "d", 41..=41).await;
+        clients.numbers("d", 41..=41).await;
     }
 }
 
@@ -258,7 +251,7 @@ async fn a_gateway_that_leaves_closes_the_transport_and_its_clients_are_recovere
     }
     publish_numbers(&second, "run", 1..=3).await;
     for transport in ["websocket", "polling"] {
-        numbers(&mut clients, transport, 1..=3).await;
+        clients.numbers(transport, 1..=3).await;
     }
     first.ask_to_leave().expect("a signal");
     for transport in ["websocket", "polling"] {
@@ -267,7 +260,7 @@ async fn a_gateway_that_leaves_closes_the_transport_and_its_clients_are_recovere
     }
     publish_numbers(&second, "run", 4..=5).await;
     for transport in ["websocket", "polling"] {
-        numbers(&mut clients, transport, 4..=5).await;
+        clients.numbers(transport, 4..=5).await;
     }
 }
 
@@ -318,6 +311,8 @@ async fn through_it_all(clients: &mut Clients, id: &str, numbers: std::ops::Rang
         loop {
             let line = clients.next(id).await;
             assert!(line["happened"] != "connect" || line["recovered"] == true, "{id} before {n}: {line}");
+            // Where it goes there is a gateway.
+            assert!(line["happened"] != "connect_error", "{id} before {n}: {line}");
             if line["event"].is_string() {
                 assert_eq!(line["args"][0]["data"]["n"], n, "{id}: {line}");
                 break;

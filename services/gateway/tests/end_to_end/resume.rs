@@ -295,5 +295,14 @@ async fn history_logs_begins_with_the_logs_held_and_goes_on_with_everything() {
         publish(&gateway, node(61)).await;
         assert_eq!(socket.hear_number().await, 61, "{kind:?}");
         socket.hears_nothing_more().await;
+        // Both at once: the state follows where it stands.
+        let mut socket = Socket::open(&gateway).await;
+        let answer = socket.subscribe(json!({"room": ROOM, "history": "logs", "snapshot": true})).await;
+        assert_eq!(answer["outcome"], "snapshot", "{kind:?}: {answer}");
+        for n in (3..=60).step_by(3) {
+            assert_eq!(socket.hear_number().await, n, "{kind:?}");
+        }
+        assert_eq!(socket.hear().await["type"], "snapshot", "{kind:?}");
+        socket.hears_nothing_more().await;
     }
 }

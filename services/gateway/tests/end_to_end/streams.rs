@@ -173,6 +173,10 @@ async fn a_stream_begins_with_the_state_and_tells_a_gap() {
         publish_numbers(&gateway, "e", 1..=1).await;
         let first = stream.numbers(1..=1).await;
         drop(stream);
+        let mut with_logs = Stream::open(&gateway, &format!("{PATH}?snapshot=true&history=logs"), None).await;
+        assert_eq!(with_logs.numbers(1..=1).await, first, "{kind:?}");
+        assert_eq!(with_logs.event().await.event.as_deref(), Some("snapshot"), "{kind:?}");
+        drop(with_logs);
         for first in (2..=1000_u64).step_by(50) {
             publish_numbers(&gateway, "e", first..=(first + 49).min(1000)).await;
         }

@@ -193,13 +193,16 @@ async fn a_certificate_is_renewed_and_a_broken_one_is_not_taken() {
     assert_eq!(shown(&gateway, &certificates).await, second, "the last one is shown on");
     publish(&client, &gateway, &numbered("e", 2)).await;
     assert_eq!(number(&socket.hear().await), Some(2));
-    let log = std::fs::read_to_string(gateway.log()).expect("the log");
-    assert_eq!(log.matches("the certificate that is there now cannot be used").count(), 1, "told once");
-    assert!(!log.contains("nor this"), "nothing of what is in the files");
+    // The log is written a moment after what it tells.
+    let log = || std::fs::read_to_string(gateway.log()).expect("the log");
+    let told = || log().matches("the certificate that is there now cannot be used").count();
+    until("the log tells it", async || told() > 0).await;
     let third = certificates.renew();
     until("the next good one is shown", async || shown(&gateway, &certificates).await == third).await;
     publish(&client, &gateway, &numbered("e", 3)).await;
     assert_eq!(number(&socket.hear().await), Some(3));
+    assert_eq!(told(), 1, "once");
+    assert!(!log().contains("nor this"), "nothing of what is in the files");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,6 +81,18 @@ pub fn event_tail(offset: Option<&Offset>) -> String {
     offset.map_or_else(|| "}".to_owned(), |offset| format!(",\"offset\":\"{offset}\"}}"))
 }
 
+/// What closes the same frame in MessagePack: the last pair of its map, whose head counts it wherever there is an offset.
+#[must_use]
+pub fn event_tail_msgpack(offset: &Offset) -> Vec<u8> {
+    let text = offset.to_string();
+    let mut tail = Vec::with_capacity("offset".len() + text.len() + 4);
+    for part in ["offset", &text] {
+        // A vector takes every byte.
+        let _ = rmp::encode::write_str(&mut tail, part);
+    }
+    tail
+}
+
 /// Body and tail in one.
 #[must_use]
 pub fn event_frame(
@@ -114,6 +126,17 @@ mod tests {
 
     fn offset() -> Offset {
         Position { epoch: Epoch(10), seq: 7, check: 11 }.into()
+    }
+
+    #[test]
+    fn a_frame_of_messagepack_ends_with_its_offset_too() {
+        let json = |offset: &Offset| [br#"{"type":"log","data":{"n":1}"#, event_tail(Some(offset)).as_bytes()].concat();
+        let since = Offset { since: Some(3), ..offset() };
+        let bodies = [offset(), since].map(|offset| {
+            let frame = event_frame_msgpack(&json(&offset)).expect("json");
+            frame.strip_suffix(&event_tail_msgpack(&offset)[..]).expect("its offset stands last").to_vec()
+        });
+        assert_eq!(bodies[0], bodies[1], "what stands before it is the same whatever it is");
     }
 
     #[test]

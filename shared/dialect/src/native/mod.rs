@@ -10,7 +10,7 @@ pub mod frame;
 pub mod message;
 
 pub use decode::{Limits, decode};
-pub use event::{ADDED_BYTES, add_event_body, event_body, event_frame, event_frame_msgpack, event_tail};
+pub use event::{ADDED_BYTES, add_event_body, event_body, event_frame, event_frame_msgpack, event_tail, event_tail_msgpack};
 pub use frame::{
     ErrorFrame, Outcome, Subscribed, Unsubscribed, ack, connected, degraded, error, gap, pong, reconnect, snapshot, subscribed,
     unsubscribed,

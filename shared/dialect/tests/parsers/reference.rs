@@ -2,37 +2,13 @@
 
 use serde_json::{Value, json};
 use std::{
-    fs,
     io::Write,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
 };
+use weft_testkit::npm::Packages;
 
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parsers");
-
-/// A folder in which the pinned packages are installed.
-fn installed() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parsers");
-        fs::create_dir_all(&folder).expect("a folder for the packages");
-        let lock = fs::read(Path::new(SOURCES).join("package-lock.json")).expect("the lock file");
-        // Written last: what is there with another lock, or without one, is installed again.
-        let stamp = folder.join("installed");
-        if fs::read(&stamp).ok().as_ref() != Some(&lock) {
-            for file in ["package.json", "package-lock.json"] {
-                fs::copy(Path::new(SOURCES).join(file), folder.join(file)).expect("copies");
-            }
-            let npm =
-                Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder).output();
-            let npm = npm.expect("npm is needed to compare with the reference packages: install Node.js 20 or later");
-            assert!(npm.status.success(), "npm ci has failed:\n{}", String::from_utf8_lossy(&npm.stderr));
-            fs::write(&stamp, &lock).expect("the stamp");
-        }
-        folder
-    })
-}
+static PARSERS: Packages =
+    Packages::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parsers"), concat!(env!("CARGO_TARGET_TMPDIR"), "/parsers"));
 
 /// What the reference makes of each case.
 pub fn answers(cases: &[Value]) -> Vec<Value> {
@@ -51,10 +27,9 @@ pub fn client(namespace: &str, connections: &[Value]) -> Value {
 
 /// Runs one of our scripts to its end.
 fn node(script: &str, input: &str) -> String {
-    let folder = installed();
     let node = Command::new("node")
-        .arg(Path::new(SOURCES).join(script))
-        .env("NODE_PATH", folder.join("node_modules"))
+        .arg(PARSERS.script(script))
+        .env("NODE_PATH", PARSERS.modules())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();

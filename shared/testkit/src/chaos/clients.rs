@@ -109,14 +109,15 @@ impl Clients {
         all
     }
 
-    /// Closes all and returns what they saw.
-    pub(super) async fn finish(self) -> Vec<Record> {
+    /// Closes all and returns what they saw, those of Socket.IO apart.
+    pub(super) async fn finish(self) -> (Vec<Record>, Vec<Record>) {
         // Together, so that a gateway that answers slowly costs its time once.
-        let mut records = futures_util::future::join_all(self.clients.into_iter().map(Client::finish)).await;
-        if let Some(socketio) = self.socketio {
-            records.extend(socketio.finish().await);
-        }
-        records
+        let records = futures_util::future::join_all(self.clients.into_iter().map(Client::finish)).await;
+        let socketio = match self.socketio {
+            Some(socketio) => socketio.finish().await,
+            None => Vec::new(),
+        };
+        (records, socketio)
     }
 }
 

@@ -380,16 +380,16 @@ async fn store_patiently(shared: &Shared, name: &str, value: &Bytes) -> Option<(
     }
 }
 
-/// Reads a record, when it is its turn.
+/// Reads a record, when it is its turn. Boxed, so that the thousands that wait for theirs have no place for it yet.
 async fn load(shared: &Shared, name: &str) -> Result<Option<Bytes>, BusError> {
     let _permit = shared.hub.records.acquire().await;
-    shared.hub.bus.record(Record::Recovery, name).await
+    Box::pin(shared.hub.bus.record(Record::Recovery, name)).await
 }
 
-/// Writes a record, when it is its turn.
+/// Writes a record, when it is its turn. Boxed likewise.
 async fn store(shared: &Shared, name: &str, value: Bytes) -> Result<(), BusError> {
     let _permit = shared.hub.records.acquire().await;
-    shared.hub.bus.put_record(Record::Recovery, name, value).await
+    Box::pin(shared.hub.bus.put_record(Record::Recovery, name, value)).await
 }
 
 impl Kept {
