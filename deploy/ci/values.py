@@ -167,6 +167,10 @@ def test_tokens_in_urls_are_not_logged():
     assert "Tokens may stand in URLs" not in annotations(PRODUCTION, {})[1]
     for controller in ("alb", "none"):
         assert "Tokens may stand in URLs" in annotations(PRODUCTION, {"controller": controller})[1]
+    # The error log is the controller's, and only its operator can silence it.
+    assert 'error-log-level: "crit"' in annotations(PRODUCTION, {})[1]
+    for values, change in ((PRODUCTION, {"controller": "alb"}), (SHARED, {}), (KEDA, {}), (MINIMAL, {})):
+        assert "error-log-level" not in annotations(values, change)[1]
 
 
 def test_traces_go_where_they_are_wanted():

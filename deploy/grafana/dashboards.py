@@ -263,7 +263,8 @@ def coming_and_going(s):
               (rate("weft_gateway_turned_away_total", s, "reason"), "{{reason}}")),
         lines("Waiting", "Handshakes that wait to be let in, and reads of history that wait for their turn.", "short",
               (total("weft_gateway_admission_waiting", s), "handshakes"), (total("weft_gateway_history_waiting", s), "reads of history")),
-        lines("Late bodies", "Of requests, that did not come within WEFT_BODY_SECS.", "short", (rate("weft_gateway_late_bodies_total", s), "bodies")),
+        lines("Late and large requests", "Bodies that did not come within WEFT_BODY_SECS; heads and bodies beyond their bytes.", "short",
+              (rate("weft_gateway_late_bodies_total", s), "late bodies"), (rate("weft_gateway_large_requests_total", s, "part"), "large {{part}}")),
         quantiles("Round trip of pings", "From a ping to the client's answer: the quality of connections.", "weft_gateway_round_trip_seconds", s),
     ]
 

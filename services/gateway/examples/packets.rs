@@ -50,7 +50,7 @@ async fn main() -> io::Result<()> {
         .route("/engine.io/", any(http::engine::serve).with_state(engine))
         .route("/socket.io/", any(http::engine::serve).with_state(packets));
     let intake = Intake::of_peers(settings.limits.sockets_max);
-    let terms = Terms { times: settings.sockets().times, head_time: settings.requests.head_time(), tls: None, intake };
+    let terms = Terms { times: settings.sockets().times, heads: settings.requests.heads(), tls: None, intake };
     http::serve::serve(TcpListener::bind(address).await?, router, terms, Default::default()).await;
     Ok(())
 }

@@ -308,6 +308,7 @@ impl Settings {
     #[must_use]
     pub fn http_limits(&self) -> HttpLimits {
         HttpLimits {
+            body_bytes: self.requests.body_bytes_max as usize,
             ingress_bytes: self.limits.ingress_bytes_max,
             ingress_bytes_at_once: self.limits.ingress_bytes_at_once.min(Semaphore::MAX_PERMITS),
             ingress_events: 10_000,
@@ -412,6 +413,8 @@ mod tests {
             (&["--tls-cert-file", "/nowhere", "--tls-key-file", "/nowhere"], "WEFT_TLS_CERT_FILE: /nowhere"),
             (&["--tls-cert-file", "/nowhere"], "WEFT_TLS_KEY_FILE: must be set"),
             (&["--header-secs", "0"], "WEFT_HEADER_SECS"),
+            (&["--header-bytes-max", "8192"], "WEFT_HEADER_BYTES_MAX"),
+            (&["--body-bytes-max", "100000000"], "WEFT_BODY_BYTES_MAX"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {
             let refused = checked(arguments).expect_err(named);

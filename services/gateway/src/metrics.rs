@@ -120,6 +120,7 @@ impl Metrics {
         counter!("weft_gateway_accept_errors_total").absolute(0);
         counter!("weft_gateway_late_bodies_total").absolute(0);
         crate::http::begin_counting_tls();
+        crate::http::begin_counting_requests();
         counter!("weft_gateway_reconnects_total").absolute(0);
         counter!("weft_gateway_invalid_events_total").absolute(0);
         counter!("weft_gateway_repeated_events_total").absolute(0);

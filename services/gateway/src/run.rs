@@ -97,7 +97,7 @@ pub async fn run(
     ];
     let sockets_max = settings.limits.sockets_max;
     let intake = Intake::of_clients(sockets_max, app.shared.bounds.clone());
-    let terms = Terms { times: app.sockets.times, head_time: settings.requests.head_time(), tls, intake };
+    let terms = Terms { times: app.sockets.times, heads: settings.requests.heads(), tls, intake };
     let _reading = terms.tls.clone().map(|tls| spawn(async move { tls.keep().await }));
     let serve =
         |listener, router, terms: &Terms| tokio::spawn(http::serve::serve(listener, router, terms.clone(), stopped.clone()));

@@ -62,7 +62,8 @@ pub fn command(event: &Event, limits: &Limits) -> Result<Command, Refused> {
         "unsubscribe" => channel(event).map(Command::Unsubscribe),
         "user_input:provide" => command::provide_input(event, limits),
         "cancel" => command::cancel(event, limits),
-        _ => Err(command::unknown("subscribe, unsubscribe, user_input:provide or cancel")),
+        "auth" => command::auth(event, limits),
+        _ => Err(command::unknown("subscribe, unsubscribe, user_input:provide, cancel or auth")),
     }
 }
 

@@ -88,6 +88,11 @@ async fn opened(app: &App, head: who::Head, purpose: Bearing, bears_recovery: bo
     let identified = head.identify(app, purpose).await;
     let (caller, refused) = match identified {
         Ok(caller) => (caller, None),
+        // By an answer where there is one: its client comes again by itself. Others are closed when they ask for a namespace.
+        Err(refused) if refused.is_passing() && purpose == Bearing::SocketIo => {
+            app.shared.hub.metrics.turned_away(TurnedAway::Token);
+            return Err(refused.into());
+        }
         Err(refused) => (None, Some(refused)),
     };
     Ok(Opened { bears_recovery, pass: Pass::of_socketio(caller, refused, address, app.sockets.limits.clone()) })

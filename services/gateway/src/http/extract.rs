@@ -1,6 +1,6 @@
 //! What a request says, read so that a bad one is refused in the shape of every refusal.
 
-use super::{App, answer::Refusal};
+use super::{App, answer::Refusal, requests::Part};
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
     http::{StatusCode, request::Parts},
@@ -10,9 +10,6 @@ use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use weft_dialect::told;
 use weft_event::{Invalid, Resume};
-
-/// Largest body in bytes, but for those of `POST /api/events` and of Socket.IO, which have bounds of their own.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// A path segment.
 pub struct Path<T>(pub T);
@@ -67,7 +64,7 @@ impl FromRequest<App> for Whole {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
-        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+        if request.body().size_hint().lower() > app.limits.body_bytes as u64 {
             // Before it has come, so that it need not.
             return Err(too_large());
         }
@@ -88,6 +85,7 @@ fn unread(rejection: &BytesRejection) -> Refusal {
 }
 
 fn too_large() -> Refusal {
+    Part::Body.count();
     Refusal::new(told::TOO_LARGE, "the body is larger than one may be here")
 }
 

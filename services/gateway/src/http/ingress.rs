@@ -4,6 +4,7 @@ use super::{
     App,
     answer::{Refusal, timestamp},
     extract::late,
+    requests::Part,
     who::Visitor,
 };
 use axum::{
@@ -42,6 +43,8 @@ pub async fn publish(State(app): State<App>, visitor: Visitor, body: Body) -> Re
     let body = tokio::time::timeout(time, to_bytes(body, app.limits.ingress_bytes)).await.map_err(|_| late(time))?;
     let body = body.map_err(|error| unread(&app, error))?;
     let events = read(&app, &body)?;
+    // A body may take longer to come than its token lasts.
+    visitor.is_still_admitted(&app)?;
     may_publish(&app, caller, &events)?;
     let stored = store_all(&app.shared.hub.bus, &app.heads, caller.tenant(), events).await;
     answer(&app, stored)
@@ -84,6 +87,7 @@ fn unread(app: &App, error: axum::Error) -> Refusal {
 }
 
 fn too_large(app: &App) -> Refusal {
+    Part::Body.count();
     Refusal::new(told::TOO_LARGE, format!("a body must be at most {} bytes", app.limits.ingress_bytes))
 }
 

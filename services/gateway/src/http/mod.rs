@@ -36,7 +36,7 @@ pub use door::Door;
 pub use engine::EngineLimits;
 pub use intake::Intake;
 pub use page::has_console;
-pub use requests::RequestSettings;
+pub use requests::{RequestSettings, begin_counting as begin_counting_requests};
 pub use tls::{Tls, TlsSettings, begin_counting as begin_counting_tls};
 
 use crate::{
@@ -61,6 +61,8 @@ use weft_publisher::HeadKeeper;
 /// Bounds of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
+    /// Largest body in bytes, but for those of `POST /api/events` and of Socket.IO, which have bounds of their own.
+    pub body_bytes: usize,
     /// Largest body of `POST /api/events` in bytes.
     pub ingress_bytes: usize,
     /// Bytes of bodies of `POST /api/events` that may be under way at once.
@@ -164,7 +166,7 @@ pub fn router(app: App) -> Router {
         .route("/api/fleet", get(fleet))
         .fallback(answer::no_such_route)
         .method_not_allowed_fallback(answer::no_such_method)
-        .layer(DefaultBodyLimit::max(extract::BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(middleware::from_fn_with_state(app.door.clone(), door::check))
         .with_state(app)
 }

@@ -1,6 +1,6 @@
 //! Long polling: a GET waits for what there is to be told, a POST brings packets.
 
-use super::{App, engine::refuse};
+use super::{App, engine::refuse, requests::Part};
 use crate::transport::{Ask, Mailbox};
 use axum::{
     body::Body,
@@ -106,14 +106,14 @@ pub async fn post(app: &App, mailbox: &Mailbox, request: Request) -> Response {
     let bytes_max = app.sockets.engine.payload_bytes_max;
     let announced = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        return too_large();
     }
     let permits = u32::try_from(announced.unwrap_or(bytes_max) / 1024 + 1).unwrap_or(u32::MAX);
     let Ok(_permit) = app.ingress.acquire_many(permits).await else { return refuse(Refusal::BadRequest) };
     let time = Duration::from_secs(app.shared.limits.message_secs.into());
     let body = match tokio::time::timeout(time, Limited::new(request.into_body(), bytes_max).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return too_large(),
         Ok(Err(_)) => return refuse(Refusal::BadRequest),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
@@ -126,6 +126,11 @@ pub async fn post(app: &App, mailbox: &Mailbox, request: Request) -> Response {
         Ok(Err(refusal)) => refuse(refusal),
         Err(_) => refuse(Refusal::BadRequest),
     }
+}
+
+fn too_large() -> Response {
+    Part::Body.count();
+    StatusCode::PAYLOAD_TOO_LARGE.into_response()
 }
 
 /// What older protocols sent; left unread, it would keep its connection.

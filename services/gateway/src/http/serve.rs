@@ -4,6 +4,7 @@ use super::{
     Tls, first,
     intake::{self, Intake, Seat},
     linger::Lingering,
+    requests::{Heads, Part},
 };
 use crate::transport::SocketTimes;
 use axum::Router;
@@ -27,8 +28,6 @@ use tower::ServiceExt;
 
 /// How long answers under way may take when the process leaves.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
-/// Largest request head in bytes.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Who is connected, as the kernel says.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +38,8 @@ pub struct Peer(pub IpAddr);
 pub struct Terms {
     /// How long the kernel may try.
     pub times: SocketTimes,
-    /// How long a client may take for its handshake of TLS, and then for the head of each request.
-    pub head_time: Duration,
+    /// What a client's handshake of TLS, and then the head of each request, may take.
+    pub heads: Heads,
     /// Where TLS is spoken.
     pub tls: Option<Tls>,
     /// How many sockets are taken.
@@ -62,7 +61,8 @@ impl Terms {
 
     /// For who is only told that there is no place.
     fn in_brief(&self) -> Self {
-        Self { head_time: self.head_time.min(intake::TELLING_TIME), ..self.clone() }
+        let heads = Heads { time: self.heads.time.min(intake::TELLING_TIME), ..self.heads };
+        Self { heads, ..self.clone() }
     }
 }
 
@@ -115,11 +115,11 @@ async fn take(
     if let Some(tls) = &terms.tls {
         // Apart, so that the task of who speaks in plain has no place for it.
         set_up(&stream, &terms);
-        return Box::pin(take_by_tls(tls, stream, peer, router, terms.head_time, token)).await;
+        return Box::pin(take_by_tls(tls, stream, peer, router, terms.heads, token)).await;
     }
     let first = first::request(&mut stream, Peer(peer.ip()));
     let first = tokio::select! {
-        first = tokio::time::timeout(terms.head_time, first) => first,
+        first = tokio::time::timeout(terms.heads.time, first) => first,
         () = token.cancelled() => Ok(None),
     };
     match first {
@@ -132,7 +132,7 @@ async fn take(
         }
         Ok(None) => {
             set_up(&stream, &terms);
-            speak(stream, peer, router, terms.head_time, token).await;
+            speak(stream, peer, router, terms.heads, token).await;
         }
         Err(_) => tracing::trace!("a client has said nothing"),
     }
@@ -146,20 +146,13 @@ fn set_up(stream: &TcpStream, terms: &Terms) {
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(terms.times.unacknowledged));
 }
 
-async fn take_by_tls(
-    tls: &Tls,
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    head_time: Duration,
-    token: CancellationToken,
-) {
+async fn take_by_tls(tls: &Tls, stream: TcpStream, peer: SocketAddr, router: Router, heads: Heads, token: CancellationToken) {
     let greeted = tokio::select! {
-        greeted = tls.greet(stream, head_time) => greeted,
+        greeted = tls.greet(stream, heads.time) => greeted,
         () = token.cancelled() => None,
     };
     if let Some(stream) = greeted {
-        speak(stream, peer, router, head_time, token).await;
+        speak(stream, peer, router, heads, token).await;
     }
 }
 
@@ -168,14 +161,14 @@ async fn speak(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: SocketAddr,
     router: Router,
-    head_time: Duration,
+    heads: Heads,
     token: CancellationToken,
 ) {
     // Not the builder that finds the version out: it waits for the first bytes for ever.
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head_time);
+    builder.timer(TokioTimer::new()).header_read_timeout(heads.time);
     // The buffer's bound alone lets a head pass that was read with what came before it.
-    builder.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX);
+    builder.max_buf_size(heads.bytes).max_header_size(heads.bytes);
     let connection = builder.serve_connection(
         TokioIo::new(Lingering::new(stream)),
         TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
@@ -192,6 +185,9 @@ async fn speak(
         }
     };
     if let Err(error) = ended {
+        if error.is_parse_too_large() {
+            Part::Head.count();
+        }
         tracing::trace!(%error, "a connection ended");
     }
 }

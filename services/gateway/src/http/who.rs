@@ -1,10 +1,11 @@
 //! Who asks: found out for every request before anything is done for it.
 
-use super::{App, answer::Refusal, serve::Peer, stream};
-use crate::hub::Reader;
+use super::{App, admission, answer::Refusal, serve::Peer, stream};
+use crate::{hub::Reader, metrics::TurnedAway};
 use axum::{
     extract::{FromRequestParts, Request},
     http::{Extensions, HeaderMap, Method, Uri, request::Parts},
+    response::{IntoResponse, Response},
 };
 use rustc_hash::FxHasher;
 use std::{
@@ -94,18 +95,47 @@ async fn identify(
 }
 
 impl FromRequestParts<App> for Visitor {
-    type Rejection = Refusal;
+    type Rejection = NotAdmitted;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, NotAdmitted> {
         let is_stream = parts.method == Method::GET && stream::is_wanted(&parts.headers);
         let purpose = if is_stream { Purpose::EventStream } else { Purpose::Request };
-        let caller = identify(app, purpose, &parts.method, &parts.headers, &parts.uri).await?;
-        let caller = caller.or_else(|| app.shared.guard.stranger()).ok_or(Refused::Missing)?;
+        let identified = identify(app, purpose, &parts.method, &parts.headers, &parts.uri).await;
+        if is_stream && identified.as_ref().is_err_and(|refused| refused.is_passing()) {
+            app.shared.hub.metrics.turned_away(TurnedAway::Token);
+            return Err(NotAdmitted::ComeAgain);
+        }
+        let caller = identified.map_err(Refusal::from)?;
+        let caller = caller.or_else(|| app.shared.guard.stranger()).ok_or(Refusal::from(Refused::Missing))?;
         let address = address(app, &parts.extensions, &parts.headers);
         if parts.method == Method::GET {
-            app.shared.bounds.read(&caller, address)?;
+            app.shared.bounds.read(&caller, address).map_err(Refusal::from)?;
         }
         Ok(Self { caller, address })
+    }
+}
+
+/// Why a request goes no further.
+#[derive(Debug)]
+pub enum NotAdmitted {
+    /// What it is answered.
+    Refused(Refusal),
+    /// It would be let in at another moment, and asks for an event stream: to an `EventSource` an error would be final.
+    ComeAgain,
+}
+
+impl From<Refusal> for NotAdmitted {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl IntoResponse for NotAdmitted {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(refusal) => refusal.into_response(),
+            Self::ComeAgain => stream::come_again(admission::pause()),
+        }
     }
 }
 
@@ -156,6 +186,18 @@ impl Visitor {
     /// each is a message, which is counted there.
     pub fn commands(&self, app: &App) -> Result<(), Refusal> {
         Ok(app.shared.bounds.read(&self.caller, self.address)?)
+    }
+
+    /// Refuses whose token has expired or was taken back since the request came in.
+    pub fn is_still_admitted(&self, app: &App) -> Result<(), Refusal> {
+        let has_expired = self.caller.time_left().is_some_and(|left| left.is_zero());
+        let refused = match app.shared.guard.is_revoked(&self.caller) {
+            true => Some(Refused::Revoked),
+            false => has_expired.then_some(Refused::Expired),
+        };
+        let Some(refused) = refused else { return Ok(()) };
+        tracing::debug!(%refused, "a token was good when the request came in, and is no more");
+        Err(refused.into())
     }
 
     /// Refuses who is known only as somebody.

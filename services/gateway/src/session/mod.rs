@@ -161,6 +161,8 @@ enum Done {
     Overdue(u32, Option<String>),
     /// A token that came in a message was looked at.
     Shown(Box<(Result<Caller, Refused>, Option<String>)>),
+    /// The same of one that came in a namespace of Socket.IO.
+    Renewed(Box<(socketio::Space, Result<Caller, Refused>, Option<String>)>),
     /// A token that came with the CONNECT to a namespace was looked at.
     Seated(Box<socketio::Seated>),
 }
@@ -355,6 +357,10 @@ impl Session {
             Done::AskedAgain(key, verdict) => self.answered_again(key, &verdict),
             Done::Overdue(key, reference) => self.overdue(key, reference.as_deref()),
             Done::Shown(shown) => self.shown(shown.0, shown.1.as_deref()),
+            Done::Renewed(renewed) => {
+                let (space, caller, reference) = *renewed;
+                self.renewed_in(space, caller, reference.as_deref());
+            }
             Done::Seated(seated) => self.seated(*seated),
         }
     }

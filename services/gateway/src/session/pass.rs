@@ -243,6 +243,50 @@ impl Session {
         self.ask_again_for_all();
     }
 
+    /// A token that takes the place of the one by which a client of Socket.IO is in a namespace. Who is there without a name
+    /// comes anew with it: a name would change whose session it is.
+    pub(super) fn show_in(&mut self, space: Space, token: &Secret, reference: Option<String>) {
+        let caller = self.caller(space).clone();
+        if matches!(caller, Caller::Everyone) {
+            return self.tell_done(space, reference.as_deref());
+        }
+        let Some(token) = Token::new(token.expose()).filter(|_| caller.subject().is_some()) else {
+            return self.refuse(space, told::UNAUTHENTICATED, told::UNAUTHENTICATED.sentence, None, reference.as_deref());
+        };
+        let guard = self.shared.guard.clone();
+        self.operate(async move { super::Done::Renewed(Box::new((space, guard.renew(&caller, &token).await, reference))) });
+    }
+
+    /// A token that was shown in a namespace has been looked at.
+    pub(super) fn renewed_in(&mut self, space: Space, renewed: Result<Caller, Refused>, reference: Option<&str>) {
+        // It may have left meanwhile, and somebody else have come.
+        let is_same = |caller: &Caller| match (caller.identity(), self.caller(space).identity()) {
+            (Some(new), Some(old)) => new.is_same(old),
+            _ => false,
+        };
+        let renewed = renewed.and_then(|caller| if is_same(&caller) { Ok(caller) } else { Err(Refused::OtherSubject) });
+        let caller = match renewed {
+            Ok(caller) => caller,
+            Err(refused) => {
+                tracing::debug!(%refused, "a token was not accepted");
+                let code = if refused.is_passing() { told::OVERLOADED } else { told::UNAUTHENTICATED };
+                return self.refuse(space, code, code.sentence, None, reference);
+            }
+        };
+        let Some(badge) = self.seat_badge(space) else { return };
+        badge.renew(caller);
+        if let Some(pass) = &mut self.pass {
+            pass.renewals += 1;
+        }
+        self.look_at_expiry();
+        if self.is_revoked() {
+            self.lost = Some(&told::TOKEN_REQUIRED);
+            return;
+        }
+        self.tell_done(space, reference);
+        self.ask_again_for_all();
+    }
+
     /// Who has not shown a token in time, or whose token has expired, goes. Warns who is about to. Looks at most once a
     /// second, whatever is delivered meanwhile.
     pub(super) fn keep_admitted(&mut self, now: u32) -> Result<(), End> {

@@ -15,7 +15,7 @@ use std::{
 use tokio::task::{JoinHandle, JoinSet};
 
 const GATEWAYS: usize = 3;
-const WAYS: [&str; 6] = ["native", "C", "E", "SSE", "Socket.IO by WebSocket", "Socket.IO by polling"];
+const WAYS: [&str; 7] = ["native", "C", "E", "SSE", "Socket.IO by WebSocket", "Socket.IO, /executions", "Socket.IO by polling"];
 
 /// One who follows an execution.
 enum Client {
@@ -44,6 +44,12 @@ impl Client {
                 let (mut socket, answer) = Ws::socketio(gateway, &json!({"token": token})).await;
                 assert!(answer.starts_with("40{"), "{answer}");
                 socket.text(format!("42{subscribe}")).await;
+                Self::Socket(Box::new(socket))
+            }
+            "Socket.IO, /executions" => {
+                let (mut socket, answer) = Ws::socketio_in(gateway, "/executions,", &json!({"token": token})).await;
+                assert!(answer.starts_with("40/executions,{"), "{answer}");
+                socket.text(format!("42/executions,{}", json!(["subscribe", execution]))).await;
                 Self::Socket(Box::new(socket))
             }
             _ => {
@@ -223,8 +229,8 @@ async fn a_revocation_ends_everything_everywhere() {
     }
 }
 
-/// A gateway that has only just started lets nobody in, or go on, by a token that was taken back before.
-async fn refused_everywhere(gateway: &Watched, kind: Kind, ada: &str, pid: &str) {
+/// A gateway lets nobody in, or go on, by a token that it has learnt to be taken back.
+pub async fn refused_everywhere(gateway: &Watched, kind: Kind, ada: &str, pid: &str) {
     for path in ["/api/ws", "/api/ws/executions/hers?offset=0", "/ws/executions/hers/logs"] {
         assert_eq!(Ws::bearing(gateway, path, ada).await.closes().await, Some(4401), "{kind:?} {path}");
     }
@@ -238,8 +244,10 @@ async fn refused_everywhere(gateway: &Watched, kind: Kind, ada: &str, pid: &str)
     let stream = stream.header("accept", "text/event-stream").header("last-event-id", "0").bearer_auth(ada);
     assert_eq!(stream.send().await.expect("an answer").status().as_u16(), 401, "{kind:?}: an event stream that goes on");
     let resume = json!({"token": ada, "pid": pid, "offset": "0"});
-    let (_, refused) = Ws::socketio(gateway, &resume).await;
-    assert!(refused.contains("unauthenticated"), "{kind:?}: {refused}");
+    for namespace in ["", "/executions,"] {
+        let (_, refused) = Ws::socketio_in(gateway, namespace, &resume).await;
+        assert!(refused.contains("unauthenticated"), "{kind:?} {namespace}: {refused}");
+    }
     let polling = Polling::open(gateway).await;
     polling.say(format!("40{resume}")).await;
     let refused = polling.poll(SOON).await.expect("an answer");

@@ -6,6 +6,7 @@ use crate::{
     auth_watch::Watched,
     support::{Broker, DURABLE, Kind},
 };
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -52,21 +53,43 @@ const WAYS: [Way; 9] = [
     Way { name: "begin the demo", method: "POST", path: "/executions/@/start-streaming", body: |_| None },
 ];
 
-/// Reads of the broker so far, but for those that the clock asks for.
-async fn broker_reads(gateway: &Watched) -> u64 {
+/// Kinds of reads of the broker, but for those that the clock asks for where nothing is followed.
+const READS: [&str; 8] = ["page", "tail", "anchor", "epoch", "head", "head_list", "owner", "record"];
+/// The same where rooms are followed: their ends are looked at now and then, and what follows on a doubt is read.
+const READS_WHILE_FOLLOWING: [&str; 2] = ["head", "owner"];
+
+/// Ways to follow an execution; each waits until it is known whose it is, or its time is over.
+const SUBSCRIPTIONS: [&str; 7] = ["native", "native, state", "native, resumed", "C", "E", "D", "A"];
+/// Seconds for that: longer than it takes to ask all the questions that are asked meanwhile.
+const PENDING_SECS: &str = "4";
+
+/// Reads of these kinds so far.
+async fn broker_reads(gateway: &Watched, kinds: &[&str]) -> u64 {
     let text = gateway.metrics().await.expect("metrics");
     let of = |kind: &str| {
         let series = format!("weft_bus_reads_total{{kind=\"{kind}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok()).expect("a series")
     };
-    ["page", "tail", "anchor", "epoch", "head", "head_list", "owner", "record"].into_iter().map(of).sum()
+    kinds.iter().copied().map(of).sum()
 }
 
-async fn answered(gateway: &Watched, way: &Way, execution: &str, bearer: &str) -> (Duration, (u16, String)) {
-    let (path, body) = (way.path.replace('@', execution), (way.body)(execution));
-    let asked = Instant::now();
-    let answer = auth_rig::ask(gateway, way.method, &path, Some(bearer), body).await;
-    (asked.elapsed(), answer)
+/// Somebody who asks by HTTP, on a connection that is kept: to connect takes time of its own.
+struct Asker {
+    client: reqwest::Client,
+    url: String,
+    bearer: String,
+}
+
+impl Asker {
+    async fn ask(&self, way: &Way, execution: &str) -> (Duration, (u16, String)) {
+        let url = format!("{}{}", self.url, way.path.replace('@', execution));
+        let request = self.client.request(way.method.parse().expect("a method"), url).bearer_auth(&self.bearer);
+        let request = (way.body)(execution).iter().fold(request, |request, body| request.json(body));
+        let asked = Instant::now();
+        let answer = request.send().await.expect("an answer");
+        let took = asked.elapsed();
+        (took, (answer.status().as_u16(), answer.text().await.expect("a body")))
+    }
 }
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -98,33 +121,99 @@ fn show(kind: Kind, name: &str, medians: &[Duration], reads: &[u64]) {
 async fn refusals_are_alike_in_words_in_what_they_cost_and_in_time() {
     eprintln!("| broker | way | medians of {TRIES} tries: hers / nobody's / unseen | for {COUNTED} of each |");
     // Most of the time each waits for a beat.
-    futures_util::future::join_all(DURABLE.map(on)).await;
+    join_all(DURABLE.map(on)).await;
 }
 
 async fn on(kind: Kind) {
     let broker = Broker::start(kind).await;
-    let gateway = auth_rig::gateway(&broker, &[("WEFT_READS_PER_USER", "0")]).await;
+    let gateway = auth_rig::gateway(&broker, &[("WEFT_READS_PER_USER", "0"), ("WEFT_PENDING_TIMEOUT", PENDING_SECS)]).await;
     publish(&gateway, None, json!([log("hers", Some("ada"), "x"), log("nobodys", None, "x")])).await;
     let bob = of("bob");
+    let asker = Asker { client: weft_testkit::http::client(), url: gateway.url(), bearer: bob.clone() };
     for way in &WAYS {
         let mut reads = Vec::new();
         for execution in EXECUTIONS {
-            let before = broker_reads(&gateway).await;
+            let before = broker_reads(&gateway, &READS).await;
             for _ in 0..COUNTED {
-                answered(&gateway, way, execution, &bob).await;
+                asker.ask(way, execution).await;
             }
-            reads.push(broker_reads(&gateway).await - before);
+            reads.push(broker_reads(&gateway, &READS).await - before);
         }
         assert!(reads.iter().all(|count| *count == reads[0]), "{kind:?} {}: {reads:?}", way.name);
         assert!(kind == Kind::Memory || reads[0] > 0, "{kind:?} {}: the broker was asked", way.name);
         let medians = alike(way.name, async |execution| {
-            let (took, (status, body)) = answered(&gateway, way, execution, &bob).await;
+            let (took, (status, body)) = asker.ask(way, execution).await;
             assert!(matches!(status, 403 | 404), "{kind:?} {}: {status} {body}", way.name);
             (took, format!("{status} {body}"))
         });
         show(kind, way.name, &medians.await, &reads);
     }
     upstream(&gateway, kind, &bob).await;
+    waiting(&gateway, kind, &bob).await;
+}
+
+/// Subscriptions that wait, and are then refused: in as many messages, the same but for the name, and for as many questions to
+/// the broker. How long they wait is asserted where it can be (`auth_life.rs`).
+async fn waiting(gateway: &Watched, kind: Kind, bob: &str) {
+    let (mut told, mut reads) = (Vec::new(), Vec::new());
+    for execution in EXECUTIONS {
+        let before = broker_reads(gateway, &READS_WHILE_FOLLOWING).await;
+        told.push(join_all(SUBSCRIPTIONS.map(|way| refused_in_the_end(gateway, way, execution, bob))).await);
+        reads.push(broker_reads(gateway, &READS_WHILE_FOLLOWING).await - before);
+    }
+    let [hers, nobodys, unseen] = told.try_into().expect("as many as there are");
+    for (way, ((hers, nobodys), unseen)) in SUBSCRIPTIONS.into_iter().zip(hers.into_iter().zip(nobodys).zip(unseen)) {
+        assert!(hers == nobodys && nobodys == unseen, "{kind:?} {way}: {hers:?} {nobodys:?} {unseen:?}");
+        let last = hers.last().expect("something");
+        assert!(last.contains("forbidden") || last == "close 4403", "{kind:?} {way}: {hers:?}");
+        eprintln!("| {kind:?} | {way}, waiting | {} messages of each |", hers.len());
+    }
+    eprintln!("| {kind:?} | all that wait | {reads:?} reads |");
+    assert!(reads.iter().all(|count| *count == reads[0]), "{kind:?}: {reads:?}");
+}
+
+/// All that is told to somebody who follows this execution and may not, but for names, numbers and times.
+async fn refused_in_the_end(gateway: &Watched, way: &str, execution: &str, bearer: &str) -> Vec<String> {
+    let (mut socket, packet) = match way {
+        "C" => (Ws::bearing(gateway, &format!("/api/ws/executions/{execution}"), bearer).await, None),
+        "E" => (Ws::bearing(gateway, &format!("/ws/executions/{execution}/logs"), bearer).await, None),
+        "D" | "A" => {
+            let namespace = if way == "A" { "/executions," } else { "" };
+            let (socket, _) = Ws::socketio_in(gateway, namespace, &json!({"token": bearer})).await;
+            let channel = if way == "A" { execution.to_owned() } else { format!("execution:{execution}") };
+            (socket, Some(format!("42{namespace}7{}", json!(["subscribe", channel]))))
+        }
+        _ => {
+            let mut subscribe = json!({"type": "subscribe", "executionId": execution, "ref": "r"});
+            match way {
+                "native, state" => subscribe["snapshot"] = true.into(),
+                "native, resumed" => subscribe["offset"] = "0".into(),
+                _ => {}
+            }
+            let mut socket = Ws::bearing(gateway, "/api/ws", bearer).await;
+            socket.hear("connected").await;
+            (socket, Some(subscribe.to_string()))
+        }
+    };
+    if let Some(packet) = packet {
+        socket.text(packet).await;
+    }
+    let names = [format!("execution:{execution}"), format!("\"{execution}\"")];
+    let mut told = Vec::new();
+    loop {
+        let text = socket.next().await.unwrap_or_else(|code| format!("close {}", code.unwrap_or_default()));
+        let frame = serde_json::from_str(&text).map(|mut frame: Value| {
+            frame.as_object_mut().map(|fields| fields.remove("timestamp"));
+            frame.to_string()
+        });
+        let shown = names.iter().fold(frame.unwrap_or(text), |text, name| text.replace(name, "@"));
+        // C says why, and is closed then.
+        let is_last = shown.starts_with("close ") || (shown.contains("forbidden") && !matches!(way, "C" | "E"));
+        told.push(shown);
+        if is_last {
+            return told;
+        }
+    }
 }
 
 /// The same over a WebSocket.

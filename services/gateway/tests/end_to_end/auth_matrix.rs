@@ -20,12 +20,14 @@ const QUIET: Duration = Duration::from_millis(3500);
 
 const TENANTS: [&str; 2] = ["acme", "umbra"];
 const ROOMS: [&str; 4] = ["execution:e", "user:ada", "agent:a:e", "kb:k"];
-const WAYS: [(Transport, &[Op]); 7] = [
+const WAYS: [(Transport, &[Op]); 8] = [
     (Transport::Native, &[Op::Subscribe, Op::Resume, Op::History, Op::Snapshot, Op::Upstream]),
     (Transport::C, &[Op::Subscribe, Op::Resume, Op::Snapshot]),
     (Transport::E, &[Op::Subscribe, Op::History]),
     (Transport::Sse, &[Op::Subscribe, Op::Resume, Op::Snapshot]),
     (Transport::SocketIo, &[Op::Subscribe, Op::Resume, Op::Snapshot, Op::Upstream]),
+    // The same packets in A's namespace, whose clients follow executions and ask for nothing else.
+    (Transport::Executions, &[Op::Subscribe, Op::Resume]),
     (Transport::Polling, &[Op::Subscribe, Op::Resume, Op::Snapshot, Op::Upstream]),
     (Transport::Rest, &[Op::History, Op::Resume, Op::Snapshot, Op::Upstream]),
 ];
@@ -37,6 +39,7 @@ enum Transport {
     E,
     Sse,
     SocketIo,
+    Executions,
     Polling,
     Rest,
 }
@@ -104,7 +107,8 @@ impl Cell {
             return is_hers || matches!(self.user, User::Actor | User::Admin);
         }
         // A session of Socket.IO is gone on with by the user that began it, whoever else may see its rooms.
-        let is_session = self.op == Op::Resume && matches!(self.transport, Transport::SocketIo | Transport::Polling);
+        let is_session =
+            self.op == Op::Resume && matches!(self.transport, Transport::SocketIo | Transport::Executions | Transport::Polling);
         match self.user {
             User::Owner => true,
             User::Stranger | User::OtherClaims => false,
@@ -117,11 +121,21 @@ impl Cell {
         self.room.rsplit(':').next().unwrap_or(self.room)
     }
 
+    /// The namespace of Socket.IO, as packets name it.
+    fn namespace(self) -> &'static str {
+        if self.transport == Transport::Executions { "/executions," } else { "" }
+    }
+
+    /// What its clients subscribe to the room by.
+    fn channel(self) -> &'static str {
+        if self.transport == Transport::Executions { self.execution() } else { self.room }
+    }
+
     /// Whether there is such a question at all.
     fn makes_sense(self) -> bool {
         let is_of_executions = self.room.starts_with("execution:");
         // Their address is an execution's, as is that of a snapshot by request.
-        let of_executions_only = matches!(self.transport, Transport::C | Transport::E)
+        let of_executions_only = matches!(self.transport, Transport::C | Transport::E | Transport::Executions)
             || (self.transport == Transport::Rest && self.op == Op::Snapshot);
         // Logs are the history that a subscription may ask for; rooms of a knowledge base have none.
         let is_barren = self.transport == Transport::Native
@@ -169,7 +183,7 @@ async fn told(gateway: Arc<Watched>, cell: Cell) -> String {
         Transport::Native => native(&gateway, cell).await,
         Transport::C | Transport::E => one_room(&gateway, cell).await,
         Transport::Sse => stream(&gateway, cell).await,
-        Transport::SocketIo => socketio(&gateway, cell).await,
+        Transport::SocketIo | Transport::Executions => socketio(&gateway, cell).await,
         Transport::Polling => polling(&gateway, cell).await,
         Transport::Rest => rest(&gateway, cell).await,
     }
@@ -242,20 +256,23 @@ async fn stream(gateway: &Process, cell: Cell) -> String {
 /// A session of ada's, as her gateway keeps it, and an offset in it: stolen, or her own.
 async fn earlier_session(gateway: &Process, cell: Cell) -> (String, String) {
     let owner = Cell { user: User::Owner, ..cell };
-    let (mut socket, answer) = Ws::socketio(gateway, &json!({"token": owner.token()})).await;
-    socket.text(format!("420{}", json!(["subscribe", cell.room]))).await;
-    socket.hear("430[").await;
-    let event = loop {
+    let namespace = cell.namespace();
+    let (mut socket, answer) = Ws::socketio_in(gateway, namespace, &json!({"token": owner.token()})).await;
+    socket.text(format!("42{namespace}0{}", json!(["subscribe", cell.channel()]))).await;
+    socket.hear(&format!("43{namespace}0[")).await;
+    let offset = loop {
         let text = socket.next().await.expect("an event");
         if text == "2" {
             socket.text("3".into()).await;
         }
-        if text.starts_with("42[") && text.contains("mark-of") && !text.starts_with("42[\"snapshot") {
-            break text;
+        let Some(event) = text.strip_prefix(&format!("42{namespace}")) else { continue };
+        let args: Value = serde_json::from_str(event).expect("JSON");
+        // Of several packets of A's state all but the last have none.
+        if let (true, Some(offset)) = (event.contains("mark-of") && args[0] != "snapshot", args[2].as_str()) {
+            break offset.to_owned();
         }
     };
-    let args: Value = serde_json::from_str(&event[2..]).expect("JSON");
-    (pid(&answer), args[2].as_str().unwrap_or_else(|| panic!("{event}")).to_owned())
+    (pid(&answer), offset)
 }
 
 async fn connect_of(gateway: &Process, cell: Cell) -> Value {
@@ -270,13 +287,13 @@ fn emit(cell: Cell) -> Option<String> {
     match cell.op {
         Op::Resume => None,
         Op::Upstream => Some(format!("420{}", json!(["cancel", {"executionId": cell.execution()}]))),
-        _ => Some(format!("420{}", json!(["subscribe", cell.room]))),
+        _ => Some(format!("42{}0{}", cell.namespace(), json!(["subscribe", cell.channel()]))),
     }
 }
 
 async fn socketio(gateway: &Process, cell: Cell) -> String {
     let auth = connect_of(gateway, cell).await;
-    let (mut socket, _) = Ws::socketio(gateway, &auth).await;
+    let (mut socket, _) = Ws::socketio_in(gateway, cell.namespace(), &auth).await;
     if let Some(packet) = emit(cell) {
         socket.text(packet).await;
     }

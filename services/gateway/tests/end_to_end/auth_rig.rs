@@ -14,7 +14,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 use weft_testkit::{collector::Collector, process::Process};
 
@@ -135,14 +135,22 @@ pub struct Ws(WebSocketStream<TcpStream>);
 
 impl Ws {
     pub async fn open(gateway: &Process, path: &str, headers: &[(&'static str, String)]) -> Self {
+        Self::try_open(gateway, path, headers).await.unwrap_or_else(|status| panic!("{path}: an upgrade was due, not {status}"))
+    }
+
+    /// The same where an upgrade may be refused; then by which status.
+    pub async fn try_open(gateway: &Process, path: &str, headers: &[(&'static str, String)]) -> Result<Self, u16> {
         let address = gateway.address();
         let stream = TcpStream::connect(&address).await.expect("connected");
         let mut request = format!("ws://{address}{path}").into_client_request().expect("a request");
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a value"));
         }
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("an upgrade");
-        Self(socket)
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{path}: {error}"),
+        }
     }
 
     pub async fn bearing(gateway: &Process, path: &str, token: &str) -> Self {
@@ -205,9 +213,14 @@ impl Ws {
 
     /// A Socket.IO connection that has asked for the main namespace, and what it was answered.
     pub async fn socketio(gateway: &Process, auth: &Value) -> (Self, String) {
+        Self::socketio_in(gateway, "", auth).await
+    }
+
+    /// The same of a namespace as packets name it: empty, or `/executions,`.
+    pub async fn socketio_in(gateway: &Process, namespace: &str, auth: &Value) -> (Self, String) {
         let mut socket = Self::open(gateway, "/socket.io/?EIO=4&transport=websocket", &[]).await;
         socket.hear("0{").await;
-        socket.text(format!("40{auth}")).await;
+        socket.text(format!("40{namespace}{auth}")).await;
         let answer = loop {
             match socket.next().await {
                 Ok(text) if text.starts_with('4') => break text,
@@ -239,6 +252,11 @@ impl Polling {
         let _ = self.client.post(&self.url).body(packet).send().await;
     }
 
+    /// Sends it, and says by which status it is answered.
+    pub async fn post(&self, payload: String) -> u16 {
+        self.client.post(&self.url).body(payload).send().await.expect("an answer").status().as_u16()
+    }
+
     /// What the next poll brings, pings answered; `None` at the end, or if nothing came in time.
     pub async fn poll(&self, time: Duration) -> Option<String> {
         let answer = self.client.get(&self.url).timeout(time).send().await.ok()?;
@@ -255,6 +273,7 @@ impl Polling {
 
 /// The pid of a Socket.IO CONNECT's answer.
 pub fn pid(answer: &str) -> String {
-    let object: Value = serde_json::from_str(answer.trim_start_matches("40")).unwrap_or_else(|_| panic!("{answer}"));
+    let object = answer.find('{').and_then(|at| serde_json::from_str::<Value>(&answer[at..]).ok());
+    let object = object.unwrap_or_else(|| panic!("{answer}"));
     object["pid"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }

@@ -141,7 +141,8 @@ async fn a_user_that_reads_much_is_held_to_its_rate_and_gets_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_over_its_rate_publishes_nothing_more_and_its_body_is_not_read() {
     let broker = Broker::start(Kind::Memory).await;
-    let gateway = auth_rig::gateway(&broker, &[("WEFT_PUBLISHES_PER_USER", "10")]).await;
+    // One a second: there is nothing left for long enough, also on a machine that is busy.
+    let gateway = auth_rig::gateway(&broker, &[("WEFT_PUBLISHES_PER_USER", "1")]).await;
     let service = token(json!({"sub": "service", "scope": "events:publish"}));
     let events: Value = (1..=100).map(|n| numbered("e", n)).collect();
     assert_eq!(ask(&gateway, "POST", "/api/events", Some(&service), Some(events)).await.0, 202, "more than a burst is a burst");
@@ -212,4 +213,37 @@ async fn bodies_are_refused_in_one_form() {
         assert_eq!(put(content_type).await, 204, "{content_type:?}");
     }
     until("it lives", async || get(&gateway, "/api/ws/health").await.0 == 200).await;
+}
+
+async fn large(gateway: &Process, part: &str) -> f64 {
+    gateway.metric(&format!("weft_gateway_large_requests_total{{part=\"{part}\"}}")).await.expect("metrics")
+}
+
+/// Heads and bodies up to the bytes of their settings, and no larger; each refusal is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_and_bodies_may_be_as_large_as_their_settings_say() {
+    let broker = Broker::start(Kind::Memory).await;
+    let small = [("WEFT_HEADER_BYTES_MAX", "16384"), ("WEFT_BODY_BYTES_MAX", "2048"), ("WEFT_MESSAGE_BYTES_MAX", "4096")];
+    let wide = [("WEFT_HEADER_BYTES_MAX", "65536"), ("WEFT_BODY_BYTES_MAX", "8192"), ("WEFT_MESSAGE_BYTES_MAX", "8192")];
+    let admin = token(json!({"sub": "root", "scope": "admin events:publish"}));
+    for (env, is_small) in [(small, true), (wide, false)] {
+        let gateway = auth_rig::gateway(&broker, &env).await;
+        let status = async |method: &str, path: &str, head: usize, body: Option<String>| {
+            let request = weft_testkit::http::client().request(method.parse().expect("a method"), gateway.url() + path);
+            let request = request.bearer_auth(&admin).header("x-padding", "x".repeat(head));
+            body.into_iter().fold(request, reqwest::RequestBuilder::body).send().await.expect("an answer").status().as_u16()
+        };
+        assert_eq!(status("GET", "/api/executions", 12_000, None).await, 200);
+        assert_eq!(status("GET", "/api/executions", 30_000, None).await, if is_small { 431 } else { 200 });
+        let padded = |bytes: usize| Some(format!(r#"{{"inputs":{{"x":"{}"}}}}"#, "x".repeat(bytes)));
+        // Nobody runs it.
+        assert_eq!(status("POST", "/api/workflows/w/execute", 0, padded(1900)).await, 503);
+        assert_eq!(status("POST", "/api/workflows/w/execute", 0, padded(3000)).await, if is_small { 413 } else { 503 });
+        let events = json!(auth_rig::log("e", None, &"x".repeat(3000))).to_string();
+        assert_eq!(status("POST", "/api/events", 0, Some(events)).await, 202, "these have a bound of their own");
+        let polling = auth_rig::Polling::open(&gateway).await;
+        assert_eq!(polling.post("x".repeat(5000)).await, if is_small { 413 } else { 400 });
+        let counted = if is_small { (1.0, 2.0) } else { (0.0, 0.0) };
+        assert_eq!((large(&gateway, "head").await, large(&gateway, "body").await), counted);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! `WEFT_TEST_FULL=1` runs the long forms.
 
+mod addresses;
 mod admission;
 mod advisories;
 mod age;
@@ -12,8 +13,11 @@ mod auth_keys;
 mod auth_life;
 mod auth_logs;
 mod auth_matrix;
+mod auth_renewal;
 mod auth_rig;
+mod auth_stale;
 mod auth_start;
+mod auth_taken;
 mod auth_watch;
 mod barrage;
 mod certificates;

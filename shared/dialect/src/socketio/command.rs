@@ -2,7 +2,7 @@
 
 use super::{Answer, Event};
 use crate::{
-    native::{self, ClientMessage, Encoding, Limits, Refused},
+    native::{self, ClientMessage, Encoding, Limits, Refused, Secret},
     told,
 };
 use serde::Deserialize;
@@ -32,6 +32,8 @@ pub enum Command {
         /// Why, for people.
         reason: Option<String>,
     },
+    /// Go on with this token in place of the one that it came with.
+    Auth(Secret),
 }
 
 /// The one argument of an event, without which there is nothing to do. Further ones are ignored, as any listener would.
@@ -98,6 +100,22 @@ pub(crate) fn cancel(event: &Event, limits: &Limits) -> Result<Command, Refused>
     let fields: Fields<'_> = object_of(object).ok_or_else(not_an_object)?;
     match as_native("cancel", &[("executionId", fields.execution_id), ("reason", fields.reason)], limits)? {
         ClientMessage::Cancel { execution_id, reason, .. } => Ok(Command::Cancel { execution_id, reason }),
+        _ => Err(not_an_object()),
+    }
+}
+
+/// Reads `{token}`.
+pub(crate) fn auth(event: &Event, limits: &Limits) -> Result<Command, Refused> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow)]
+        token: Option<&'a RawValue>,
+    }
+    let not_an_object = || Refused::from(Invalid::new("data", "must be {token}"));
+    let object = argument(event, "data")?;
+    let fields: Fields<'_> = object_of(object).ok_or_else(not_an_object)?;
+    match as_native("auth", &[("token", fields.token)], limits)? {
+        ClientMessage::Auth { token, .. } => Ok(Command::Auth(token)),
         _ => Err(not_an_object()),
     }
 }

@@ -26,6 +26,7 @@ fn shown(command: Result<Command, Refused>) -> String {
         Ok(Command::Unsubscribe(room)) => format!("unsubscribe {room}"),
         Ok(Command::ProvideInput { execution_id, request_id, value }) => format!("input {execution_id} {request_id} {value}"),
         Ok(Command::Cancel { execution_id, reason }) => format!("cancel {execution_id} {reason:?}"),
+        Ok(Command::Auth(token)) => format!("auth {}", token.expose()),
         Err(refused) => format!("{}: {}", refused.code, refused.message),
     }
 }
@@ -70,8 +71,12 @@ fn commands_of_d() {
         (r#"["cancel",{"executionId":"e"}]"#, "cancel e None"),
         (r#"["cancel",{"executionId":"e","reason":7}]"#, "invalid: reason: must be a string"),
         (r#"["cancel",{"reason":"enough"}]"#, "invalid: executionId: is required"),
+        (r#"["auth",{"token":"a.b.c"}]"#, "auth a.b.c"),
+        (r#"["auth","a.b.c"]"#, "invalid: data: must be {token}"),
+        (r#"["auth",{"token":7}]"#, "invalid: token: must be a string"),
+        (r#"["auth",{}]"#, "invalid: token: is required"),
         (r#"["cancel",["e"]]"#, "invalid: data: must be {executionId,reason?}"),
-        (r#"["constructor"]"#, "unknown_type: an event must be subscribe, unsubscribe, user_input:provide or cancel"),
+        (r#"["constructor"]"#, "unknown_type: an event must be subscribe, unsubscribe, user_input:provide, cancel or auth"),
     ] {
         assert_eq!(shown(d::command(&emitted(Namespace::MAIN, args), &Limits::default())), expected, "{args}");
     }

@@ -306,6 +306,7 @@ impl Session {
             Ok(Command::ProvideInput { execution_id, request_id, value }) => {
                 self.provide_input(space, &execution_id, &request_id, &value, reference);
             }
+            Ok(Command::Auth(token)) => self.show_in(space, &token, reference),
             Ok(Command::Cancel { execution_id, reason }) => self.cancel(space, &execution_id, reason.as_deref(), reference),
             Err(refused) => {
                 let error = telling::Refused { code: refused.code, message: &refused.message, room: refused.room.as_deref() };

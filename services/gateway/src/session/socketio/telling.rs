@@ -96,6 +96,11 @@ impl Session {
         ack(space, reference, &answer).into_iter().for_each(|ack| self.answer_when_current(space, ack));
     }
 
+    /// It is done.
+    pub(in crate::session) fn tell_done(&mut self, space: Space, reference: Option<&str>) {
+        ack(space, reference, &Answer::Done).into_iter().for_each(|ack| self.reply(ack));
+    }
+
     /// A room was left, or was not followed.
     pub(in crate::session) fn packet_left(&mut self, space: Space, room: &Room, reference: Option<&str>) {
         self.keep_left(space, room, ack(space, reference, &Answer::Done));
