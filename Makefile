@@ -71,11 +71,11 @@ conformance: ## Runs others' WebSocket suites against our transport; needs Pytho
 check-deploy: ## Checks chart, manifests, images, dashboards and alerts, without a cluster
 	@deploy/check.sh
 
-ops-test: ## The rest of what operators rely on: images, alerts live, rolling restarts behind three proxies, kills; half an hour, needs root
+ops-test: ## The rest of what operators rely on: images, alerts live, rolling restarts behind three proxies, kills; some twenty minutes, needs root
 	@deploy/dev/fetch.sh rust redis nats node python
 	$(BUILD)
 	@$(MAKE) --no-print-directory release
-	@deploy/check.sh full; checked=$$?; deploy/ops.sh && exit $$checked
+	@table=$$(mktemp); export WEFT_TABLE=$$table; deploy/check.sh full; checked=$$?; deploy/ops.sh && exit $$checked
 
 sbom: ## Writes what each program is made of, as CycloneDX, into target/sbom
 	@python3 deploy/ci/sbom.py

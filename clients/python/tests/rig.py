@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -33,9 +34,12 @@ def program(what: str, variable: str, *places: str | Path | None) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    """Of nobody, and below those that the kernel gives to who connects, which begin at 32,768."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as listening, contextlib.suppress(OSError):
+            listening.bind(("127.0.0.1", port))
+            return port
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = 30) -> None:

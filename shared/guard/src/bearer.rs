@@ -70,9 +70,26 @@ impl Places {
     /// nothing is changed.
     fn trusts_cookies(&self, method: &Method, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(header::ORIGIN).iter();
-        let origin = origins.next().and_then(|value| value.to_str().ok());
-        let is_alone = origins.next().is_none();
-        method == Method::GET && is_alone && origin.is_some_and(|origin| self.origins.iter().any(|listed| listed == origin))
+        let is_ours = match (origins.next(), origins.next()) {
+            (Some(origin), None) => origin.to_str().is_ok_and(|origin| self.origins.iter().any(|listed| listed == origin)),
+            (None, _) => self.is_of_own_page(headers),
+            _ => false,
+        };
+        method == Method::GET && is_ours
+    }
+
+    /// A browser names no origin when a page asks its own host for something. It then says so in a header that no page can set,
+    /// and the origin is the host that is asked, which must be listed as any other.
+    fn is_of_own_page(&self, headers: &HeaderMap) -> bool {
+        let only = |name: &str| {
+            let mut all = headers.get_all(name).iter();
+            all.next().and_then(|value| value.to_str().ok()).filter(|_| all.next().is_none())
+        };
+        let is_listed = |host: &str| {
+            let hosts = self.origins.iter().filter_map(|listed| Some(listed.split_once("://")?.1));
+            hosts.into_iter().any(|listed| listed.eq_ignore_ascii_case(host))
+        };
+        only("sec-fetch-site") == Some("same-origin") && only("host").is_some_and(is_listed)
     }
 }
 
@@ -183,6 +200,7 @@ mod tests {
 
     const ORIGIN: (HeaderName, &str) = (header::ORIGIN, "https://app.example");
     const COOKIE: (HeaderName, &str) = (header::COOKIE, "other=x; weft=C");
+    const OWN_PAGE: (HeaderName, &str) = (HeaderName::from_static("sec-fetch-site"), "same-origin");
     const PROTOCOL: (HeaderName, &str) = (header::SEC_WEBSOCKET_PROTOCOL, "weft.v1.json, weft.token.P");
     const BEARER: (HeaderName, &str) = (header::AUTHORIZATION, "Bearer A");
 
@@ -208,6 +226,10 @@ mod tests {
             (Upgrade, &[COOKIE, ORIGIN], None, Some("C")),
             (Upgrade, &[COOKIE], None, None),
             (Upgrade, &[COOKIE, (header::ORIGIN, "https://app.example.evil")], None, None),
+            (EventStream, &[COOKIE, OWN_PAGE, (header::HOST, "app.example")], None, Some("C")),
+            (EventStream, &[COOKIE, OWN_PAGE, (header::HOST, "other.example")], None, None),
+            (EventStream, &[COOKIE, (header::HOST, "app.example")], None, None),
+            (EventStream, &[COOKIE, OWN_PAGE, (header::HOST, "app.example"), (header::HOST, "app.example")], None, None),
             (Upgrade, &[COOKIE, (header::ORIGIN, "https://APP.example")], None, None),
             (Upgrade, &[COOKIE, (header::ORIGIN, "null")], None, None),
             (Upgrade, &[COOKIE, ORIGIN, (header::ORIGIN, "https://evil.example")], None, None),

@@ -10,6 +10,18 @@ const REVOCATIONS: &str = "weft_guard_revocations";
 const INVALID: &str = "weft_guard_revocations_invalid_total";
 const LIMITED: &str = "weft_guard_limited_total";
 const CONTROL: &str = "weft_guard_control_total";
+/// What operators ask for, and how that may end.
+const CONTROLS: [(&str, &[&str]); 9] = [
+    ("refused", &["unauthenticated"]),
+    ("revoke", &["done", "invalid", "impossible", "failed"]),
+    ("list", &["done"]),
+    ("rooms", &["done"]),
+    ("inspect", &["done", "unknown"]),
+    ("disconnect", &["done", "unknown"]),
+    ("drain", &["done", "repeated"]),
+    ("shed", &["done", "invalid", "impossible"]),
+    ("other", &["unknown", "abandoned", "invalid"]),
+];
 
 /// Describes all, and begins those at 0 whose first step is worth an alarm.
 pub(crate) fn describe() {
@@ -29,6 +41,9 @@ pub(crate) fn describe() {
     ["remembered", "crowded", "failed", "allow", "deny", "abide"]
         .iter()
         .for_each(|outcome| counter!(HOOK, "outcome" => *outcome).increment(0));
+    for (action, outcomes) in CONTROLS {
+        outcomes.iter().for_each(|outcome| counter!(CONTROL, "action" => action, "outcome" => *outcome).increment(0));
+    }
     counter!(INVALID).increment(0);
 }
 

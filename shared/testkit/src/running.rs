@@ -167,8 +167,17 @@ impl Drop for Running {
     }
 }
 
-/// A TCP port of loopback that nobody uses at this moment.
+/// Ports for servers that may be started again: below those that the kernel gives to who connects, which begin at 32,768.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port of 127.0.0.1 that nobody listens on.
 pub(crate) fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(Fault::io("find a free port"))?;
-    Ok(listener.local_addr().map_err(Fault::io("find a free port"))?.port())
+    loop {
+        let port = rand::random_range(PORTS);
+        match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(Fault::io("find a free port")(error)),
+        }
+    }
 }

@@ -89,27 +89,42 @@ async function answers({ gateway, execution, credentials }) {
   return Object.fromEntries(await Promise.all(told));
 }
 
-async function acrossOrigins({ browser, fleet, ends }) {
-  const other = ends(await serve(), server => new Promise(resolve => server.close(resolve)));
-  const gateway = ends(
-    await fleet.gateway({
-      WEFT_AUTH: 'jwt',
-      WEFT_JWT_SECRET_FILE: secretFile(secret),
-      WEFT_AUTH_COOKIE: 'weft',
-      WEFT_AUTH_QUERY: 'off',
-      WEFT_ORIGINS: browser.origin,
-    }),
-    it => it.kill(),
-  );
+/** A gateway that takes tokens from a cookie, and pages of one origin. */
+const guarded = (fleet, origin, more) =>
+  fleet.gateway({
+    WEFT_AUTH: 'jwt',
+    WEFT_JWT_SECRET_FILE: secretFile(secret),
+    WEFT_AUTH_COOKIE: 'weft',
+    WEFT_AUTH_QUERY: 'off',
+    WEFT_ORIGINS: origin,
+    ...more,
+  });
+
+/** An execution of Ada's with an event. */
+async function published(gateway) {
   const execution = newId();
-  const published = await fetch(`${gateway.http}/api/events`, {
+  const answer = await fetch(`${gateway.http}/api/events`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token({ sub: 'service', scope: 'events:publish' })}` },
     body: JSON.stringify(line(execution, 'for ada', { userId: 'ada' })),
   });
-  assert.equal(published.status, 202, await published.text());
+  assert.equal(answer.status, 202, await answer.text());
+  return execution;
+}
 
-  const cookie = { name: 'weft', value: token({ sub: 'ada' }), url: gateway.http, httpOnly: true, sameSite: 'Strict' };
+const cookieOf = gateway => ({
+  name: 'weft',
+  value: token({ sub: 'ada' }),
+  url: gateway.http,
+  httpOnly: true,
+  sameSite: 'Strict',
+});
+
+async function acrossOrigins({ browser, fleet, ends }) {
+  const other = ends(await serve(), server => new Promise(resolve => server.close(resolve)));
+  const gateway = ends(await guarded(fleet, browser.origin), it => it.kill());
+  const execution = await published(gateway);
+  const cookie = cookieOf(gateway);
   const ask = async (origin, cookies, credentials) => {
     const bare = ends(await browser.bare(origin, cookies), it => it.close());
     return bare.page.evaluate(answers, { gateway: gateway.http, execution, credentials });
@@ -157,4 +172,32 @@ async function acrossOrigins({ browser, fleet, ends }) {
   );
 }
 
-export const cookies = [['a token in a cookie: across origins', acrossOrigins]];
+/** A browser names no origin where a page asks its own host; that it does counts as if it had. */
+async function ofItsOwnHost({ browser, fleet, ends }) {
+  const place = await serve();
+  const { port } = place.address();
+  await new Promise(resolve => place.close(resolve));
+  const own = `http://127.0.0.1:${port}`;
+  const gateway = ends(await guarded(fleet, own, { WEFT_LISTEN: `127.0.0.1:${port}` }), it => it.kill());
+  gateway.http = own;
+  const execution = await published(gateway);
+  const ask = async cookies => {
+    const bare = ends(await browser.bare(`${own}/api/ws/health`, cookies), it => it.close());
+    return bare.page.evaluate(answers, { gateway: own, execution, credentials: true });
+  };
+  const { changing, ...reading } = await ask([cookieOf(gateway)]);
+  assert.equal(changing, '401 unauthenticated');
+  assert.deepEqual(reading, {
+    history: 'for ada',
+    stream: 'for ada',
+    polling: 'follows',
+    websocket: 'follows',
+    plain: 'for ada',
+  });
+  assert.equal((await ask([])).history, '401 unauthenticated', 'no cookie');
+}
+
+export const cookies = [
+  ['a token in a cookie: across origins', acrossOrigins],
+  ['a token in a cookie: of its own host', ofItsOwnHost],
+];

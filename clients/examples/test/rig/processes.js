@@ -29,12 +29,22 @@ function folder(prefix = join(tmpdir(), 'weft-examples-')) {
   return path;
 }
 
+const given = new Set();
+
+/** A port that nobody has, and that none is given who connects to somebody: those begin at 32,768. Never the same twice. */
 export async function freePort() {
-  const server = createServer();
-  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (given.has(port)) continue;
+    given.add(port);
+    const server = createServer();
+    const isFree = await new Promise(resolve => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise(resolve => server.close(resolve));
+    return port;
+  }
 }
 
 /** Starts a program; `lines` is what it has written so far, `said` the end of what it said besides. */
