@@ -47,19 +47,20 @@ suites() {
     ' "$1"
 }
 
-# silent <pid of cargo> <file>: ends the suite that cargo runs, if nobody has heard of it for so long that it hangs, and the others
-# go on. Returns when cargo has ended.
+# silent <file>: ends the suite that cargo runs, if nobody has heard of it for so long that it hangs, and the others go on. For as
+# long as it is let run.
 silent() {
     local patience=300 size=-1 now since=$SECONDS
     [ -z "${WEFT_TEST_FULL:-}" ] || patience=3600
-    while kill -0 "$1" 2>/dev/null; do
-        sleep 1
-        now=$(stat -c %s "$2")
+    while sleep 1; do
+        now=$(stat -c %s "$1")
         if [ "$now" != "$size" ]; then
             size=$now since=$SECONDS
         elif [ $((SECONDS - since)) -ge "$patience" ]; then
-            printf '\nNothing was heard for %s s: this suite is ended.\n' "$patience" >>"$2"
-            for suite in $(pgrep -P "$1"); do kill -9 "$suite"; done
+            printf '\nNothing was heard for %s s: this suite is ended.\n' "$patience" | tee -a "$1"
+            for cargo in $(pgrep -x -P $$ cargo); do
+                for suite in $(pgrep -P "$cargo"); do kill -9 "$suite"; done
+            done
         fi
     done
 }
@@ -145,12 +146,12 @@ trap 'kill "${beside[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
 began=$SECONDS
 # Most tests wait for timers and processes, so twice as many as there are processors run at once.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
-CARGO_TERM_COLOR=never cargo test --workspace --no-fail-fast "${arguments[@]+"${arguments[@]}"}" >"$logs/tests" 2>&1 &
-running=$!
-tail -f --lines=+1 --pid="$running" "$logs/tests" &
-silent "$running" "$logs/tests"
-wait "$running" || tests_failed=yes
-wait $! || true
+: >"$logs/tests"
+silent "$logs/tests" &
+beside[silent]=$!
+# In the foreground: what a script starts behind itself ignores the interrupts that some tests send.
+CARGO_TERM_COLOR=never cargo test --workspace --no-fail-fast "${arguments[@]+"${arguments[@]}"}" 2>&1 | tee -a "$logs/tests" || tests_failed=yes
+kill "${beside[silent]}"
 failed_before=$failed
 while IFS=$'\t' read -r name ok bad ignored time; do
     passed=$((passed + ok))
