@@ -26,7 +26,7 @@ def looked_at(expression, recorded):
     """The metrics that a rule looks at, those of recorded ones for them."""
     for name, record in recorded.items():
         expression = expression.replace(name, record)
-    return set(re.findall(r"\b((?:weft|process)_\w+|up)\b", expression))
+    return set(re.findall(r"\b((?:weft|process|container|kube)_\w+|up)\b", expression))
 
 
 def names_fed(case):

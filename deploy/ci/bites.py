@@ -2,8 +2,8 @@
 
     python bites.py
 
-Of each rule mistakes are made one by one: a comparison is left out, so that any value fires; a condition (`and`, `unless`, `or`) is
-left out; the waiting time (`for`) is. Some case of alerts_test.yaml must then fail: a case in which an alert is silent has to be close
+Of each rule mistakes are made one by one: a comparison is left out, so that any value fires; something that is subtracted is; a
+condition (`and`, `unless`, `or`) is; the waiting time (`for`) is. Some case of alerts_test.yaml must then fail: a case in which an alert is silent has to be close
 enough to firing. Each mistake is tried with its own rule alone, and with the cases that feed what the rule looks at.
 """
 
@@ -23,6 +23,7 @@ import metrics
 TESTS = metrics.ROOT / "deploy" / "prometheus" / "alerts_test.yaml"
 JOINT = re.compile(r"\b(and|unless|or)\b")
 COMPARISON = re.compile(r">=|<=|==|!=|>|<")
+SUBTRACTION = re.compile(r" - ")
 
 
 def outermost(expression, pattern):
@@ -63,6 +64,12 @@ def mistakes(rule):
         for found in outermost(part, COMPARISON):
             changed = [*parts[:number], part[:found.start()].strip(), *parts[number + 1:]]
             yield f"without the comparison {part[found.start():]}", {**rule, "expr": joined(changed, words)}
+        for found in outermost(part, SUBTRACTION):
+            # Up to what is subtracted next, or what the difference is compared with.
+            ends = [other.start() for pattern in (SUBTRACTION, COMPARISON) for other in outermost(part, pattern) if other.start() > found.start()]
+            rest = part[min(ends, default=len(part)):]
+            changed = [*parts[:number], f"{part[:found.start()]} {rest}", *parts[number + 1:]]
+            yield f"without{part[found.start():len(part) - len(rest)]}", {**rule, "expr": joined(changed, words)}
     for number, word in enumerate(words):
         fewer = joined(parts[:number + 1] + parts[number + 2:], words[:number] + words[number + 1:])
         yield f"without {word} {parts[number + 1]}", {**rule, "expr": fewer}
