@@ -7,7 +7,7 @@ use crate::{
     transport::{SocketTimes, WebSocketLimits},
 };
 use clap::{Args, Parser};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use weft_bus::{BusConfig, BusSettings};
@@ -368,6 +368,14 @@ fn sockets_max() -> usize {
 
 fn open_files_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
+}
+
+/// Raises the soft limit of descriptors to the hard one, before the settings that rest on it are read. Container runtimes start
+/// processes with a soft limit of 1,024, which is there for programs that use `select`; the hard one says what is allowed.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused the gateway takes fewer connections, as it says in `weft_gateway_connections_max`.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn random_instance() -> String {

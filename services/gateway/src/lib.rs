@@ -14,5 +14,5 @@ pub mod run;
 pub mod session;
 pub mod transport;
 
-pub use config::Settings;
+pub use config::{Settings, raise_descriptors};
 pub use run::run;

@@ -18,6 +18,7 @@ const EXIT_USAGE: u8 = 64;
 const EXIT_UNAVAILABLE: u8 = 69;
 
 fn main() -> ExitCode {
+    weft_gateway::raise_descriptors();
     let settings = match Settings::try_parse() {
         Ok(settings) => settings,
         Err(error) if error.use_stderr() => return fail(EXIT_USAGE, &in_one_line(&error, &Settings::command())),

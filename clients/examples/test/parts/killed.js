@@ -249,7 +249,8 @@ const whole = [
   ['d-react, polling', 'recovered', rig => agents(rig, true, withoutWebSocket)],
   ['e-logs', 'each entry once', rig => page(rig, 'e-logs', false)],
   ['f-events', 'each event once', rig => page(rig, 'f-events', false)],
-  ['c-python', 'resumed', rig => script(rig, python(), [cScript], 'connected', 'completion "done"')],
+  // A connection that is open follows a moment later; from the start, so that it does not matter when.
+  ['c-python', 'resumed', rig => script(rig, python(), [cScript, '--from-start'], 'connected', 'completion "done"')],
   ['b-node', 'resumed', rig => script(rig, process.execPath, [nodeScript], 'subscribed live', 'execution:completed')],
 ];
 const every = how => whole.map(([name, what, run]) => [`${name}: ${how}, ${what}`, rig => run({ ...rig, how })]);

@@ -1,6 +1,6 @@
 //! How a gateway leaves, and how it does not even begin.
 
-use crate::support::{Broker, Kind, SHARED, SOON, Socket, post, publish_numbers};
+use crate::support::{Broker, Kind, SHARED, SOON, Socket, post, publish_numbers, until};
 use serde_json::json;
 use std::{process::Command, time::Duration};
 use weft_testkit::process::binary;
@@ -127,4 +127,25 @@ fn a_bad_setting_stops_the_start_with_one_line_that_names_it() {
         assert!(said.contains(name), "{name}={value}: {said}");
         assert_eq!(said.trim().lines().count(), 1, "{name}={value}: {said}");
     }
+}
+
+/// Of the process with this number: the soft and the hard limit of descriptors.
+fn descriptors(pid: u32) -> Option<(String, String)> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut words = line.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_limit_of_descriptors_binds_nobody() {
+    let gateway = binary("gateway").expect("a gateway");
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", "ulimit -Sn 600 && exec \"$0\""]).arg(gateway).kill_on_drop(true);
+    command.env("WEFT_LISTEN", "127.0.0.1:0").env("WEFT_ADMIN_LISTEN", "127.0.0.1:0").env("WEFT_BUS", "memory:");
+    let child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("started");
+    let pid = child.id().expect("it runs");
+    let (_, hard) = descriptors(std::process::id()).expect("Linux tells");
+    assert_ne!(hard, "600");
+    until("the soft limit is the hard one", async || descriptors(pid) == Some((hard.clone(), hard.clone()))).await;
 }
