@@ -26,6 +26,11 @@ def rule_to(objects, port):
     return next(rule for rule in policy(objects)["ingress"] if rule["ports"][0]["port"] == port)
 
 
+def without_source(objects, component):
+    sources = rule_to(objects, "http")["from"]
+    sources[:] = [one for one in sources if one.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component") != component]
+
+
 def secret_volume(objects, name):
     return next(volume for volume in gateway(objects)["spec"]["template"]["spec"]["volumes"] if volume["name"] == name)
 
@@ -137,6 +142,7 @@ PRODUCTION = {
     "peers out of reach": lambda o: without_egress(o, 3003),
     "control open to all": lambda o: rule_to(o, "control")["from"].clear(),
     "control without a policy": lambda o: o.remove(chart.find(o, "NetworkPolicy", "weft-gateway")),
+    "clients closed to the test": lambda o: without_source(o, "test"),
     "everything open to all": lambda o: policy(o)["ingress"].append({}),
     "snippet of nginx": lambda o: chart.find(o, "Ingress", "weft-gateway")["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/configuration-snippet": "x"}),
     "snippet of HAProxy": lambda o: chart.find(o, "Ingress", "weft-gateway")["metadata"]["annotations"].update({"haproxy.org/backend-config-snippet": "x"}),
@@ -172,5 +178,14 @@ KEDA = {
     "grace below the drain, without preStop": lambda o: gateway_of(o).update(terminationGracePeriodSeconds=60),
 }
 
+# And without a broker.
+MEMORY = {
+    "clients closed to the executor": lambda o: without_source(o, "executor"),
+    "clients closed to the test, without a broker": lambda o: without_source(o, "test"),
+}
+
+# And with a broker whose URL is no secret.
+SHARED = {"broker out of reach": lambda o: without_egress(o, 6379)}
+
 # By the CI values file that is rendered.
-MUTANTS = {"production": PRODUCTION, "keda": KEDA}
+MUTANTS = {"production": PRODUCTION, "keda": KEDA, "memory": MEMORY, "shared-secret": SHARED}

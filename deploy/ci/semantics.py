@@ -438,11 +438,40 @@ def check_outwards(objects):
             if "Egress" not in policy["spec"]["policyTypes"]:
                 continue
             for container in template["spec"]["containers"]:
+                bus = environment(container).get("WEFT_BUS", {}).get("value", "")
+                for port in re.findall(r":(\d+)(?=[,/?]|$)", bus):
+                    if not is_out(policy["spec"]["egress"], template, int(port)):
+                        yield f"{name}: its policy keeps it from the broker, port {port}"
                 for variable in ("WEFT_JWKS_URL", "WEFT_AUTHORIZE_URL", "WEFT_OTLP_ENDPOINT"):
                     url = urlsplit(environment(container).get(variable, {}).get("value", ""))
                     port = url.port or {"https": 443, "http": 80}.get(url.scheme)
                     if port and not is_out(policy["spec"]["egress"], template, port):
                         yield f"{name}: its policy keeps it from {variable}, port {port}"
+
+
+def check_inwards(objects):
+    """Pods of the release that talk to its gateways are let in by them."""
+    services = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Service"}
+    for name, template in templates(objects):
+        for container in template["spec"]["containers"]:
+            said = [entry.get("value", "") for entry in container.get("env", [])] + container.get("command", [])
+            for url in map(urlsplit, (text for text in said if re.match(r"^https?://[\w.-]+:\d+$", text))):
+                if url.hostname not in services:
+                    continue
+                wanted = next(one["targetPort"] for one in services[url.hostname]["spec"]["ports"] if one["port"] == url.port)
+                for other, target in templates(objects):
+                    if matches(services[url.hostname]["spec"]["selector"], labels_of(target)):
+                        for policy in policies_of(objects, target):
+                            if not is_in(policy["spec"].get("ingress", []), target, wanted, labels_of(template)):
+                                yield f"{chart.title(policy)}: keeps {name} from {other}"
+
+
+def is_in(ingress, template, port, labels):
+    """Whether pods with these labels, of the same namespace, may connect to a port."""
+    to_it = [rule for rule in ingress if not rule.get("ports") or any(is_port(one["port"], port, template) for one in rule["ports"])]
+    sources = [source for rule in to_it for source in rule.get("from", [{"podSelector": {"matchLabels": {}}}])]
+    selected = [source["podSelector"].get("matchLabels", {}) for source in sources if "podSelector" in source and "namespaceSelector" not in source]
+    return any(not wanted or matches(wanted, labels) for wanted in selected)
 
 
 def check_accounts(objects):

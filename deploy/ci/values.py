@@ -63,6 +63,21 @@ def test_an_autoscaler_owns_the_replicas():
     assert 'namespace="events",pod=~"events-gateway-.+"' in keda["spec"]["triggers"][0]["metadata"]["query"]
 
 
+def test_connections_are_bounded_by_what_memory_bears():
+    def told(**gateway_values):
+        values = merged(MINIMAL, {"gateway": gateway_values})
+        return env(gateway(render(values))).get("WEFT_CONNECTIONS_MAX"), chart.render_texts(values)["weft/templates/NOTES.txt"]
+
+    for most, limit, needed, is_too_many in ((20000, "1Gi", 836, False), (44000, "1Gi", 1076, True), (43000, "1Gi", 1066, False), (44000, "1100M", 1076, False), (20000, 10**9, 836, False)):
+        number, notes = told(connectionsMax=most, resources={"limits": {"memory": limit}})
+        assert number == str(most) and f"with them it takes some {needed} MB" in notes and ("more than its limit" in notes) == is_too_many, notes
+    assert "some 20100 MB" in told(env={"WEFT_LOGS_BYTES_MAX": 9900000000})[1] and "more than its limit" in told(env={"WEFT_LOGS_BYTES_MAX": "9900000000"})[1]
+    assert told()[0] == "20000" and told(connectionsMax=0)[0] is None and "as many connections as its descriptors allow" in told(connectionsMax=0)[1]
+    # The examples keep to it themselves.
+    for values in VALUES.values():
+        assert "more than its limit" not in chart.render_texts(values)["weft/templates/NOTES.txt"]
+
+
 def test_secrets_are_named_and_never_contained():
     objects = render(PRODUCTION)
     assert not [item for item in objects if item["kind"] == "Secret"]
@@ -187,8 +202,25 @@ def test_the_policy_lets_out_what_settings_name():
         return sorted({port["port"] for rule in rules for port in rule.get("ports", [])})
 
     assert ports(PRODUCTION) == [53, 3003, 4222, 4318, 5432, 6379, 8443, 26379]
-    assert ports(SHARED) == [53, 443, 3003, 4222, 6379, 26379] and ports(SHARED, "weft-executor") == [53, 443, 4222, 6379, 26379]
-    assert ports(KEDA, "events-gateway") == [53, 443, 4222, 6379, 26379] and ports(MINIMAL) == [53, 4222, 6379, 26379]
+    assert ports(SHARED) == [53, 443, 3003, 6379] and ports(SHARED, "weft-executor") == [53, 443, 6379]
+    assert ports(KEDA, "events-gateway") == [53, 443, 4222, 6379, 26379] and ports(MINIMAL) == [53, 4222]
+    assert ports(VALUES["memory"]) == [53] and ports(VALUES["trial-nats"]) == [53, 4222]
+
+
+def test_the_policy_lets_out_to_the_broker_of_the_url():
+    def ports(url, listed=()):
+        rules = find(render(merged(MINIMAL, {"bus": {"url": url}, "networkPolicy": {"egress": {"busPorts": list(listed)}}})), "NetworkPolicy", "weft-gateway")["spec"]["egress"]
+        return sorted({port["port"] for rule in rules for port in rule["ports"]} - {53})
+
+    for url, wanted in (
+        ("nats://a:4223,b,c:4224", [4222, 4223, 4224]),
+        ("nats+tls://a:4223,nats+tls://b:4224", [4223, 4224]),
+        ("rediss-cluster://a:7000,[::1]:7001,[::2]/3", [6379, 7000, 7001]),
+        ("redis-sentinel://a:1,b/mymaster?sentinel_user=s", [1, 6379, 26379]),
+        ("redis+pubsub://redis", [6379]),
+    ):
+        assert ports(url) == wanted, (url, ports(url))
+    assert ports("nats://a:4223", [5000]) == [5000]
 
 
 def test_helm_test_has_a_token_where_one_is_needed():
@@ -407,6 +439,10 @@ REFUSED = [
     ({"gateway": {"autoscaling": {"mode": "vpa"}}}, "mode"),
     ({"gateway": {"autoscaling": {"mode": "hpa", "cpuPercent": 0, "connectionsPerPod": 0}}}, "connectionsPerPod or cpuPercent"),
     ({"gateway": {"autoscaling": {"mode": "hpa", "minReplicas": 13}}}, "minReplicas"),
+    ({"gateway": {"autoscaling": {"mode": "hpa", "connectionsPerPod": 20000}}}, "gateway.connectionsMax"),
+    ({"gateway": {"autoscaling": {"mode": "keda"}, "connectionsMax": 10000}}, "gateway.connectionsMax"),
+    ({"gateway": {"connectionsMax": -1}}, "connectionsMax"),
+    ({"gateway": {"env": {"WEFT_CONNECTIONS_MAX": "5"}}}, "WEFT_CONNECTIONS_MAX"),
     ({"gateway": {"pdb": {"maxUnavailable": 0}}}, "maxUnavailable"),
     ({"gateway": {"image": {"digest": "sha256:1"}}}, "digest"),
     ({"gateway": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "b", "labelSelector": {}}]}}, "topologySpread"),

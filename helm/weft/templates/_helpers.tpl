@@ -83,6 +83,23 @@ redis://{{ include "weft.fullname" . }}-redis:6379
 {{- add .Values.executor.drain.windowSeconds .Values.executor.drain.marginSeconds -}}
 {{- end -}}
 
+{{/* A quantity of Kubernetes in bytes. */}}
+{{- define "weft.bytes" -}}
+{{- if kindIs "string" . -}}
+{{- $units := dict "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mulf (regexFind "^[0-9.]+" . | float64) (get $units (regexFind "[A-Za-z]+$" .) | default 1) | int64 -}}
+{{- else -}}
+{{- int64 . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What a full gateway takes, in bytes, by the rules of Sizing in docs/OPERATIONS.md. */}}
+{{- define "weft.gatewayMemory" -}}
+{{- $logs := get .Values.gateway.env "WEFT_LOGS_BYTES_MAX" -}}
+{{- if kindIs "map" $logs -}}{{- $logs = 0 -}}{{- end -}}
+{{- add (mul 2 (default 268435456 $logs | int64)) 100000000 (mul 10000 (int64 .Values.gateway.connectionsMax)) -}}
+{{- end -}}
+
 {{- define "weft.minReadySeconds" -}}
 {{- if kindIs "invalid" .Values.gateway.minReadySeconds -}}
 {{- add .Values.gateway.drain.delaySeconds .Values.gateway.drain.windowSeconds -}}
@@ -248,13 +265,32 @@ scaleDown:
 {{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
+{{/* Where brokers listen, as a list in JSON: what is set, else what the URL names, else, where a secret holds that, what is usual. */}}
+{{- define "weft.busPorts" -}}
+{{- $url := include "weft.busUrl" . -}}
+{{- $ports := .Values.networkPolicy.egress.busPorts -}}
+{{- if not (or $ports $url) -}}
+{{- $ports = list 4222 6379 26379 -}}
+{{- else if not (or $ports (include "weft.isMemory" .)) -}}
+{{- $isSentinel := regexMatch "^rediss?-sentinel" $url -}}
+{{- $usual := ternary "6379" "4222" (hasPrefix "redis" $url) -}}
+{{- range regexReplaceAll "[a-z+-]+://" $url "" | regexFind "^[^/?]*" | splitList "," -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default (ternary "26379" $usual $isSentinel) | int) -}}
+{{- end -}}
+{{- if $isSentinel -}}{{- $ports = append $ports 6379 -}}{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
 {{/* dict "root" $ "urls" (what its settings name besides the bus): where pods may connect to. */}}
 {{- define "weft.egress" }}
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+{{- with include "weft.busPorts" .root | fromJsonArray }}
 - ports:
-    {{- range .root.Values.networkPolicy.egress.busPorts }}
+    {{- range . }}
     - {port: {{ . }}, protocol: TCP}
     {{- end }}
+{{- end }}
 {{- $ports := list }}
 {{- range compact .urls }}{{ $ports = append $ports (include "weft.urlPort" .) }}{{ end }}
 {{- with $ports | uniq | sortAlpha }}
