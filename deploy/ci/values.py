@@ -147,7 +147,13 @@ def test_gateways_reach_each_other_at_their_pods_address():
         told = env(gateway(render(values)))
         assert told["WEFT_PEER_LISTEN"] == address and told["POD_IP"] == {"fieldRef": {"fieldPath": "status.podIP"}}
     assert "WEFT_PEER_LISTEN" not in env(gateway(render(KEDA), "events-gateway"))
-    assert "need a load balancer with affinity" in chart.render_texts(KEDA)["weft/templates/NOTES.txt"]
+
+    def told(values):
+        notes = " ".join(chart.render_texts(values)["weft/templates/NOTES.txt"].split())
+        return ["recovers what it followed only at the gateway where it was" in notes, "need a load balancer with affinity" in notes]
+
+    one = merged(MINIMAL, {"gateway": {"replicas": 1}})
+    assert [told(values) for values in (MINIMAL, KEDA, PRODUCTION, one)] == [[True, True], [False, True], [False, False], [False, False]]
 
 
 def test_the_control_listener_is_on_loopback_unless_it_is_asked_for():
@@ -204,7 +210,7 @@ def test_the_policy_lets_out_what_settings_name():
     assert ports(PRODUCTION) == [53, 3003, 4222, 4318, 5432, 6379, 8443, 26379]
     assert ports(SHARED) == [53, 443, 3003, 6379] and ports(SHARED, "weft-executor") == [53, 443, 6379]
     assert ports(KEDA, "events-gateway") == [53, 443, 4222, 6379, 26379] and ports(MINIMAL) == [53, 4222]
-    assert ports(VALUES["memory"]) == [53] and ports(VALUES["trial-nats"]) == [53, 4222]
+    assert ports(VALUES["memory"]) == [53] and ports(VALUES["trial-nats"]) == [53, 3003, 4222]
 
 
 def test_the_policy_lets_out_to_the_broker_of_the_url():
