@@ -6,6 +6,8 @@ SCENARIO ?= fanout rooms tokens mixed
 CONNECTIONS ?= 40000
 LOADTEST = $${CARGO_TARGET_DIR:-target}/release/loadtest
 BUILD := cargo build --package weft-gateway --package weft-executor --bins
+# As images have them.
+BUILD_STATIC = $(BUILD) --release --target $$(uname -m)-unknown-linux-musl
 
 .DEFAULT_GOAL := help
 .PHONY: help run run-nats run-redis console fetch test test-full chaos bench release load compare fleet conformance check-deploy ops-test sbom fuzz fmt lint clean
@@ -72,8 +74,9 @@ check-deploy: ## Checks chart, manifests, images, dashboards and alerts, without
 	@deploy/check.sh
 
 ops-test: ## The rest of what operators rely on: images, alerts live, rolling restarts behind three proxies, kills; some twenty minutes, needs root
-	@deploy/dev/fetch.sh rust redis nats node python
+	@deploy/dev/fetch.sh rust musl redis nats node python
 	$(BUILD)
+	$(BUILD_STATIC)
 	@$(MAKE) --no-print-directory release
 	@table=$$(mktemp); export WEFT_TABLE=$$table; deploy/check.sh full; checked=$$?; deploy/ops.sh && exit $$checked
 

