@@ -363,6 +363,21 @@ describe('hooks', () => {
       ['status', { status: 'failed' }],
       ['error', { executionId: 'e', error: 'enough' }],
     ]);
+    const room = 'execution:e';
+    const over = { executionId: 'e', status: 'completed', result: 7, nodes: {}, pendingInput: [] };
+    server.last.send(
+      { type: 'gap', room, missedFrom: null, missedTo: null, reason: 'reset' },
+      { type: 'snapshot', room, offset: server.log.offset(9), snapshot: over },
+    );
+    await drawn(
+      () => heard.length === 10,
+      () => JSON.stringify(heard),
+    );
+    expect(heard.slice(7)).toMatchObject([
+      ['log', { executionId: 'e', log: { level: 'warning', message: 'Events are missing here (reset).' } }],
+      ['status', { executionId: 'e', status: 'completed' }],
+      ['result', { executionId: 'e', result: 7 }],
+    ]);
     act(() => result.current.emit('cancel', { executionId: 'e' }, answer => acks.push(answer)));
     act(() => result.current.emit('nonsense', {}, answer => acks.push(answer)));
     await drawn(() => acks.length === 3);

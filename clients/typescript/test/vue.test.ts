@@ -228,6 +228,47 @@ describe('composables', () => {
     expect(store.executions).toEqual({});
   });
 
+  test('useExecutionWebSocket: after a gap its store has the state that was told, and a line says that some are missing', async () => {
+    const told = (status: string) => ({
+      executionId: 'e',
+      status,
+      nodes: { n: { status, output: status === 'completed' ? 1 : null } },
+      pendingInput: [],
+      result: status === 'completed' ? 7 : null,
+    });
+    server.snapshots.set('execution:e', told('running'));
+    const { given } = run(() => weftVue.useExecutionWebSocket());
+    given.subscribeToExecution('e');
+    await subscribed(1);
+    publish(log('e', 'before'));
+    await until(() => given.executions.e?.logs.length === 1, 'the first line');
+    expect(given.executions.e).toMatchObject({ status: 'running', result: null });
+    // The page was away for longer than anything is kept.
+    server.snapshots.set('execution:e', told('completed'));
+    server.onMessage = (connection, { type, ref }) => {
+      if (type !== 'subscribe') return false;
+      const [room, offset] = ['execution:e', server.log.offset(40)];
+      connection.rooms.set(room, 40);
+      connection.send({ type: 'subscribed', room, ref, outcome: 'gap', recovered: false, offset });
+      connection.send({ type: 'gap', room, missedFrom: 'a.1.00000000', missedTo: offset, reason: 'retention' });
+      connection.send({ type: 'snapshot', room, offset, snapshot: server.snapshots.get(room) });
+      return true;
+    };
+    server.last.cut();
+    await until(
+      () => given.executions.e?.status === 'completed',
+      () => JSON.stringify(given.executions),
+    );
+    publish(log('e', 'after'));
+    await until(() => given.executions.e?.logs.length === 3, 'the last line');
+    expect(given.executions.e).toMatchObject({ result: 7, nodeStatuses: { n: { status: 'completed', output: 1 } } });
+    expect(given.executions.e?.logs.map(({ id, level, message }) => [id, level, message])).toEqual([
+      ['execution:e#1', 'info', 'before'],
+      ['gap:a.1.00000000:a.40.00000000', 'warning', 'Events are missing here (retention).'],
+      ['execution:e#2', 'info', 'after'],
+    ]);
+  });
+
   test('useExecutionWebSocket tells its store once a frame, and no more once its component is gone', async () => {
     const counted = ends(frames(), it => it.stop());
     const told: string[] = [];

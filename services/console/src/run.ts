@@ -1,7 +1,7 @@
 /** One execution as a screen shows it: its state, when its nodes ran, what its agents say, its log. */
 import type { Execution, Gap, OtherEvent, Snapshot, Weft, WeftError, WeftEvent } from '@weft/client';
 import { isTerminal } from '@weft/client';
-import { readable } from '@weft/client/view/format.js';
+import { missing, readable } from '@weft/client/view/format.js';
 import { View } from '@weft/client/view/view.js';
 import { type Agent, Agents } from './agents.js';
 import type { Attempt } from './gantt.js';
@@ -152,7 +152,7 @@ export class Run extends View<RunState> {
 
   #gap(gap: Gap): void {
     this.#gaps += 1;
-    this.log.add('warning', `Events are missing here (${gap.reason}).`);
+    this.log.add('warning', missing(gap));
   }
 
   #take(event: WeftEvent | OtherEvent): void {

@@ -4,6 +4,7 @@ import type { Execution } from '../core/follow.js';
 import type { NodeState, Snapshot } from '../core/snapshot.js';
 import type { WeftError } from '../core/told.js';
 import type { Weft } from '../core/weft.js';
+import { missing } from './format.js';
 import { View } from './view.js';
 
 /** A line of a log. */
@@ -98,7 +99,7 @@ export class ExecutionView extends View<ExecutionState> {
     run.on('log', event => this.#add(event));
     run.on('gap', gap => {
       this.#gaps = [...this.#gaps.slice(-99), gap];
-      this.#push('warning', `Events are missing here (${gap.reason}).`, undefined);
+      this.#push('warning', missing(gap), undefined);
     });
     run.on('error', error => {
       this.#refusal = error;

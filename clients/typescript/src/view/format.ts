@@ -1,4 +1,5 @@
 /** How values are written for people. */
+import type { Gap } from '../core/event.js';
 
 /** `0:07`, `12:34`, `1:02:03`; of a second or less the milliseconds. */
 export function duration(ms: number): string {
@@ -37,3 +38,6 @@ export function readable(value: unknown): string {
   if (typeof value === 'string') return value;
   return value === undefined ? '' : (JSON.stringify(value, null, 2) ?? '');
 }
+
+/** What stands in a log where events are gone for good. */
+export const missing = ({ reason }: Gap): string => `Events are missing here (${reason}).`;

@@ -2,12 +2,13 @@
  * For front ends that were written for a Socket.IO client: `emit`, `on`, `off`, and events under the names and in the
  * shapes that such servers send (`status`, `log`, `result`, `error`, `nodeStatus`), beside the native ones by their type.
  */
-import type { Status, WeftEvent } from '../core/event.js';
+import type { Gap, Status, WeftEvent } from '../core/event.js';
 import type { Execution, Follow } from '../core/follow.js';
 import { call } from '../core/listeners.js';
 import type { Snapshot } from '../core/snapshot.js';
 import type { WeftError } from '../core/told.js';
 import type { Weft } from '../core/weft.js';
+import { missing } from './format.js';
 import { roomNamed } from './nothing.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: what comes under a name is known to who listens to it only.
@@ -112,20 +113,32 @@ export class SocketFace {
       if (answer) answered({ ok: false, code, message });
       else this.#tell('error', { code, message, channel: room });
     });
-    let isNew = true;
-    // Opened late, a page is right at once: the state comes in the frames of those servers, first of all.
+    // Opened late, a page is right at once: the state comes in the frames of those servers, first of all. After a gap it
+    // comes again, because what has changed meanwhile was told by nothing else.
     follow.on('snapshot', snapshot => {
       answered({ ok: true });
       this.#tell('snapshot', snapshot);
-      if (isNew) this.#state(snapshot);
-      isNew = false;
+      this.#state(snapshot);
     });
-    follow.on('gap', gap => this.#tell('gap', gap));
+    follow.on('gap', gap => {
+      this.#tell('gap', gap);
+      const { executionId } = follow as Partial<Execution>;
+      if (executionId !== undefined) this.#missing(gap, executionId);
+    });
     if ((follow as Execution).snapshot) answered({ ok: true });
   }
 
   #tell(name: string, payload: unknown): void {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) call(() => listener(payload));
+  }
+
+  /** Those servers know no gaps: a line of the log says that some are missing where it stands. */
+  #missing(gap: Gap, executionId: string): void {
+    const createdAt = new Date().toISOString();
+    // As a gateway that speaks to such a front end itself names it.
+    const id = `gap:${gap.missedFrom ?? ''}:${gap.missedTo ?? ''}`;
+    const log = { id, level: 'warning', message: missing(gap), createdAt };
+    this.#tell('log', { type: 'log', executionId, timestamp: createdAt, log });
   }
 
   #state({ executionId, status, nodes, result, error }: Snapshot): void {
