@@ -1,6 +1,6 @@
 /** How values are written for people. */
 import { expect, test } from 'vitest';
-import { between, clock, dateTime, duration } from '../src/view/format.js';
+import { between, clock, dateTime, duration, oneLine, plain } from '../src/view/format.js';
 
 test('a date has the clock that a log has, at every hour', () => {
   for (let hour = 0; hour < 24; hour++) {
@@ -20,4 +20,11 @@ test('a length of time is told in milliseconds below a second, then as a clock',
   expect(between(start, null, Date.parse(start) + 7000)).toBe('0:07');
   expect(between(start, '2026-01-01T00:01:00.000Z', 0)).toBe('1:00');
   expect(between(null, start, 0)).toBe('');
+});
+
+test('a message has one line in a log, without what is meant for a terminal', () => {
+  expect(oneLine('Traceback:\n  File "a.py"\r\nValueError: no\n')).toBe('Traceback: ⏎   File "a.py" ⏎ ValueError: no');
+  expect(oneLine('10 %\r20 %')).toBe('10 % ⏎ 20 %');
+  expect(oneLine('\u001b[1;32mgreen\u001b[0m and\u001b[K all')).toBe('green and all');
+  expect(plain('\u001b[31mone\u001b[0m\ntwo')).toBe('one\ntwo');
 });

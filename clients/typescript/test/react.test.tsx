@@ -195,6 +195,38 @@ describe('hooks', () => {
     await drawn(() => result.current.text === 'Anew');
   });
 
+  test.each([
+    ['with', 'e'],
+    ['without', undefined],
+  ])('useAgentStream %s an execution: nobody speaks any more once that has ended', async (_, executionId) => {
+    const { result } = renderHook(
+      () => {
+        weftReact.useExecution('e');
+        return weftReact.useAgentStream('a', executionId);
+      },
+      { wrapper: Tree },
+    );
+    await subscribed(executionId ? 2 : 1);
+    const token = { id: 't', type: 'agent:token', executionId: 'e', agentId: 'a', data: { token: 'Hi' } };
+    publish(token);
+    if (executionId) server.log.publish('agent:a:e', token);
+    await drawn(() => result.current.isStreaming && result.current.text === 'Hi');
+    publish({ type: 'execution:cancelled', data: { reason: 'enough' } });
+    await drawn(() => !result.current.isStreaming);
+    expect(result.current).toMatchObject({ text: 'Hi', executionId: 'e', isIncomplete: false });
+  });
+
+  test('useAgentStream of an execution that has ended already speaks no more', async () => {
+    const over = { executionId: 'e', status: 'cancelled', nodes: {}, pendingInput: [] };
+    server.snapshots.set('execution:e', over);
+    const event = { type: 'agent:token', executionId: 'e', agentId: 'a', data: { token: 'Hi' } };
+    server.log.publish('agent:a:e', event);
+    const { result, unmount } = renderHook(() => weftReact.useAgentStream('a', 'e'), { wrapper: Tree });
+    await drawn(() => result.current.text === 'Hi' && !result.current.isStreaming);
+    unmount();
+    await drawn(() => server.last.socket.readyState === 3);
+  });
+
   test('useAgentStreaming without an execution hears the agent wherever the page listens', async () => {
     const { result } = renderHook(
       () => {
@@ -399,8 +431,10 @@ describe('components', () => {
       timestamp: '2026-01-01T00:01:05.000Z',
       data: { error: 'no disk' },
     });
+    publish({ type: 'node:started', nodeId: 'left', timestamp: '2026-01-01T00:57:55.000Z' });
     publish({ type: 'execution:failed', timestamp: '2026-01-01T01:00:00.000Z', data: { error: 'build failed' } });
     await drawn(() => screen.queryByRole('alert'));
+    expect(screen.getByRole('row', { name: /^left/ }).textContent).toBe('leftUnfinished2:05');
     const shown = screen.getByLabelText('Execution e').textContent;
     for (const text of ['Failed', 'build', 'no disk', '1:05', '1:00:00', 'build failed']) expect(shown).toContain(text);
   });
@@ -410,7 +444,9 @@ describe('components', () => {
     await subscribed(1);
     publish(log('e', 'calm'));
     publish({ type: 'log', data: { level: 'error', message: 'grave' } });
+    publish({ type: 'log', data: { level: 'info', message: '\u001b[32mone\u001b[0m\ntwo' } });
     await drawn(() => screen.queryByText('grave'));
+    await drawn(() => screen.queryByText('one ⏎ two'));
     fireEvent.change(screen.getByLabelText(/From/), { target: { value: 'error' } });
     expect(screen.queryByText('calm')).toBeNull();
     expect(screen.getByText('grave').parentElement?.className).toContain('weft-level-error');

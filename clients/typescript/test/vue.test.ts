@@ -330,14 +330,18 @@ describe('components', () => {
       data: { error: 'no disk' },
     });
     publish(log('e', 'calm'));
-    publish({ type: 'log', data: { level: 'error', message: 'grave' } });
-    publish({ type: 'execution:failed', data: { error: 'build failed' } });
+    publish({ type: 'log', data: { level: 'error', message: '\u001b[31mgrave\u001b[0m\n  in a.py\n' } });
+    publish({ type: 'node:started', nodeId: 'left', timestamp: '2026-01-01T00:01:00.000Z' });
+    publish({ type: 'execution:failed', timestamp: '2026-01-01T00:03:05.000Z', data: { error: 'build failed' } });
     await until(
       () => status.text().includes('build failed') && logs.text().includes('grave'),
       () => status.text() + logs.text(),
     );
     for (const text of ['Failed', 'no disk', '1:05']) expect(status.text()).toContain(text);
-    expect(logs.find('.weft-level-error span').text()).toBe('grave');
+    const left = status.findAll('.weft-nodes tbody tr').find(row => row.text().startsWith('left'));
+    expect(left?.findAll('td').map(cell => cell.text())).toEqual(['Unfinished', '', '2:05', '']);
+    expect(logs.find('.weft-level-error span').text()).toBe('grave ⏎   in a.py');
+    expect(logs.find('.weft-level-error').attributes('title')).toBe('grave\n  in a.py\n');
     await logs.find('select').setValue('error');
     expect(logs.text()).not.toContain('calm');
     await logs

@@ -1,5 +1,5 @@
 /** When nodes ran, as bars on an axis of time. */
-import type { NodeState, Status } from '@weft/client';
+import { isTerminal, type NodeState, type Status } from '@weft/client';
 
 /** One try of a node. */
 export interface Attempt {
@@ -8,16 +8,20 @@ export interface Attempt {
   completedAt: string | null;
 }
 
+/** What is shown of a status: also that a node never told its end, though its execution has ended. */
+export type Shown = Status | 'unfinished';
+
 export interface Bar {
   /** Of the whole axis, 0 to 100. */
   left: number;
   width: number;
-  status: Status;
+  status: Shown;
 }
 
 export interface Row {
   id: string;
   node: NodeState;
+  status: Shown;
   attempts: number;
   bars: Bar[];
   /** Of the last attempt; none where its times are not known. */
@@ -50,12 +54,12 @@ const timeOf = (text: string | null | undefined): number => Date.parse(text ?? '
 
 /**
  * Draws nodes over time, those that began first at the top. Of retried nodes earlier attempts are drawn too, as far as
- * their events are still held.
+ * their events are still held. `ended` is when the execution has, in milliseconds: not a number where no clock has told it.
  */
 export function chartOf(
   nodes: Readonly<Record<string, NodeState>>,
   attempts: ReadonlyMap<string, readonly Attempt[]>,
-  over: boolean,
+  ended: number | undefined,
   now: number,
   needs: ReadonlyMap<string, readonly string[]> = new Map(),
 ): Chart {
@@ -73,17 +77,26 @@ export function chartOf(
     if (time > last) last = time;
   }
   if (start > last) [start, last] = [now, now];
-  const end = over ? last : Math.max(last, now);
+  const isOver = ended !== undefined;
+  const shown = (status: Status): Shown => (isOver && !isTerminal(status) ? 'unfinished' : status);
+  const isUnfinished = tries.some(({ of }) => of.some(({ status }) => shown(status) === 'unfinished'));
+  // What told no end went on until the execution's, as far as that is known.
+  const until = isOver ? (isUnfinished ? ended : Number.NaN) : now;
+  const end = Number.isNaN(until) ? last : Math.max(last, until);
   const spanMs = Math.max(1, end - start);
   const percent = (at: number) => (100 * (at - start)) / spanMs;
   const rows = tries.map(({ id, node, of }) => {
-    const spans = of.map(attempt => spanOf(attempt, end)).filter(span => span !== undefined);
+    const spans = of
+      .map(attempt => spanOf(attempt, Number.isNaN(until) ? end : until))
+      .filter(span => span !== undefined);
     const bars = spans.map(({ from, to, status }) => {
       const width = Math.max(WIDTH_MIN, percent(to) - percent(from));
-      return { left: Math.min(percent(from), 100 - width), width, status };
+      return { left: Math.min(percent(from), 100 - width), width, status: shown(status) };
     });
     const final = spans.at(-1);
-    return { id, node, attempts: of.length, bars, durationMs: final && final.to - final.from, from: spans[0]?.from };
+    const status = shown(node.status);
+    const durationMs = final && !(status === 'unfinished' && Number.isNaN(until)) ? final.to - final.from : undefined;
+    return { id, node, status, attempts: of.length, bars, durationMs, from: spans[0]?.from };
   });
   // Sorting is stable: nodes that never began keep their order, below.
   rows.sort((one, other) => (one.from ?? Number.MAX_SAFE_INTEGER) - (other.from ?? Number.MAX_SAFE_INTEGER));

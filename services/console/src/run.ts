@@ -1,7 +1,7 @@
 /** One execution as a screen shows it: its state, when its nodes ran, what its agents say, its log. */
 import type { Execution, Gap, OtherEvent, Snapshot, Weft, WeftError, WeftEvent } from '@weft/client';
 import { isTerminal } from '@weft/client';
-import { missing, readable } from '@weft/client/view/format.js';
+import { missing, plain, readable } from '@weft/client/view/format.js';
 import { View } from '@weft/client/view/view.js';
 import { type Agent, Agents } from './agents.js';
 import type { Attempt } from './gantt.js';
@@ -203,8 +203,3 @@ export function lineOf(event: WeftEvent | OtherEvent): { kind: Kind; message: st
   const message = event.type.replace(':', ' ').replaceAll('_', ' ') + (details ? `: ${details}` : '');
   return { kind: event.type.endsWith(':failed') ? 'error' : 'event', message };
 }
-
-/** What terminals take for colours. */
-const COLOURS = new RegExp(`${String.fromCharCode(27)}\\[[0-9;?]*[A-Za-z]`, 'g');
-
-const plain = (text: string): string => text.replace(COLOURS, '');

@@ -1,6 +1,8 @@
 /** What an agent says, token by token. */
 import type { WeftEvent } from '../core/event.js';
+import type { Execution } from '../core/follow.js';
 import { Recent } from '../core/recent.js';
+import { isTerminal } from '../core/snapshot.js';
 import type { WeftError } from '../core/told.js';
 import type { Weft } from '../core/weft.js';
 import { View } from './view.js';
@@ -30,6 +32,9 @@ export interface AgentState {
 
 /** Tool calls that are kept. */
 const CALLS_MAX = 1000;
+/** After these nothing is said in an execution. */
+const ENDS = ['execution:completed', 'execution:failed', 'execution:cancelled'] as const;
+const isEnd = ({ type }: WeftEvent): boolean => (ENDS as readonly string[]).includes(type);
 /** Executions that are remembered to tell earlier ones from a new one. */
 const EXECUTIONS_MAX = 1000;
 
@@ -41,6 +46,8 @@ export class AgentView extends View<AgentState> {
   #tokens: string[] = [];
   #refusal: WeftError | undefined;
   #heard = new Recent(EXECUTIONS_MAX);
+  /** Nobody says anything any more, whether or not the agent told its end. */
+  #isOver = false;
 
   /**
    * With an execution the whole answer so far is read first. Without one it is what the agent says in rooms that the page
@@ -79,18 +86,45 @@ export class AgentView extends View<AgentState> {
       this.#refusal = error;
       this.changed();
     });
-    return () => follow.close();
+    const execution = this.#follow(this.#executionId);
+    return () => {
+      follow.close();
+      execution.close();
+    };
+  }
+
+  /** An agent's room holds nothing of its execution: one that was cancelled ends there without a word. */
+  #follow(executionId: string): Execution {
+    const execution = this.#weft.execution(executionId);
+    for (const name of ['snapshot', ...ENDS] as const)
+      execution.on(name, () => {
+        if (execution.snapshot && isTerminal(execution.snapshot.status)) this.#end();
+      });
+    return execution;
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.changed();
   }
 
   protected read(): AgentState {
     // Joined once, so that the next time only what has come since is.
     this.#tokens = [this.#tokens.join('')];
-    return { ...this.#state, text: this.#tokens[0] ?? '', error: this.#state.error ?? this.#refusal?.message };
+    const isStreaming = this.#state.isStreaming && !this.#isOver;
+    return {
+      ...this.#state,
+      isStreaming,
+      text: this.#tokens[0] ?? '',
+      error: this.#state.error ?? this.#refusal?.message,
+    };
   }
 
   #begin(executionId: string | undefined): void {
     this.#state = AgentView.#empty(this.#state.agentId, executionId);
     this.#tokens = [];
+    this.#isOver = false;
   }
 
   /** Whether it belongs to the execution that is shown. One that was never heard of takes the place of what was before. */
@@ -106,6 +140,7 @@ export class AgentView extends View<AgentState> {
   }
 
   #take(event: WeftEvent): void {
+    if (isEnd(event) && event.executionId === this.#state.executionId) return this.#end();
     if (!event.type.startsWith('agent:') || !('agentId' in event || event.data)) return;
     const own = event as Extract<WeftEvent, { type: `agent:${string}` }>;
     if ((own.agentId ?? own.data?.agentId) !== this.#state.agentId || !this.#isShown(own.executionId)) return;

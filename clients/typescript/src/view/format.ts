@@ -39,5 +39,17 @@ export function readable(value: unknown): string {
   return value === undefined ? '' : (JSON.stringify(value, null, 2) ?? '');
 }
 
+/** What terminals take for colours. */
+const COLOURS = new RegExp(`${String.fromCharCode(27)}\\[[0-9;?]*[A-Za-z]`, 'g');
+
+/** A message of a log without what is meant for a terminal. */
+export const plain = (text: string): string => text.replace(COLOURS, '');
+
+/** A message on the one line that a log has for it: each break is a sign, and the last one says nothing. */
+export const oneLine = (text: string): string =>
+  plain(text)
+    .trimEnd()
+    .replace(/\r\n?|\n/g, ' ⏎ ');
+
 /** What stands in a log where events are gone for good. */
 export const missing = ({ reason }: Gap): string => `Events are missing here (${reason}).`;

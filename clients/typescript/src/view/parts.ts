@@ -8,7 +8,7 @@ import { isTerminal, type NodeState } from '../core/snapshot.js';
 import type { Connection } from './client-view.js';
 import type { ExecutionState, LogEntry } from './execution-view.js';
 import type { Failure } from './failures-view.js';
-import { between, clock, dateTime, readable } from './format.js';
+import { between, clock, dateTime, oneLine, plain, readable } from './format.js';
 import type { ListState } from './list-view.js';
 import { askedBy, fieldOf, typed } from './prompt.js';
 import { LINE_PX, type Scroll, visibleLines } from './scroll-view.js';
@@ -20,12 +20,16 @@ export type Make<N> = (
   ...children: (N | string | false | null | (N | false)[])[]
 ) => N;
 
-const STATUS_WORDS: Record<Status, string> = {
+/** What is shown of a status: also that a node never told its end, though its execution has ended. */
+type Shown = Status | 'unfinished';
+
+const STATUS_WORDS: Record<Shown, string> = {
   pending: 'Pending',
   running: 'Running',
   completed: 'Completed',
   failed: 'Failed',
   cancelled: 'Cancelled',
+  unfinished: 'Unfinished',
 };
 const STATE_WORDS: Record<State, string> = {
   connecting: 'Connecting',
@@ -37,7 +41,7 @@ const STATE_WORDS: Record<State, string> = {
 /** From the least grave on. */
 export const LEVELS: readonly Level[] = ['debug', 'info', 'warning', 'error'];
 
-export const statusBadge = <N>(make: Make<N>, status: Status): N =>
+export const statusBadge = <N>(make: Make<N>, status: Shown): N =>
   make('span', { class: `weft-badge weft-status-${status}` }, STATUS_WORDS[status]);
 
 /** How the connection is. */
@@ -64,24 +68,33 @@ export function progressBar<N>(make: Make<N>, label: string, progress: number | 
   });
 }
 
-function nodeRow<N>(make: Make<N>, id: string, node: NodeState, now: number): N {
-  const { status, progress, error } = node;
+function nodeRow<N>(make: Make<N>, id: string, node: NodeState, execution: ExecutionState, now: number): N {
+  const { progress, error } = node;
+  const isUnfinished = isTerminal(execution.status) && !isTerminal(node.status);
+  const status = isUnfinished ? 'unfinished' : node.status;
+  const until = isUnfinished ? execution.endedAt : node.completedAt;
+  const took = until || status === 'running' ? between(node.startedAt, until, now) : '';
   return make(
     'tr',
     { key: id },
     make('th', { scope: 'row' }, id),
     make('td', {}, statusBadge(make, status)),
     make('td', {}, status === 'running' && progress !== null ? `${Math.round(progress)} %` : ''),
-    make('td', { class: 'weft-time' }, between(node.startedAt, node.completedAt, now)),
+    make('td', { class: 'weft-time' }, took),
     make('td', { class: 'weft-error-text' }, error === null ? '' : readable(error)),
   );
+}
+
+/** Nothing of one that ended without a clock: it does not go on all the same. */
+function tookOf(of: Pick<ExecutionState, 'status' | 'startedAt' | 'endedAt'>, now: number): string {
+  return isTerminal(of.status) && !of.endedAt ? '' : between(of.startedAt, of.endedAt, now);
 }
 
 /** State, id, times, nodes, error and output of an execution. */
 export function executionStatus<N>(make: Make<N>, state: ExecutionState, now: number): N {
   const { executionId, status, nodes, startedAt, endedAt, error, result, refusal } = state;
   const rows = Object.entries(nodes);
-  const took = between(startedAt, endedAt || null, now);
+  const took = tookOf(state, now);
   const fact = (name: string, value: string, extra = {}) =>
     value !== '' && make('div', { key: name, ...extra }, make('dt', {}, name), make('dd', {}, value));
   return make(
@@ -101,13 +114,13 @@ export function executionStatus<N>(make: Make<N>, state: ExecutionState, now: nu
     ]),
     refusal ? make('p', { class: 'weft-error', role: 'alert' }, refusal.message) : null,
     error !== null && make('pre', { class: 'weft-error', role: 'alert' }, readable(error)),
-    rows.length > 0 && nodeTable(make, rows, now),
+    rows.length > 0 && nodeTable(make, rows, state, now),
     result !== null &&
       make('details', { class: 'weft-output' }, make('summary', {}, 'Output'), make('pre', {}, readable(result))),
   );
 }
 
-function nodeTable<N>(make: Make<N>, rows: [string, NodeState][], now: number): N {
+function nodeTable<N>(make: Make<N>, rows: [string, NodeState][], execution: ExecutionState, now: number): N {
   const heads = ['Node', 'State', 'Progress', 'Took', 'Error'];
   return make(
     'table',
@@ -124,7 +137,7 @@ function nodeTable<N>(make: Make<N>, rows: [string, NodeState][], now: number): 
     make(
       'tbody',
       {},
-      rows.map(([id, node]) => nodeRow(make, id, node, now)),
+      rows.map(([id, node]) => nodeRow(make, id, node, execution, now)),
     ),
   );
 }
@@ -220,11 +233,11 @@ const followChoice = <N>(make: Make<N>, { scroll, onFollow }: LogControls): N =>
 function logLine<N>(make: Make<N>, { key, level, message, nodeId, timestamp }: LogEntry): N {
   return make(
     'div',
-    { key, class: `weft-line weft-level-${level}`, title: message },
+    { key, class: `weft-line weft-level-${level}`, title: plain(message) },
     make('time', {}, clock(timestamp)),
     make('b', {}, level),
     nodeId !== undefined && make('i', {}, nodeId),
-    make('span', {}, message),
+    make('span', {}, oneLine(message)),
   );
 }
 
@@ -235,7 +248,7 @@ export function monitorCard<N>(
   now: number,
   panel: { isOpen: boolean; toggle: () => void; log: N | false; prompts: (N | false)[]; cancel: () => void },
 ): N {
-  const { executionId, status, startedAt, endedAt, progress, error, refusal } = state;
+  const { executionId, status, progress, error, refusal } = state;
   const problem = refusal?.message ?? (error === null ? '' : readable(error));
   return make(
     'article',
@@ -245,7 +258,7 @@ export function monitorCard<N>(
       {},
       statusBadge(make, status),
       make('code', { class: 'weft-id' }, executionId),
-      make('span', { class: 'weft-time' }, between(startedAt, endedAt || null, now)),
+      make('span', { class: 'weft-time' }, tookOf(state, now)),
       !isTerminal(status) && make('button', { type: 'button', onClick: panel.cancel }, 'Cancel'),
       make(
         'button',
@@ -343,7 +356,7 @@ export function executionList<N>(
             },
             statusBadge(make, entry.status),
             make('code', { class: 'weft-id' }, entry.executionId),
-            make('span', { class: 'weft-time' }, between(entry.startedAt, entry.endedAt || null, now)),
+            make('span', { class: 'weft-time' }, tookOf(entry, now)),
             progressBar(make, `Progress of ${entry.executionId}`, entry.progress, entry.status) || null,
           ),
         ),

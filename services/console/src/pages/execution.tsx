@@ -164,9 +164,10 @@ function Nodes({ state, selected, select }: NodesProps): ReactNode {
   const isOver = snapshot !== undefined && isTerminal(snapshot.status);
   const now = useNow(!isOver, 250);
   const nodes = snapshot?.nodes;
+  const ended = isOver ? Date.parse(snapshot.endedAt ?? '') : undefined;
   const chart = useMemo(
-    () => chartOf(nodes ?? {}, attempts, isOver, Math.max(now, latest), needs),
-    [nodes, attempts, isOver, now, latest, needs],
+    () => chartOf(nodes ?? {}, attempts, ended, Math.max(now, latest), needs),
+    [nodes, attempts, ended, now, latest, needs],
   );
   return <Gantt chart={chart} omitted={snapshot?.nodesOmitted ?? 0} selected={selected} select={select} />;
 }
@@ -182,7 +183,9 @@ function NodeDetails({ id, snapshot, needs, close }: NodeDetailsProps): ReactNod
   const title = useId();
   const node = snapshot.nodes[id];
   if (!node) return null;
-  const span = Date.parse(node.completedAt ?? '') - Date.parse(node.startedAt ?? '');
+  const isUnfinished = isTerminal(snapshot.status) && !isTerminal(node.status);
+  const until = isUnfinished ? snapshot.endedAt : node.completedAt;
+  const span = Date.parse(until ?? '') - Date.parse(node.startedAt ?? '');
   return (
     <section className="panel details" aria-labelledby={title}>
       <div className="spread">
@@ -192,7 +195,7 @@ function NodeDetails({ id, snapshot, needs, close }: NodeDetailsProps): ReactNod
         </button>
       </div>
       <div className="facts">
-        <Status of={node.status} />
+        <Status of={isUnfinished ? 'unfinished' : node.status} />
         {node.startedAt && <Fact name="Started">{dateTime(node.startedAt)}</Fact>}
         {span >= 0 && <Fact name="Took">{took(span)}</Fact>}
         {needs.length > 0 && <Fact name="After">{needs.join(', ')}</Fact>}

@@ -92,7 +92,7 @@ function Gateways({
       {gateways.length > 0 && (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and keys must reach it.
         <div className="scroll-x" tabIndex={0} role="group" aria-labelledby={title}>
-          <table>
+          <table className="gateways">
             <thead>
               <tr>
                 <th scope="col">Gateway</th>
@@ -115,19 +115,19 @@ function Gateways({
               {sorted.map(gateway => (
                 <tr key={gateway.id}>
                   <th scope="row">{gateway.id}</th>
-                  <td>
+                  <td className="state">
                     {gateway.draining ? (
                       <span className="status pending">◌ draining</span>
                     ) : (
                       <span className="status completed">● alive</span>
                     )}
                   </td>
-                  <td>
+                  <td className="address">
                     <code>{gateway.address}</code>
                   </td>
                   <td className="wide figure">{gateway.version}</td>
                   {FIGURES.map(figure => (
-                    <td key={figure} className="end figure">
+                    <td key={figure} className="end figure" data-name={NAMES[figure]}>
                       {short(Number(gateway[figure]) || 0)}
                     </td>
                   ))}

@@ -154,7 +154,7 @@ interface NodeRowProps {
 }
 
 function NodeRow({ row, place, isSelected, select }: NodeRowProps): ReactNode {
-  const { id, node, bars, attempts, durationMs } = row;
+  const { id, node, status, bars, attempts, durationMs } = row;
   return (
     <tr className={isSelected ? 'selected' : undefined} aria-rowindex={place}>
       <th scope="row">
@@ -169,8 +169,8 @@ function NodeRow({ row, place, isSelected, select }: NodeRowProps): ReactNode {
         </button>
       </th>
       <td>
-        <Status of={node.status} />
-        {node.status === 'running' && node.progress !== null && (
+        <Status of={status} />
+        {status === 'running' && node.progress !== null && (
           <span className="quiet figure bare"> {Math.round(node.progress)} %</span>
         )}
         {attempts > 1 && (
@@ -182,9 +182,9 @@ function NodeRow({ row, place, isSelected, select }: NodeRowProps): ReactNode {
       </td>
       <td className="time">
         <span className="track" aria-hidden="true">
-          {bars.map(({ left, width, status }, index) => (
+          {bars.map(({ left, width, status: of }, index) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: attempts are numbered.
-            <span key={index} className={`bar ${status}`} style={{ left: `${left}%`, width: `${width}%` }} />
+            <span key={index} className={`bar ${of}`} style={{ left: `${left}%`, width: `${width}%` }} />
           ))}
         </span>
       </td>

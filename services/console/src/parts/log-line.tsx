@@ -1,5 +1,5 @@
 /** A line of a log, and all that is known of it. */
-import { clock, dateTime } from '@weft/client/view/format.js';
+import { clock, dateTime, oneLine } from '@weft/client/view/format.js';
 import { Fragment, memo, type ReactNode, useId } from 'react';
 import { highlighted, type Kind, type Line } from '../lines.js';
 
@@ -23,7 +23,7 @@ export interface LogLineProps {
 export const LogLine = memo(
   function LogLine({ id, line, place, of, wanted, isActive, open }: LogLineProps): ReactNode {
     const { key, kind, nodeId, timestamp } = line;
-    const message = line.message.slice(0, SHOWN_MAX).replace(/\r?\n/g, ' ⏎ ');
+    const message = oneLine(line.message.slice(0, SHOWN_MAX));
     return (
       // biome-ignore lint/a11y/useKeyWithClickEvents: keys go to the list.
       <div

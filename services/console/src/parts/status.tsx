@@ -2,18 +2,20 @@
 import type { Status as StatusWord, WeftError } from '@weft/client';
 import { useWeft } from '@weft/client/react';
 import type { ReactNode } from 'react';
+import type { Shown } from '../gantt.js';
 import { wordsFor } from '../words.js';
 import { SignIn } from './sign-in.js';
 
-const SIGNS: Readonly<Record<StatusWord, string>> = {
+const SIGNS: Readonly<Record<Shown, string>> = {
   pending: '○',
   running: '▶',
   completed: '✓',
   failed: '✕',
   cancelled: '⊘',
+  unfinished: '◐',
 };
 
-export function Status({ of }: { of: StatusWord }): ReactNode {
+export function Status({ of }: { of: Shown }): ReactNode {
   return (
     <span className={`status ${of}`}>
       <span aria-hidden="true">{SIGNS[of] ?? '?'}</span> <span className="word">{of}</span>

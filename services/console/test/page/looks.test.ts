@@ -166,6 +166,18 @@ async function scan(page: Page): Promise<string[]> {
     );
 }
 
+/** What is not, or not all of it, within the screen's width. */
+async function unseen(page: Page, selector: string): Promise<string[]> {
+  const places = await page.locator(selector).evaluateAll(found =>
+    found.map(element => {
+      const { left, right, width } = element.getBoundingClientRect();
+      return { name: element.getAttribute('data-name') ?? '', isSeen: width > 0 && left >= 0 && right <= innerWidth };
+    }),
+  );
+  expect(places.length).toBeGreaterThan(0);
+  return places.filter(({ isSeen }) => !isSeen).map(({ name }) => name);
+}
+
 describe.each(Object.keys(LOOKS))('%s', look => {
   test.each(Object.keys(PAGES))('%s: nothing serious is found, and it is as wide as the screen', async name => {
     const { path, ready, isRefused } = PAGES[name] as (typeof PAGES)[string];
@@ -181,6 +193,7 @@ describe.each(Object.keys(LOOKS))('%s', look => {
     expect(await scan(page)).toEqual([]);
     const width = page.viewportSize()?.width ?? 0;
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+    if (name === 'fleet' && look === 'phone') expect(await unseen(page, '.gateways [data-name]')).toEqual([]);
     const file = `${images}console-${name}-${look}.png`;
     await page.mouse.move(0, 0);
     await page.screenshot({ path: file, animations: 'disabled' });

@@ -22,7 +22,7 @@ test('nodes stand where they ran, those that began first at the top', () => {
     never: node('pending', null, null),
     early: node('completed', at(0), at(5000)),
   };
-  const chart = chartOf(nodes, new Map(), false, T0 + 10_000);
+  const chart = chartOf(nodes, new Map(), undefined, T0 + 10_000);
   expect(chart.rows.map(({ id }) => id)).toEqual(['early', 'late', 'never']);
   expect(chart.rows[0]?.bars).toEqual([{ left: 0, width: 50, status: 'completed' }]);
   expect(chart.rows[1]?.bars).toEqual([{ left: 60, width: 40, status: 'running' }]);
@@ -42,12 +42,12 @@ test('what waited for what is joined, from the end of the one to the beginning o
     ['third', ['first', 'second', 'nobody']],
     ['never', ['third']],
   ]);
-  const { edges } = chartOf(nodes, new Map(), false, T0 + 10_000, needs);
+  const { edges } = chartOf(nodes, new Map(), undefined, T0 + 10_000, needs);
   expect(edges).toEqual([
     { from: 0, to: 2, ends: 40, begins: 50 },
     { from: 1, to: 2, ends: 20, begins: 50 },
   ]);
-  expect(chartOf(nodes, new Map(), false, T0 + 10_000).edges).toEqual([]);
+  expect(chartOf(nodes, new Map(), undefined, T0 + 10_000).edges).toEqual([]);
 });
 
 test('an edge goes along the row that waited, and ends at the top of its bar; upwards from below', () => {
@@ -63,20 +63,42 @@ test('each attempt has its bar, and none leaves the chart', () => {
     { status: 'failed', startedAt: at(0), completedAt: at(1000) },
     { status: 'completed', startedAt: at(3999), completedAt: at(4000) },
   ];
-  const chart = chartOf({ n: node('completed', at(3999), at(4000)) }, new Map([['n', tries]]), true, T0 + 99_000);
+  const chart = chartOf({ n: node('completed', at(3999), at(4000)) }, new Map([['n', tries]]), Number.NaN, T0 + 99_000);
   expect(chart.spanMs).toBe(4000);
   expect(chart.rows[0]).toMatchObject({ attempts: 2, durationMs: 1 });
   for (const { left, width } of chart.rows[0]?.bars ?? []) expect(left + width).toBeLessThanOrEqual(100);
 });
 
+test('what never told its end is unfinished once the execution has ended, and took until then', () => {
+  const nodes = { done: node('completed', at(0), at(1000)), left: node('running', at(1000), null) };
+  const chart = chartOf(nodes, new Map(), T0 + 5000, T0 + 99_000);
+  expect(chart.rows.map(({ status, durationMs }) => [status, durationMs])).toEqual([
+    ['completed', 1000],
+    ['unfinished', 4000],
+  ]);
+  expect(chart.spanMs).toBe(5000);
+  expect(chart.rows[1]?.bars).toEqual([{ left: 20, width: 80, status: 'unfinished' }]);
+  const tries = new Map<string, Attempt[]>([['left', [{ status: 'running', startedAt: at(1000), completedAt: null }]]]);
+  expect(chartOf(nodes, tries, T0 + 5000, T0 + 99_000)).toEqual(chart);
+  // Where no clock told the end nobody knows.
+  expect(chartOf(nodes, new Map(), Number.NaN, T0).rows[1]).toMatchObject({
+    status: 'unfinished',
+    durationMs: undefined,
+  });
+  expect(chartOf(nodes, new Map(), undefined, T0 + 3000).rows[1]).toMatchObject({
+    status: 'running',
+    durationMs: 2000,
+  });
+});
+
 test('times that nobody can read make no bars', () => {
-  const chart = chartOf({ n: node('running', 'soon', null) }, new Map(), true, T0);
+  const chart = chartOf({ n: node('running', 'soon', null) }, new Map(), Number.NaN, T0);
   expect(chart.rows[0]?.bars).toEqual([]);
-  expect(chartOf({}, new Map(), true, T0)).toMatchObject({ rows: [], spanMs: 1 });
+  expect(chartOf({}, new Map(), Number.NaN, T0)).toMatchObject({ rows: [], spanMs: 1 });
 });
 
 test('a bar that ends before it begins has no length', () => {
-  const chart = chartOf({ n: node('completed', at(1000), at(0)) }, new Map(), true, T0);
+  const chart = chartOf({ n: node('completed', at(1000), at(0)) }, new Map(), Number.NaN, T0);
   expect(chart.rows[0]?.durationMs).toBe(0);
 });
 
