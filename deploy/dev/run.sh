@@ -104,7 +104,10 @@ nats_server() {
 gateway() {
     free "$1" "a gateway's"
     free "$2" "its admin port"
-    start "gateway-$1" env WEFT_LISTEN="127.0.0.1:$1" WEFT_ADMIN_LISTEN="127.0.0.1:$2" WEFT_BUS="$url" "$bin/gateway"
+    [ -s "$data/fleet.key" ] || (umask 077 && mkdir -p "$data" && head -c 32 /dev/urandom | base64 >"$data/fleet.key")
+    # As in a fleet: by the key sessions of Socket.IO are recovered at the other, by the third port its polls are passed on.
+    start "gateway-$1" env WEFT_LISTEN="127.0.0.1:$1" WEFT_ADMIN_LISTEN="127.0.0.1:$2" WEFT_BUS="$url" \
+        WEFT_FLEET_KEY_FILE="$data/fleet.key" WEFT_PEER_LISTEN="127.0.0.1:$(($1 + 1000))" "$bin/gateway"
 }
 
 pid_of() {

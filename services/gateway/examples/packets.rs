@@ -85,6 +85,7 @@ async fn app(settings: &Settings) -> Result<App, String> {
         drain: weft_drain::Drain::new(Duration::ZERO),
         limits,
         ingress: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
+        polls: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
         sockets: Arc::new(Sockets { engine, ..settings.sockets() }),
         mailboxes: Mailboxes::default(),
         begin_packets: http::engine::begin,

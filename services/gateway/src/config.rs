@@ -270,6 +270,12 @@ impl Settings {
         FleetKey::new(key.trim_ascii()).map_err(|invalid| bad(&invalid))
     }
 
+    /// Bytes of what polling clients post that may be under way at once: a quarter of what publishers may have, or one body.
+    #[must_use]
+    pub fn polls_bytes_at_once(&self) -> usize {
+        (self.limits.ingress_bytes_at_once.min(Semaphore::MAX_PERMITS) / 4).max(self.engine().payload_bytes_max)
+    }
+
     /// Times and bounds of Engine.IO.
     #[must_use]
     pub fn engine(&self) -> EngineLimits {

@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser};
 use std::{io::Write, net::SocketAddr, process::ExitCode};
 use tokio::net::{TcpListener, TcpSocket};
-use weft_bus::Bus;
+use weft_bus::{Bus, Mode};
 use weft_drain::Drain;
 use weft_gateway::{Settings, run, run::Listeners};
 use weft_guard::Guard;
@@ -60,6 +60,9 @@ async fn serve(settings: &Settings) -> Result<(), String> {
     tracing::info!(bus = %config.url_shown(), "connecting");
     for warning in settings.guard.warnings() {
         tracing::warn!("{warning}");
+    }
+    if settings.fleet_key_file.is_none() && config.mode() != Mode::Memory {
+        tracing::warn!("WEFT_FLEET_KEY_FILE is not set: no other gateway goes on with sessions of Socket.IO that began here");
     }
     let control = settings.guard.control().map_err(|error| error.to_string())?;
     let bus = tokio::select! {

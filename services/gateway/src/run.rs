@@ -85,6 +85,7 @@ pub async fn run(
         drain: drain.clone(),
         limits,
         ingress: Arc::new(Semaphore::new(limits.ingress_bytes_at_once / 1024 + 1)),
+        polls: Arc::new(Semaphore::new(settings.polls_bytes_at_once() / 1024 + 1)),
         sockets: Arc::new(settings.sockets()),
         begin_packets: http::engine::begin,
         mailboxes: Mailboxes::default(),

@@ -3,7 +3,8 @@
 //! The fold is deterministic: the same events in the same order give the same snapshot, byte for byte, whether
 //! they are folded in one go or from any earlier snapshot on. Its size is bounded: a value over
 //! [`VALUE_BYTES_MAX`], or one that would take the values past [`VALUES_BYTES_MAX`] in all, is kept as
-//! `{"truncated":true,"bytes":n}`, and nodes past [`NODES_MAX`] are only counted.
+//! `{"truncated":true,"bytes":n}`, and nodes past [`NODES_MAX`] are only counted. What the execution itself ended with has a
+//! place of its own, whatever its nodes left. In all it fits into one message of a broker, a mebibyte.
 
 use crate::{Envelope, Family, Prepared};
 use indexmap::IndexMap;
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Largest single value (an output, a result, an error) kept in a snapshot, in bytes.
-pub const VALUE_BYTES_MAX: usize = 16 * 1024;
-/// Largest sum of the values kept in a snapshot, in bytes.
+pub const VALUE_BYTES_MAX: usize = 192 * 1024;
+/// Largest sum of the values kept in a snapshot, in bytes; the execution's own result or error is not among them.
 pub const VALUES_BYTES_MAX: usize = 384 * 1024;
 /// Most nodes kept in a snapshot.
 pub const NODES_MAX: usize = 1000;
@@ -193,15 +194,15 @@ impl Snapshot {
         match name {
             "completed" => {
                 self.move_to(Status::Completed);
-                self.result = present(data.result).or_else(|| present(data.outputs)).map(|value| self.bounded(value));
+                self.result = present(data.result).or_else(|| present(data.outputs)).map(bounded);
             }
             "failed" => {
                 self.move_to(Status::Failed);
-                self.error = present(data.error).map(|value| self.bounded(value));
+                self.error = present(data.error).map(bounded);
             }
             _ => {
                 self.move_to(Status::Cancelled);
-                self.error = present(data.reason).map(|value| self.bounded(value));
+                self.error = present(data.reason).map(bounded);
             }
         }
         // Without any clock the end is still marked, so that a second terminal event changes nothing.
@@ -266,11 +267,11 @@ impl Snapshot {
 
     fn bounded(&mut self, value: Raw) -> Raw {
         let bytes = value.get().len();
-        if bytes <= VALUE_BYTES_MAX && self.value_bytes + bytes <= VALUES_BYTES_MAX {
-            self.value_bytes += bytes;
-            return value;
+        if bytes > VALUE_BYTES_MAX || self.value_bytes + bytes > VALUES_BYTES_MAX {
+            return truncated(value);
         }
-        RawValue::from_string(format!("{{\"truncated\":true,\"bytes\":{bytes}}}")).unwrap_or(value)
+        self.value_bytes += bytes;
+        value
     }
 
     /// The snapshot as clients get it, with the offset it stands at.
@@ -285,6 +286,15 @@ impl Snapshot {
         let told = Told { snapshot: Shown::from(self), offset };
         serde_json::to_string(&told).expect("a snapshot of strings and valid JSON serializes")
     }
+}
+
+/// The value, or what stands for one that is too large.
+fn bounded(value: Raw) -> Raw {
+    if value.get().len() > VALUE_BYTES_MAX { truncated(value) } else { value }
+}
+
+fn truncated(value: Raw) -> Raw {
+    RawValue::from_string(format!("{{\"truncated\":true,\"bytes\":{}}}", value.get().len())).unwrap_or(value)
 }
 
 /// The fields that clients see, in the contract's order.

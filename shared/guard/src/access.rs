@@ -88,12 +88,20 @@ pub fn follow_anonymously(public: &[Pattern], room: &Room) -> Access {
     if is_public { Access::Yes } else { Access::No }
 }
 
-/// May it publish over HTTP an event that reaches `first` (its first room) and belongs to `user`?
+/// May it publish anything at all over HTTP?
 #[must_use]
-pub fn publish(identity: &Identity, first: &Room, user: Option<&str>) -> bool {
+pub fn publishes(identity: &Identity) -> bool {
+    identity.scopes.publish || identity.scopes.publish_own || !holds(Check::Publishing)
+}
+
+/// May it publish over HTTP an event that reaches `room`, among others perhaps, and belongs to `user`? What narrows it to an
+/// execution leaves it that execution's agents, as what lets somebody follow does; a user's room must be named.
+#[must_use]
+pub fn publish(identity: &Identity, room: &Room, user: Option<&str>) -> bool {
     let by_scope = identity.scopes.publish || (identity.scopes.publish_own && user == Some(&*identity.subject));
-    let is_covered = identity.publish.as_ref().is_none_or(|narrowed| covered(narrowed, first));
-    is_at_home(identity, first) && (by_scope || !holds(Check::Publishing)) && is_covered
+    let covers = |narrowed: &[Pattern]| covered(narrowed, room) || execution_of(room).is_some_and(|of| covered(narrowed, &of));
+    let is_covered = identity.publish.as_deref().is_none_or(covers);
+    is_at_home(identity, room) && (by_scope || !holds(Check::Publishing)) && is_covered
 }
 
 fn is_at_home(identity: &Identity, room: &Room) -> bool {

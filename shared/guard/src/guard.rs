@@ -271,13 +271,23 @@ impl Guard {
         }
     }
 
-    /// May it publish over HTTP an event whose first room is `first` and whose `userId` is `user`?
+    /// May it publish anything at all over HTTP?
     #[must_use]
-    pub fn publish(&self, caller: &Caller, first: &Room, user: Option<&str>) -> bool {
+    pub fn publishes(&self, caller: &Caller) -> bool {
         match caller {
             Caller::Everyone => true,
             Caller::Guest => false,
-            Caller::User(identity) => access::publish(identity, first, user),
+            Caller::User(identity) => access::publishes(identity),
+        }
+    }
+
+    /// May it publish over HTTP an event that reaches `room`, one of several perhaps, and whose `userId` is `user`?
+    #[must_use]
+    pub fn publish(&self, caller: &Caller, room: &Room, user: Option<&str>) -> bool {
+        match caller {
+            Caller::Everyone => true,
+            Caller::Guest => false,
+            Caller::User(identity) => access::publish(identity, room, user),
         }
     }
 

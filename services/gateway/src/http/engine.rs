@@ -75,7 +75,7 @@ pub(super) async fn ask(app: App, asked: Asked<'_>, request: Request) -> Respons
     match asked {
         Asked::Poll(_) => poll::poll(mailbox).await,
         Asked::Post(_) => poll::post(&app, &mailbox, request).await,
-        _ => upgrade::probe(app, request, move |socket| _ = mailbox.ask(Ask::Probe(Box::new(socket)))),
+        _ => upgrade::probe(app, request, mailbox.is_known(), move |socket| _ = mailbox.ask(Ask::Probe(Box::new(socket)))),
     }
 }
 

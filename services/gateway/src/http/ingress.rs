@@ -23,7 +23,7 @@ use weft_guard::Caller;
 use weft_publisher::{StoreEventError, Stored, store_all};
 
 /// How long a body may wait for its turn.
-const TURN_TIME: Duration = Duration::from_secs(10);
+pub const TURN_TIME: Duration = Duration::from_secs(10);
 
 /// Takes events in.
 pub async fn publish(State(app): State<App>, visitor: Visitor, body: Body) -> Result<Response, Refusal> {
@@ -32,7 +32,10 @@ pub async fn publish(State(app): State<App>, visitor: Visitor, body: Body) -> Re
     }
     let caller = &visitor.caller;
     visitor.has_name()?;
-    // Who is over its rate already is told so before anything of the body is read.
+    // Who may publish nothing, or is over its rate already, is told so before anything of the body is read.
+    if !app.shared.guard.publishes(caller) {
+        return Err(Refusal::plain(told::FORBIDDEN));
+    }
     app.shared.bounds.may_publish(caller)?;
     if body.size_hint().lower() > app.limits.ingress_bytes as u64 {
         return Err(too_large(&app));
@@ -57,7 +60,8 @@ fn may_publish(app: &App, caller: &Caller, events: &[Prepared]) -> Result<(), Re
     }
     for (index, event) in events.iter().enumerate() {
         let rooms = event.rooms(caller.tenant()).map_err(|invalid| Refusal::from(invalid).index(index))?;
-        let may = rooms.first().is_some_and(|first| app.shared.guard.publish(caller, first, event.user_id.as_deref()));
+        // It is stored in each of them, so each must be allowed.
+        let may = rooms.iter().all(|room| app.shared.guard.publish(caller, room, event.user_id.as_deref()));
         if !may {
             return Err(Refusal::plain(told::FORBIDDEN).index(index));
         }

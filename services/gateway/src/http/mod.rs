@@ -134,6 +134,8 @@ pub struct App {
     pub peers: Option<Arc<Peers>>,
     /// Permits for bodies under way, one for each KiB.
     pub ingress: Arc<Semaphore>,
+    /// Kibibytes of what polling clients post that may be under way at once.
+    pub polls: Arc<Semaphore>,
 }
 
 /// All routes.

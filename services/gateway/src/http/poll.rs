@@ -1,6 +1,6 @@
 //! Long polling: a GET waits for what there is to be told, a POST brings packets.
 
-use super::{App, engine::refuse, requests::Part};
+use super::{App, answer, engine::refuse, ingress::TURN_TIME, requests::Part};
 use crate::transport::{Ask, Mailbox};
 use axum::{
     body::Body,
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
-use weft_dialect::engine::Refusal;
+use weft_dialect::{engine::Refusal, told};
 
 /// An answer is handed over in pieces of so many bytes, so that the last is taken only when the first have been written.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -103,14 +103,22 @@ pub async fn post(app: &App, mailbox: &Mailbox, request: Request) -> Response {
     if is_binary(request.headers()) {
         return refuse(Refusal::BadRequest);
     }
-    let bytes_max = app.sockets.engine.payload_bytes_max;
+    // Before a token was shown, as much and for as long as over a WebSocket.
+    let first = app.sockets.first_limits.as_ref().filter(|_| !mailbox.is_known());
+    let all = app.sockets.engine.payload_bytes_max;
+    let bytes_max = first.map_or(all, |first| first.message_bytes_max.min(all));
     let announced = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return too_large();
     }
     let permits = u32::try_from(announced.unwrap_or(bytes_max) / 1024 + 1).unwrap_or(u32::MAX);
-    let Ok(_permit) = app.ingress.acquire_many(permits).await else { return refuse(Refusal::BadRequest) };
-    let time = Duration::from_secs(app.shared.limits.message_secs.into());
+    // Apart from publications, which clients must not hold up.
+    let Ok(Ok(_permit)) = tokio::time::timeout(TURN_TIME, app.polls.acquire_many(permits)).await else {
+        return answer::Refusal::plain(told::OVERLOADED).retry_after(app.limits.retry_after_secs).into_response();
+    };
+    let limits = &app.shared.limits;
+    let secs = first.map_or(limits.message_secs, |_| limits.message_secs.min(limits.auth_secs));
+    let time = Duration::from_secs(secs.into());
     let body = match tokio::time::timeout(time, Limited::new(request.into_body(), bytes_max).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return too_large(),

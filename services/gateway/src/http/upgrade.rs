@@ -219,12 +219,13 @@ pub(super) fn packets(app: App, mut request: Request, begin: impl FnOnce(&App, P
 }
 
 /// A WebSocket for a session that has a place already; `begin` gets it when its handshake is done.
-pub(super) fn probe(app: App, mut request: Request, begin: impl FnOnce(WebSocket) + Send + 'static) -> Response {
+pub(super) fn probe(app: App, mut request: Request, is_known: bool, begin: impl FnOnce(WebSocket) + Send + 'static) -> Response {
     let handshake = match Handshake::accept(|name| values(request.headers(), name), false) {
         Ok(handshake) => handshake,
         Err(unacceptable) => return refuse(unacceptable),
     };
-    let limits = app.sockets.limits.clone();
+    let first = app.sockets.first_limits.as_ref().filter(|_| !is_known);
+    let limits = first.unwrap_or(&app.sockets.limits).clone();
     takeover::arrange(&app, &mut request, switch(&handshake, None), |opened| begin(opened.into_socket(Engine::WIRE, limits)))
 }
 
@@ -233,7 +234,7 @@ pub(super) fn turn_away(app: App, request: Request) -> Response {
     let Ok(permit) = app.sockets.turned_away.clone().try_acquire_owned() else {
         return admission::refuse(&app, told::OVERLOADED, TurnedAway::Rate, admission::pause()).into_response();
     };
-    probe(app, request, |socket| {
+    probe(app, request, false, |socket| {
         tokio::spawn(async move {
             close(socket, told::POLICY).await;
             drop(permit);

@@ -254,10 +254,22 @@ impl Entry {
         made.insert(Whole { frame, header_len: header_len as u8, tail_len: tail.len() as u8 }).clone()
     }
 
+    /// The native JSON message up to its offset, and that. Read from the frame where there is one; none is made and kept for it.
+    fn json_parts(&self) -> (Bytes, String) {
+        let tail = native::event_tail(self.at.map(Into::into).as_ref());
+        if let Some(whole) = &*self.frames.whole.lock() {
+            let payload = usize::from(whole.header_len)..whole.frame.len() - usize::from(whole.tail_len);
+            return (whole.frame.slice(payload), tail);
+        }
+        let mut body = Vec::with_capacity(self.event.body.len() + native::ADDED_BYTES);
+        self.add_native_body(&mut body);
+        (body.into(), tail)
+    }
+
     /// The native JSON message with a plain offset.
-    pub fn json(&self) -> Bytes {
-        let whole = self.whole();
-        whole.frame.slice(usize::from(whole.header_len)..)
+    pub fn json(&self) -> Vec<u8> {
+        let (body, tail) = self.json_parts();
+        [&body[..], tail.as_bytes()].concat()
     }
 
     /// The same up to its offset.
@@ -284,7 +296,7 @@ impl Entry {
 
     /// The message up to its offset, compressed, without a frame; `None` where that is not worth while.
     pub fn deflated_body(&self) -> Option<Bytes> {
-        self.frames.other(|others| &mut others.deflated_body, || compress(&self.json_body()))
+        self.frames.other(|others| &mut others.deflated_body, || compress(&self.json_parts().0))
     }
 
     /// The native MessagePack message in a WebSocket frame; `None` if the event cannot be told so.
@@ -441,14 +453,17 @@ mod tests {
         let weight = Arc::<Weight>::default();
         let entry = entry(&weight);
         assert_eq!(weight.frames(), 0, "nobody has read it yet");
-        let _native = entry.json_frame();
-        assert_eq!(weight.frames(), entry.json_frame().len(), "only that one");
-        let _stream = entry.sse();
+        let stream = entry.sse().expect("one");
+        assert_eq!(weight.frames(), stream.len() + size_of::<Others>(), "only that one");
+        let packed = entry.packed_frame().expect("one");
+        assert_eq!(weight.frames(), stream.len() + packed.len() + size_of::<Others>(), "no native frame either");
+        let native = entry.json_frame();
+        assert_eq!(weight.frames(), stream.len() + packed.len() + native.len() + size_of::<Others>());
         let others = entry.frames.others.lock();
         let made = others.as_ref().expect("one of the others");
         let Others { deflated_body, deflated, packed, packed_deflated_body, packed_deflated, sse, c, e, a, d } = &**made;
-        assert!(sse.is_some());
-        let bytes = [deflated_body, deflated, packed, packed_deflated_body, packed_deflated];
+        assert!(sse.is_some() && packed.is_some());
+        let bytes = [deflated_body, deflated, packed_deflated_body, packed_deflated];
         assert!(bytes.iter().all(|made| made.is_none()) && [c, e].iter().all(|made| made.is_none()));
         assert!([a, d].iter().all(|made| made.is_none()));
     }

@@ -154,6 +154,7 @@ async fn who_says_nothing_or_something_else_first_is_closed() {
     let (mut packets, _) = Ws::socketio(&gateway, &json!({"token": of("ada")})).await;
     packets.text(format!("420{}", json!(["subscribe", "user:ada", "x".repeat(5000)]))).await;
     packets.hear("430[").await;
+    too_large_by_polling(&gateway).await;
     for socket in &mut silent {
         assert_eq!(socket.closes().await, Some(4401));
     }
@@ -167,6 +168,23 @@ async fn who_says_nothing_or_something_else_first_is_closed() {
     known.hear("pong").await;
 }
 
+/// Before a token is shown a poll may post no more than a WebSocket may say, nor may the WebSocket that it becomes.
+async fn too_large_by_polling(gateway: &Process) {
+    let large = format!("40{}", json!({"token": "x".repeat(5000)}));
+    assert_eq!(Polling::open(gateway).await.post(large.clone()).await, 413);
+    let upgrading = Polling::open(gateway).await;
+    let mut socket = Ws::open(gateway, &upgrading.upgrade_path(), &[]).await;
+    socket.text("2probe".into()).await;
+    socket.hear("3probe").await;
+    socket.text("5".into()).await;
+    socket.text(large.clone()).await;
+    assert_eq!(socket.closes().await, Some(1009));
+    let known = Polling::open(gateway).await;
+    assert_eq!(known.post(format!("40{}", json!({"token": of("ada")}))).await, 200);
+    known.poll(crate::support::SOON).await.expect("an answer to CONNECT");
+    assert_eq!(known.post(format!("420{}", json!(["subscribe", "user:ada", "x".repeat(5000)]))).await, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_and_acting_need_their_scopes() {
     let broker = Broker::start(Kind::Memory).await;
@@ -174,6 +192,7 @@ async fn publishing_and_acting_need_their_scopes() {
     publish(&gateway, None, log("e", Some("ada"), "first")).await;
     let own = token(json!({"sub": "ada", "scope": "events:publish:own"}));
     let narrowed = token(json!({"sub": "s", "scope": "events:publish", "publish": ["execution:a-*"]}));
+    let wide = token(json!({"sub": "s", "scope": "events:publish", "publish": ["execution:a-*", "user:*"]}));
     for (bearer, event, expected) in [
         (None, log("e", None, "x"), 401),
         (Some(of("ada")), log("e", Some("ada"), "x"), 403),
@@ -181,7 +200,12 @@ async fn publishing_and_acting_need_their_scopes() {
         (Some(own.clone()), log("e", Some("bob"), "x"), 403),
         (Some(own), log("e", None, "x"), 403),
         (Some(narrowed.clone()), log("a-1", None, "x"), 202),
-        (Some(narrowed), log("b-1", None, "x"), 403),
+        (Some(narrowed.clone()), log("b-1", None, "x"), 403),
+        // Each room that it reaches counts, not the first alone.
+        (Some(narrowed.clone()), log("a-1", Some("victim"), "x"), 403),
+        (Some(narrowed.clone()), json!({"type": "kb:processing", "executionId": "a-1", "knowledgeBaseId": "k"}), 403),
+        (Some(narrowed), json!({"type": "agent:token", "executionId": "a-1", "agentId": "x", "data": {"token": "t"}}), 202),
+        (Some(wide), log("a-2", Some("ada"), "x"), 202),
         (Some(service(None)), log("e", Some("bob"), "x"), 409),
     ] {
         let shown = event.to_string();

@@ -252,6 +252,12 @@ impl Polling {
         let _ = self.client.post(&self.url).body(packet).send().await;
     }
 
+    /// Where a WebSocket is asked for that goes on with it.
+    pub fn upgrade_path(&self) -> String {
+        let at = self.url.find("/socket.io").expect("its path");
+        self.url[at..].replace("transport=polling", "transport=websocket")
+    }
+
     /// Sends it, and says by which status it is answered.
     pub async fn post(&self, payload: String) -> u16 {
         self.client.post(&self.url).body(payload).send().await.expect("an answer").status().as_u16()

@@ -375,7 +375,8 @@ async fn everything_hostile_gets_its_answer_and_leaves_nothing_behind() {
     let env = [("WEFT_ORIGINS", ORIGIN), ("WEFT_CONNECTIONS_PER_USER_MAX", "0"), ("WEFT_READS_PER_USER", "0")];
     let mut gateway: Watched = gateway(&broker, &env).await;
     crate::auth_rig::publish(&gateway, None, crate::auth_rig::log("hers", Some("eve"), "x")).await;
-    let bearer = token(json!({"sub": "ada", "rooms": []}));
+    // Who may publish nothing is told so before any of a body is read.
+    let bearer = token(json!({"sub": "ada", "rooms": [], "scope": "events:publish:own"}));
     let rows = rows(&bearer);
     assert!(rows.len() >= 60, "{}", rows.len());
     assert_eq!(wrong(&gateway, &rows, &bearer).await, Vec::<String>::new(), "of {} rows", rows.len());

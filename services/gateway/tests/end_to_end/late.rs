@@ -143,6 +143,11 @@ async fn a_running_execution_is_told_as_it_stands_and_goes_on() {
     }
 }
 
+/// As long as what a model writes may be.
+fn result() -> Value {
+    json!({"n": 1, "text": "All's well that ends well. ".repeat(4000)})
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_execution_is_told_with_its_result_and_a_failed_one_with_its_error() {
     for kind in DURABLE {
@@ -150,7 +155,7 @@ async fn a_finished_execution_is_told_with_its_result_and_a_failed_one_with_its_
         let (here, there) = gateways(kind, &broker).await;
         let there = there.as_ref().unwrap_or(&here);
         for (execution, end, data) in [
-            ("done", "execution:completed", json!({"result": {"n": 1}})),
+            ("done", "execution:completed", json!({"result": result()})),
             ("broken", "execution:failed", json!({"error": "why"})),
         ] {
             let what = format!("{kind:?} {execution}");
@@ -163,7 +168,7 @@ async fn a_finished_execution_is_told_with_its_result_and_a_failed_one_with_its_
             let last = if is_done { "result" } else { "error" };
             assert_eq!(names(&a), ["status", "nodeStatus", "nodeStatus", last], "{what}");
             assert_eq!(a[0].1["status"], if is_done { "completed" } else { "failed" }, "{what}");
-            let told = if is_done { json!({"n": 1}) } else { json!("why") };
+            let told = if is_done { result() } else { json!("why") };
             assert_eq!(a[3].1, json!({"executionId": execution, last: told}), "{what}");
 
             let c = late.c(4).await;

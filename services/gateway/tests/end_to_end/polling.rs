@@ -6,6 +6,8 @@ use crate::{
     support::{Broker, Heard, Kind, SOON, Socket, publish_numbers, until},
 };
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 use weft_testkit::process::Process;
 
@@ -315,4 +317,20 @@ async fn a_packet_that_breaks_the_protocol_ends_its_connection_and_no_other() {
     witness.say("41").await;
     witness.say("40").await;
     assert!(witness.next().await.starts_with("40{"));
+}
+
+/// Posts that never end hold up other posts at most, and nobody who publishes.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_posts_of_clients_hold_up_no_publication() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = broker.gateway(&[("WEFT_INGRESS_BYTES_AT_ONCE", "1048576")]).await;
+    let session = Http::open(&gateway).await;
+    let mut slow = tokio::net::TcpStream::connect(gateway.address()).await.expect("connected");
+    let head = format!("POST /socket.io/?{} HTTP/1.1\r\nhost: h\r\ncontent-length: 1048576\r\n\r\n4", session.query());
+    slow.write_all(head.as_bytes()).await.expect("written");
+    // All that such posts may have is taken by now, or is within a moment.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Waiting would end in a refusal.
+    publish_numbers(&gateway, "e", 1..=3).await;
+    drop(slow);
 }

@@ -80,8 +80,18 @@ fn its_size_is_bounded() {
         );
     }
     assert_eq!(snapshot.nodes_omitted, 10);
-    assert!(snapshot.to_json(None).len() < 700_000, "{}", snapshot.to_json(None).len());
     assert!(snapshot.to_json(None).contains(r#"{"truncated":true,"bytes":1002}"#));
+    // Whatever its nodes left, what it ended with is told.
+    let end = |bytes: usize| {
+        let result = "x".repeat(bytes - 2);
+        format!(r#"{{"type":"execution:completed","executionId":"e","data":{{"result":"{result}"}}}}"#)
+    };
+    let mut larger = snapshot.clone();
+    fold(&mut snapshot, &end(VALUE_BYTES_MAX));
+    assert_eq!(snapshot.result.as_ref().map(|result| result.get().len()), Some(VALUE_BYTES_MAX));
+    assert!(snapshot.to_json(None).len() < 900_000, "{}", snapshot.to_json(None).len());
+    fold(&mut larger, &end(VALUE_BYTES_MAX + 1));
+    assert_eq!(larger.result.expect("something").get(), format!(r#"{{"truncated":true,"bytes":{}}}"#, VALUE_BYTES_MAX + 1));
 }
 
 fn any_event() -> impl Strategy<Value = String> {

@@ -5,7 +5,14 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use std::{collections::VecDeque, sync::Arc, task::Context};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Context,
+};
 use tokio::sync::oneshot;
 use weft_dialect::engine::Refusal;
 
@@ -43,6 +50,7 @@ pub struct Full;
 pub struct Mailbox {
     waker: AtomicWaker,
     asks: Mutex<Asks>,
+    is_known: AtomicBool,
 }
 
 #[derive(Default)]
@@ -65,6 +73,16 @@ impl Mailbox {
         drop(asks);
         self.waker.wake();
         Ok(())
+    }
+
+    /// Whether its client has shown a token, where it must: requests may then be as large as any.
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+
+    /// Its client has shown a token.
+    pub(super) fn know(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
     }
 
     /// What came first; the task is woken for what comes after the last.

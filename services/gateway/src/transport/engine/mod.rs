@@ -151,8 +151,9 @@ impl Transport for Engine {
     }
 
     fn set_limits(&mut self, limits: Arc<WebSocketLimits>) {
-        if let Carrier::Socket(socket) = &mut self.carrier {
-            socket.set_limits(limits);
+        match &mut self.carrier {
+            Carrier::Socket(socket) => socket.set_limits(limits),
+            Carrier::Polling(polling) => polling.know(limits),
         }
     }
 

@@ -2,11 +2,12 @@
 //! probes. What is to be told stays with the session until a poll takes it.
 
 use super::{Ask, Frame, Gone, Received, Registered, State, WIRE, WebSocket, Written, how_it_ends, parsed};
-use crate::transport::Transport;
+use crate::transport::{Transport, WebSocketLimits};
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
     io,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::sync::oneshot;
@@ -78,6 +79,14 @@ impl Polling {
             has_upgraded: false,
             has_ended_poll: false,
             payload_bytes_max,
+        }
+    }
+
+    /// Its client has shown a token.
+    pub(super) fn know(&mut self, limits: Arc<WebSocketLimits>) {
+        self.registered.mailbox.know();
+        if let Some(probe) = &mut self.probe {
+            probe.set_limits(limits);
         }
     }
 
