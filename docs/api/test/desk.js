@@ -1,4 +1,7 @@
-/** What a reader has in front of them: a folder with what the repository has, terminals in it, and a browser. */
+/**
+ * What a reader has in front of them once `make run` has built what it needs: a folder for what the repository has, with the
+ * built programs, and the NATS server where one was fetched, linked into it; terminals in it, and a browser.
+ */
 import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';

@@ -67,8 +67,9 @@ async function serve(port) {
   expect(app.code, app.said).toBeUndefined();
 }
 
-const report = async port => {
-  const response = await fetch(`http://127.0.0.1:${port}/reports`, { method: 'POST' });
+const report = async (port, wished) => {
+  const body = wished && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(wished) };
+  const response = await fetch(`http://127.0.0.1:${port}/reports`, { method: 'POST', ...body });
   expect(response.status).toBe(202);
   return (await response.json()).executionId;
 };
@@ -87,6 +88,11 @@ it('tells an execution in order, once, also while the gateway was away, and all 
   expect(await types(first)).toEqual(ALL);
   const { status, result, userId } = await (await fetch(`${gateway.url}/api/executions/${first}`)).json();
   expect({ status, result, userId }).toEqual({ status: 'completed', result: { pages: 3 }, userId: 'ada' });
+
+  // A node tells its end also where its work fails.
+  const failing = await report(port, { pages: 0 });
+  await until('the failure', async () => (await types(failing)).includes('execution:failed'));
+  expect(await types(failing)).toEqual(['execution:started', 'node:started', 'node:failed', 'execution:failed']);
 
   // Frozen, it takes what is sent and answers nothing.
   gateway.child.kill('SIGSTOP');

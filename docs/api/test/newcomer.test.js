@@ -35,7 +35,7 @@ let browser;
 
 beforeAll(async () => {
   desk = await Desk.prepared();
-  // As a clone has it: nothing that was built or fetched.
+  // The files that a clone has. What its first `make run` would build or fetch was put there by the desk.
   const own = ['target', '.git', '.cache', 'node_modules', 'dist'];
   for (const name of readdirSync(root))
     if (!own.includes(name))
