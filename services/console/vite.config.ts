@@ -19,6 +19,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: true,
+    // `main.tsx` has what the client would fetch at once.
+    rolldownOptions: { checks: { ineffectiveDynamicImport: false } },
   },
   server: {
     port: 5173,

@@ -1,5 +1,8 @@
 import { connect } from '@weft/client';
 import { WeftProvider } from '@weft/client/react';
+// The client fetches these when they are needed first, which is at once here: two files less to wait for.
+import '@weft/client/core/history.js';
+import '@weft/client/core/http.js';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.js';
