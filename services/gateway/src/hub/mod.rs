@@ -222,6 +222,19 @@ impl Hub {
         self.keep_budget();
     }
 
+    /// Takes out a room at once whose last follower was turned down, so that asking for rooms of others takes no place of theirs.
+    /// One that is still being opened is left to the sweep: the bus would be told to follow it after all.
+    pub fn leave(&self, follower: Follower) {
+        let name = follower.room.name.clone();
+        drop(follower);
+        let mut rooms = self.rooms.write();
+        if rooms.get(&name).is_some_and(|room| room.is_of_nobody() && room.is_open())
+            && let Some(room) = rooms.remove(&name)
+        {
+            self.let_go(&room);
+        }
+    }
+
     /// Takes out a room that the broker will not have followed; its followers are told.
     pub fn refuse(&self, room: &Arc<Room>, error: BusError) {
         let mut rooms = self.rooms.write();

@@ -62,6 +62,8 @@ pub struct Room {
     gathering: AtomicBool,
     /// Events since the execution's head was last asked to move.
     since_head: AtomicU64,
+    /// Somebody who may has followed it.
+    is_wanted: AtomicBool,
 }
 
 /// What must be done after the lock is released.
@@ -98,6 +100,7 @@ impl Room {
             check_queued: AtomicBool::new(false),
             gathering: AtomicBool::new(false),
             since_head: AtomicU64::new(0),
+            is_wanted: AtomicBool::new(false),
         })
     }
 
@@ -164,6 +167,16 @@ impl Room {
     /// The last position that the feed knows, once open.
     pub fn last(&self) -> Option<Position> {
         self.inner.lock().sync.last()
+    }
+
+    /// Somebody who may follows it: it is kept for a while when nobody does any more.
+    pub fn want(&self) {
+        self.is_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether only those have followed it who may not, or have asked whether they may.
+    pub(super) fn is_of_nobody(&self) -> bool {
+        !self.is_wanted.load(Ordering::Relaxed) && self.follower_count() == 0
     }
 
     /// How long nobody has followed this room.

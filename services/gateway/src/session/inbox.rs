@@ -122,7 +122,10 @@ impl Session {
         let wanted = Wanted { resume: request.resume, snapshot: subscribe.snapshot, history_logs: subscribe.history_logs };
         let (is_alone, reference) = (subscribe.rooms.len() == 1, subscribe.reference.as_deref());
         match verdict {
-            Some(Verdict::Yes) => self.begin_following(key, request, wanted, is_alone, reference),
+            Some(Verdict::Yes) => {
+                self.want(key);
+                self.begin_following(key, request, wanted, is_alone, reference)
+            }
             _ => self.ask_first(key, space, request, wanted, is_alone, reference),
         }
     }

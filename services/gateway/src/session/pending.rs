@@ -117,8 +117,16 @@ impl Session {
         }
     }
 
+    /// The client may follow this.
+    pub(super) fn want(&self, key: u32) {
+        if let Some(subscription) = self.subscriptions.iter().find(|of| of.key == key) {
+            subscription.follower.room.want();
+        }
+    }
+
     fn begin_allowed(&mut self, asked: Asked) {
         let Asked { key, request, wanted, is_alone, reference, begun, .. } = asked;
+        self.want(key);
         match begun {
             Some(begun) => self.begun(key, begun, &request, reference.as_deref()),
             None => self.begin_following(key, &request, wanted, is_alone, reference.as_deref()),
@@ -187,6 +195,7 @@ impl Session {
         for (_, subscribe) in subscription.take_again() {
             self.refuse(space, code, code.sentence, Some(&room), subscribe.reference.as_deref());
         }
+        self.shared.hub.leave(subscription.follower);
     }
 
     /// Asks again about everything that is followed: a new token may allow less. What is being asked about is asked again

@@ -247,3 +247,23 @@ async fn heads_and_bodies_may_be_as_large_as_their_settings_say() {
         assert_eq!((large(&gateway, "head").await, large(&gateway, "body").await), counted);
     }
 }
+
+/// Who asks for rooms that are none of its own takes no room's place, not even for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_for_what_is_anothers_fills_nothing() {
+    let broker = Broker::start(Kind::Memory).await;
+    let gateway = auth_rig::gateway(&broker, &[("WEFT_ROOMS_MAX", "300")]).await;
+    let mut bob = Ws::bearing(&gateway, "/api/ws", &of("bob")).await;
+    for round in 0..20 {
+        let rooms: Vec<_> = (0..64).map(|n| json!({"room": format!("execution:no-{round}-{n}")})).collect();
+        bob.say(json!({"type": "subscribe", "rooms": rooms})).await;
+        // All of it has been read when this is answered.
+        bob.say(json!({"type": "ping", "ref": round.to_string()})).await;
+        bob.hear("pong").await;
+    }
+    // Those that wait hold their places, no more than a connection may have waiting.
+    until("the others are gone", async || gateway.metric("weft_gateway_rooms").await.is_ok_and(|rooms| rooms <= 17.0)).await;
+    let mut ada = Ws::bearing(&gateway, "/api/ws", &of("ada")).await;
+    ada.say(json!({"type": "subscribe", "room": "user:ada"})).await;
+    ada.hear("subscribed").await;
+}
